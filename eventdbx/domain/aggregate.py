@@ -1,0 +1,175 @@
+"""Aggregates: the head that stands for a whole timeline, and how an event changes it.
+
+``decide`` makes the next event from a head, ``evolve`` folds a stored one again; both are pure.
+What a client may send is checked before, in :mod:`eventdbx.application.writer`.
+"""
+
+from __future__ import annotations
+
+from typing import Mapping, NamedTuple
+
+import orjson
+
+from eventdbx.domain import merkle
+from eventdbx.domain.canonical import JSON, dump, text_of
+from eventdbx.domain.events import Actor, Event, commitment, leaf_data
+from eventdbx.domain.identifiers import normalise_extension_key
+from eventdbx.domain.timestamps import format_ns
+
+
+class Head(NamedTuple):
+    """An aggregate after its newest event.
+
+    ``state`` holds JSON values, not texts; ``frontier`` is the compact range of its Merkle tree
+    (:mod:`eventdbx.domain.merkle`); times are nanoseconds since the Unix epoch.
+    """
+
+    aggregate_type: str
+    aggregate_id: str
+    version: int
+    state: dict[str, JSON]
+    extensions: dict[str, JSON]
+    frontier: merkle.Range
+    merkle_root: bytes
+    created_at: int | None
+    updated_at: int | None
+    archived: bool
+    archived_at: int | None
+    archive_comment: str | None
+
+
+class Draft(NamedTuple):
+    """A checked event on its way to become a fact: everything but place, time and hash."""
+
+    event_type: str
+    event_type_raw: str | None
+    payload: JSON
+    payload_json: bytes
+    extensions: Mapping[str, JSON] | None
+    extensions_json: bytes | None
+    issued_by: Actor | None
+    note: str | None
+
+
+def new_head(aggregate_type: str, aggregate_id: str) -> Head:
+    """Return the head of an aggregate that has no events yet (version 0)."""
+    return Head(
+        aggregate_type, aggregate_id, 0, {}, {}, (), merkle.EMPTY_ROOT, None, None, False, None,
+        None,
+    )  # fmt: skip
+
+
+def decide(
+    head: Head, draft: Draft, *, event_id: int, now_ns: int, salt: bytes
+) -> tuple[Event, Head]:
+    """Return the event that a draft becomes on top of a head, and the head after it.
+
+    ``created_at`` never lies before the aggregate's newest event, so that a state "at a time" is
+    well defined when a clock steps back.
+    """
+    created_at = now_ns if head.updated_at is None else max(now_ns, head.updated_at)
+    version = head.version + 1
+    leaf = leaf_data(
+        head.aggregate_type,
+        head.aggregate_id,
+        draft.event_type,
+        draft.event_type_raw,
+        event_id,
+        created_at,
+        draft.issued_by,
+        version,
+        commitment(salt, draft.payload_json, draft.extensions_json, draft.note),
+    )
+    digest = merkle.leaf_hash(leaf)
+    frontier = merkle.push(head.frontier, head.version, digest)
+    root = merkle.root(frontier)
+    event = Event(
+        head.aggregate_type,
+        head.aggregate_id,
+        draft.event_type,
+        draft.event_type_raw,
+        draft.payload_json,
+        draft.extensions_json,
+        event_id,
+        created_at,
+        draft.issued_by,
+        draft.note,
+        version,
+        salt,
+        digest,
+        root,
+    )
+    after = Head(
+        head.aggregate_type,
+        head.aggregate_id,
+        version,
+        fold_state(head.state, draft.payload),
+        fold_extensions(head.extensions, draft.extensions),
+        frontier,
+        root,
+        created_at if head.created_at is None else head.created_at,
+        created_at,
+        head.archived,
+        head.archived_at,
+        head.archive_comment,
+    )
+    return event, after
+
+
+def evolve(head: Head, event: Event) -> Head:
+    """Return the head after a stored event, which must be the next one of its aggregate."""
+    extensions = None if event.extensions is None else orjson.loads(event.extensions)
+    frontier = merkle.push(head.frontier, head.version, event.hash)
+    return head._replace(
+        version=event.version,
+        state=fold_state(head.state, orjson.loads(event.payload)),
+        extensions=fold_extensions(head.extensions, extensions),
+        frontier=frontier,
+        merkle_root=event.merkle_root,
+        created_at=event.created_at if head.created_at is None else head.created_at,
+        updated_at=event.created_at,
+    )
+
+
+def fold_state(state: dict[str, JSON], payload: JSON) -> dict[str, JSON]:
+    """Return the state after a payload: objects set their keys, other values set ``_value``."""
+    if type(payload) is dict:
+        return {**state, **payload} if payload else state
+    if payload is None:
+        return state
+    return {**state, "_value": payload}
+
+
+def fold_extensions(known: dict[str, JSON], new: Mapping[str, JSON] | None) -> dict[str, JSON]:
+    """Return an aggregate's extensions after those of one event, keys normalised."""
+    if not new:
+        return known
+    return {**known, **{normalise_extension_key(key): value for key, value in new.items()}}
+
+
+def state_texts(state: Mapping[str, JSON]) -> dict[str, str]:
+    """Return the state as the map of texts that clients expect, keys sorted."""
+    return {key: text_of(state[key]) for key in sorted(state)}
+
+
+def state_document(state: Mapping[str, JSON]) -> bytes:
+    """Return the state's JSON document with all values as texts."""
+    return dump({key: text_of(value) for key, value in state.items()})
+
+
+def aggregate_document(head: Head) -> bytes:
+    """Return the JSON document of an aggregate, keys in the order of the control protocol."""
+    parts = [
+        f'{{"aggregate_type":"{head.aggregate_type}","aggregate_id":"{head.aggregate_id}",'
+        f'"version":{head.version},"state":'.encode(),
+        state_document(head.state),
+    ]
+    for key in sorted(head.extensions):
+        parts += (b",", orjson.dumps(key), b":", dump(head.extensions[key]))
+    parts.append(f',"merkle_root":"{head.merkle_root.hex()}"'.encode())
+    if head.created_at is not None:
+        parts.append(f',"created_at":"{format_ns(head.created_at)}"'.encode())
+    if head.updated_at is not None:
+        parts.append(f',"updated_at":"{format_ns(head.updated_at)}"'.encode())
+    parts.append(b',"archived":true}' if head.archived else b"}")
+    return b"".join(parts)

@@ -1,0 +1,189 @@
+"""One exception family; the stable code of each error lives on its class.
+
+The codes and message prefixes are those of the control protocol (docs/protocol.md).
+Tables that turn a code into an HTTP or exit status live with their surface, not here.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class EventDBXError(Exception):
+    """Anything that the caller did wrong or that the store cannot do.
+
+    ``str(error)`` is the whole message as it travels on the wire; ``error.detail`` is the part
+    after the prefix of the class.
+    """
+
+    code: ClassVar[str] = "storage"
+    prefix: ClassVar[str] = ""
+    fixed: ClassVar[str | None] = None
+
+    def __init__(self, detail: str = "") -> None:
+        self.detail = detail
+        super().__init__(self.fixed if self.fixed is not None else self.prefix + detail)
+
+
+class InvalidToken(EventDBXError):
+    """The token is malformed, badly signed, revoked or empty."""
+
+    code = "invalid_token"
+    fixed = "token not found or inactive"
+
+
+class TokenExpired(EventDBXError):
+    """The token was good once."""
+
+    code = "token_expired"
+    fixed = "token has expired"
+
+
+class TokenLimitReached(EventDBXError):
+    """The token has used up its writes."""
+
+    code = "token_limit_reached"
+    fixed = "token write limit reached"
+
+
+class Unauthorized(EventDBXError):
+    """The token is valid but does not allow this."""
+
+    code = "unauthorized"
+    fixed = "unauthorized"
+
+
+class AggregateNotFound(EventDBXError):
+    """There is no such aggregate, or the caller may not know of it."""
+
+    code = "aggregate_not_found"
+    fixed = "aggregate not found"
+
+
+class AggregateArchived(EventDBXError):
+    """Archived aggregates take no events."""
+
+    code = "aggregate_archived"
+    fixed = "aggregate is archived and cannot accept new events"
+
+
+class SchemaExists(EventDBXError):
+    """A schema of that name is there already."""
+
+    code = "schema_exists"
+    fixed = "schema already exists"
+
+
+class SchemaNotFound(EventDBXError):
+    """There is no schema of that name."""
+
+    code = "schema_not_found"
+    fixed = "schema not found"
+
+
+class InvalidSchema(EventDBXError):
+    """A name, payload, patch, sort or filter is malformed."""
+
+    code = "invalid_schema"
+    prefix = "invalid schema: "
+
+
+class SchemaViolation(EventDBXError):
+    """Well-formed input that the rules of the store refuse."""
+
+    code = "schema_violation"
+    prefix = "schema violation: "
+
+
+class AlreadyExists(SchemaViolation):
+    """The aggregate to be created is there already, active or archived."""
+
+
+class VersionConflict(SchemaViolation):
+    """The aggregate is not at the version that the caller expected."""
+
+    def __init__(self, expected: int, found: int) -> None:
+        self.expected = expected
+        self.found = found
+        super().__init__(f"expected version {expected}, found {found}")
+
+
+class IdempotencyConflict(SchemaViolation):
+    """An idempotency key comes back with other content than the first time."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"idempotency key '{key}' was already used with different content")
+
+
+class InvalidCursor(EventDBXError):
+    """A page token that does not parse or does not fit the request."""
+
+    code = "invalid_cursor"
+    prefix = "invalid cursor: "
+
+
+class ConfigError(EventDBXError):
+    """The configuration is wrong, or forbids the request."""
+
+    code = "config"
+    prefix = "configuration error: "
+
+
+class StorageError(EventDBXError):
+    """The store cannot be read or written, or its data is damaged."""
+
+    code = "storage"
+    prefix = "storage error: "
+
+
+class StoreLocked(StorageError):
+    """Another process holds the store."""
+
+
+class StoreFailed(StorageError):
+    """A commit failed; the store accepts nothing more until the process is restarted."""
+
+
+class IoError(EventDBXError):
+    """A file or socket failed."""
+
+    code = "io"
+    prefix = "io error: "
+
+
+class SerializationError(EventDBXError):
+    """A message or document cannot be read or written."""
+
+    code = "serialization"
+    prefix = "serialization error: "
+
+
+class FrameTooLarge(SerializationError):
+    """A single answer does not fit one frame; the message has no prefix of its own."""
+
+    prefix = ""
+
+    def __init__(self) -> None:
+        super().__init__("control response exceeds frame limit (65535 bytes)")
+
+
+class TenantQuota(EventDBXError):
+    """The domain has used up its storage."""
+
+    code = "tenant_quota"
+    prefix = "tenant quota exceeded: "
+
+
+class ReplicationConflict(EventDBXError):
+    """Two histories of one aggregate disagree."""
+
+    code = "replication_conflict"
+
+
+class AggregateMissing(AggregateNotFound):
+    """A write that never creates was sent to an aggregate that does not exist."""
+
+    fixed = None
+
+    def __init__(self, aggregate_type: str, aggregate_id: str) -> None:
+        super().__init__(f"aggregate {aggregate_type}::{aggregate_id} does not exist")

@@ -1,0 +1,88 @@
+"""Every bound of the system, with the reason for it or the attack that it stops."""
+
+from __future__ import annotations
+
+AGGREGATE_TYPE_BYTES_MAX = 128
+"""Keys stay short; the reference has no limit."""
+
+EVENT_TYPE_BYTES_MAX = 128
+AGGREGATE_ID_BYTES_MAX = 128
+
+METADATA_BYTES_MAX = 65_536
+"""Compact JSON of the metadata that a client attaches to one event."""
+
+PAYLOAD_BYTES_MAX = 262_144
+"""Compact JSON of one payload; checked on input and again after a patch."""
+
+NOTE_CHARACTERS_MAX = 128
+
+COMMENT_BYTES_MAX = 4_096
+"""Archive notes and snapshot comments; the reference has no limit."""
+
+DOMAIN_NAME_BYTES_MAX = 64
+
+JSON_DEPTH_MAX = 64
+"""Containers in containers on input: deeper documents overflow recursive readers."""
+
+FILTER_DEPTH_MAX = 127
+"""Parentheses and NOT together: a recursive parser must not overflow the stack."""
+
+FILTER_CHARACTERS_MAX = 65_536
+"""A filter never exceeds one frame."""
+
+IDEMPOTENCY_KEY_BYTES_MAX = 256
+IDEMPOTENCY_RETENTION_S = 7 * 24 * 3600
+"""A retry later than this may be executed again; older keys are pruned by later writes."""
+
+FRAME_PAYLOAD_BYTES_MAX = 65_535
+"""Noise refuses longer ciphertexts."""
+
+NOISE_TAG_BYTES = 16
+FRAME_PLAINTEXT_BYTES_MAX = FRAME_PAYLOAD_BYTES_MAX - NOISE_TAG_BYTES
+"""The longest message that fits a frame, plain or encrypted: 65,519 bytes."""
+
+HELLO_BYTES_MAX = 65_536
+"""A peer that has not shown a token may make us hold no more than this."""
+
+HELLO_TIMEOUT_S = 10.0
+"""From the connection to the end of the key exchange."""
+
+IDLE_TIMEOUT_S = 600.0
+"""A session without a request for this long is closed."""
+
+REQUEST_BYTES_MAX = 1_048_576
+"""A request reassembled from fragments."""
+
+RESPONSE_BYTES_MAX = 64 * 1_048_576
+"""An extension answer in parts; longer ones must be paged."""
+
+CONNECTIONS_MAX = 4_096
+CONNECTIONS_PER_PEER_MAX = 1_024
+"""One address must not take every connection."""
+
+REQUESTS_IN_FLIGHT_MAX = 256
+"""Per connection; beyond it reading pauses until answers have gone out."""
+
+RESPONSE_BACKLOG_BYTES_MAX = 1_048_576
+"""Answers that a peer does not read; beyond it reading pauses."""
+
+COMMIT_BATCH_EVENTS_MAX = 4_096
+COMMIT_BATCH_BYTES_MAX = 8 * 1_048_576
+"""One group commit: bounds the wait of its first member."""
+
+COMMIT_WAITING_BYTES_MAX = 64 * 1_048_576
+"""Accepted but not yet durable, all connections together; beyond it sockets pause."""
+
+BATCH_WRITES_MAX = 1_000
+"""Writes in one atomic request."""
+
+HEAD_CACHE_ENTRIES = 10_000
+"""Decoded heads that the writer keeps; `cache_threshold` in the configuration."""
+
+HEAD_CACHE_BYTES_MAX = 64 * 1_048_576
+
+TOKEN_CACHE_ENTRIES = 4_096
+"""Verified tokens; a flood of distinct tokens must not grow memory."""
+
+PATTERN_CHARACTERS_MAX = 256
+"""One action or resource pattern of a token."""
