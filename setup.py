@@ -1,0 +1,102 @@
+"""How the distribution is built: metadata, console scripts, and the schema files in the package.
+
+Tool settings live in pyproject.toml. The one unusual step is that the Cap'n Proto schemas, which
+stand in ``capnp/`` at the top of the checkout, are copied into the package on a build; a checkout
+and an editable install read them where they stand.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+HERE = Path(__file__).parent
+SCHEMAS = sorted(path.relative_to(HERE).as_posix() for path in (HERE / "capnp").glob("*.capnp"))
+
+
+class BuildWithSchemas(build_py):
+    """Put ``capnp/*.capnp`` into ``eventdbx/_capnp`` of whatever is built."""
+
+    def _targets(self) -> list[tuple[str, str]]:
+        folder = Path(self.build_lib) / "eventdbx" / "_capnp"
+        return [(schema, str(folder / Path(schema).name)) for schema in SCHEMAS]
+
+    def run(self) -> None:
+        super().run()
+        if getattr(self, "editable_mode", False):
+            return
+        for source, target in self._targets():
+            self.mkpath(str(Path(target).parent))
+            self.copy_file(source, target, preserve_mode=False)
+
+    def get_outputs(self, include_bytecode: bool = True) -> list[str]:
+        outputs: list[str] = super().get_outputs(include_bytecode)
+        return outputs + [target for _, target in self._targets()]
+
+
+setup(
+    name="eventdbx",
+    use_incremental=True,
+    description="An event-sourced database with verifiable history, on Twisted and RocksDB",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="The EventDBX authors",
+    license="MIT",
+    license_files=["LICENSE"],
+    # Stated although it is the default: an editable install then puts the checkout itself on
+    # sys.path, where Twisted finds the twistd plugin; an import hook would hide it.
+    package_dir={"": "."},
+    # No __init__.py may ever stand in twisted/ or twisted/plugins/, so find_packages cannot see it.
+    packages=[*find_packages(include=["eventdbx", "eventdbx.*"]), "twisted.plugins"],
+    package_data={"eventdbx": ["py.typed"]},
+    cmdclass={"build_py": BuildWithSchemas},
+    python_requires=">=3.11",
+    install_requires=[
+        "click >= 8.1",
+        "cryptography >= 42",
+        "incremental >= 24.7.2",
+        "jsonpatch >= 1.33",
+        "orjson >= 3.10",
+        "pycapnp >= 2.0",
+        "rocksdict >= 0.3.25",
+        "sortedcontainers >= 2.4",
+        "tomlkit >= 0.12",
+        "twisted >= 24.7",
+        "zope.interface >= 6",
+    ],
+    extras_require={
+        "dev": [
+            "build >= 1.2",
+            "hypothesis >= 6.100",
+            "mypy >= 1.11",
+            "mypy-zope >= 1.0.5",
+            "ruff >= 0.6",
+            "setuptools >= 77",
+            "wheel",
+        ],
+        "bench": [
+            "psycopg[binary] >= 3.2",
+        ],
+    },
+    entry_points={
+        "console_scripts": [
+            "dbx = eventdbx.surfaces.cli.main:main",
+            "eventdbx = eventdbx.surfaces.cli.main:main",
+        ],
+    },
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Framework :: Twisted",
+        "Intended Audience :: Developers",
+        "Operating System :: POSIX",
+        "Programming Language :: Python :: 3 :: Only",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Database :: Database Engines/Servers",
+        "Typing :: Typed",
+    ],
+    zip_safe=False,
+)
