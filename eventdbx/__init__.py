@@ -6,6 +6,13 @@ docs/architecture.md describes the rooms.
 
 from __future__ import annotations
 
-from eventdbx._version import __version__
-
 __all__ = ["__version__"]
+
+
+def __getattr__(name: str) -> object:
+    """``__version__`` on demand: reading it costs an import that most programs never need."""
+    if name == "__version__":
+        from eventdbx._version import __version__
+
+        return __version__
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
