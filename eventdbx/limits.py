@@ -70,6 +70,9 @@ COMMIT_BATCH_EVENTS_MAX = 4_096
 COMMIT_BATCH_BYTES_MAX = 8 * 1_048_576
 """One group commit: bounds the wait of its first member."""
 
+COMMIT_WAITING_STEPS_MAX = 65_536
+"""As above, counted: tiny writes must not grow the queue without end either."""
+
 COMMIT_WAITING_BYTES_MAX = 64 * 1_048_576
 """Accepted but not yet durable, all connections together; beyond it sockets pause."""
 

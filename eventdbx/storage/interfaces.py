@@ -1,0 +1,82 @@
+"""The port of the store: ordered keys, point reads, range scans and one atomic batch.
+
+Nothing above this file knows which adapter it speaks to. What keys and records look like is
+in ``storage.keys`` and ``storage.records``; batching and acknowledgement are in
+``storage.store``. Both adapters run the same contract suite (tests/storage).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import TypeAlias
+
+from zope.interface import Attribute, Interface
+
+Changes: TypeAlias = Mapping[bytes, "bytes | None"]
+"""One batch: key to new value; None deletes, and deleting what is not there is no error."""
+
+
+class IReadView(Interface):
+    """What the store held at one moment. Later writes never show.
+
+    A view may be read from any thread. It costs the store memory or disk while it is
+    referenced, so keep it for one request, not for a session. Reading a view after its store
+    was closed raises :class:`eventdbx.errors.StorageError`.
+    """
+
+    def get(key: bytes) -> bytes | None:
+        """The value of ``key``, or None."""
+
+    def scan(start: bytes, stop: bytes, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        """Pairs with ``start <= key < stop`` in byte order, descending if ``reverse``.
+
+        Lazy: taking the first k pairs costs O(log n + k). ``stop <= start`` yields nothing.
+        """
+
+
+class IOrderedStore(Interface):
+    """Ordered keys and values, both bytes.
+
+    Foreign errors are translated: every method raises :class:`eventdbx.errors.StorageError`
+    and nothing else. Reads come from any thread, writes from one thread at a time.
+    """
+
+    def view() -> IReadView:
+        """A view of everything written so far; cheap (about a microsecond)."""
+
+    def get(key: bytes) -> bytes | None:
+        """The newest value of ``key``, or None."""
+
+    def write(changes: Changes, *, sync: bool) -> None:
+        """Apply one batch: all of it or, after a crash, nothing of it.
+
+        On return with ``sync`` true the batch, and every batch before it, survives a power
+        cut. With ``sync`` false it survives the death of this process only. The interpreter
+        lock is not held while the disk works.
+        """
+
+    def sync() -> None:
+        """Make every batch written so far survive a power cut."""
+
+    def statistics() -> dict[str, int]:
+        """Sizes for operators: ``bytes_on_disk``, ``keys`` (estimated) and what else is known."""
+
+    def checkpoint(path: str) -> None:
+        """Write a consistent copy of the store to the new folder ``path``."""
+
+    def close() -> None:
+        """Release the store and its lock. Closing twice is no error."""
+
+
+class IHop(Interface):
+    """Where commits run: a thread in life, the caller itself offline, a stepper in tests."""
+
+    def run(work: Callable[[], None], done: Callable[[], None]) -> None:
+        """Call ``work`` once, away from the caller if it blocks, then ``done`` on the caller's
+        thread. Calls are made in order, one at a time; neither callable raises.
+        """
+
+    def stop() -> None:
+        """No call follows. Resources go once the last ``done`` has been called."""
+
+    inline = Attribute("True if ``run`` returns only after ``done``.")
