@@ -98,6 +98,7 @@ def decide(
         salt,
         digest,
         root,
+        leaf,
     )
     after = Head(
         head.aggregate_type,

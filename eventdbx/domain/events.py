@@ -33,8 +33,7 @@ class Event(NamedTuple):
 
     ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
     ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
-    ``merkle_root`` the root of the aggregate's tree with this event as its last leaf.
-    """
+X    """
 
     aggregate_type: str
     aggregate_id: str
@@ -50,6 +49,7 @@ class Event(NamedTuple):
     salt: bytes
     hash: bytes
     merkle_root: bytes
+    leaf: bytes = b""
 
 
 def commitment(salt: bytes, payload: bytes, extensions: bytes | None, note: str | None) -> bytes:

@@ -1,0 +1,162 @@
+"""From what a client sent to a checked draft: names, JSON, sizes, reserved metadata keys.
+
+Nothing here looks at the store; what depends on the aggregate is checked by the writer.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import orjson
+
+from eventdbx import limits
+from eventdbx.domain.aggregate import Draft
+from eventdbx.domain.canonical import JSON, dump, parse
+from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.domain.events import Actor
+from eventdbx.domain.identifiers import (
+    check_aggregate_id,
+    check_aggregate_type,
+    check_metadata,
+    check_note,
+    normalise_event_type,
+)
+from eventdbx.errors import InvalidSchema
+
+EXPECTED_VERSION = "@expected_version"
+IDEMPOTENCY_KEY = "@idempotency_key"
+"""Metadata keys through which clients without our extensions reach them; never stored."""
+
+_MODES = frozenset(
+    ("all", "event-only", "state-only", "schema-only", "event-and-schema", "extensions-only")
+)
+_PRIORITIES = frozenset(("low", "normal", "high"))
+
+_MISSING = {
+    "append": "payload_json must be provided when patch_json is absent",
+    "apply": "payload_json must be provided when patch_json is absent",
+    "create": "payload_json must be provided when creating an aggregate",
+    "patch": "patch_json must be provided for patch events",
+}
+
+
+class DraftWrite(NamedTuple):
+    """A checked write: for a patch, ``draft.payload`` is still the list of operations."""
+
+    command: Write
+    draft: Draft
+    expected_version: int | None
+    idempotency_key: str | None
+
+    def with_payload(self, payload: JSON) -> Draft:
+        """Return the draft with the payload that a patch came to, its size checked again."""
+        text = dump(payload)
+        check_payload_size(text)
+        return self.draft._replace(payload=payload, payload_json=text)
+
+    def identity(self) -> tuple[bytes, ...]:
+        """Return what makes a retry the same request: everything but the idempotency key."""
+        draft = self.draft
+        return (
+            self.command.kind.encode(),
+            self.command.aggregate_type.encode(),
+            self.command.aggregate_id.encode(),
+            self.command.event_type.encode(),
+            draft.payload_json,
+            draft.extensions_json or b"",
+            b"" if draft.note is None else b"\x01" + draft.note.encode(),
+            b"" if self.expected_version is None else str(self.expected_version).encode(),
+        )
+
+
+def draft_write(write: Write, actor: Actor | None) -> DraftWrite:
+    """Check everything about a write that can be checked without the store.
+
+    Raises InvalidSchema with the texts of the control protocol.
+    """
+    if write.content is None:
+        raise InvalidSchema(_MISSING[write.kind])
+    patch = write.kind == "patch"
+    payload = _parse(write.content, "patch_json" if patch else "payload_json")
+    metadata = None
+    if write.metadata is not None:
+        metadata = _parse(write.metadata, "metadata_json")
+    for target in write.publish_targets:
+        check_publish_target(target)
+    check_aggregate_type(write.aggregate_type)
+    event_type = normalise_event_type(write.event_type)
+    check_aggregate_id(write.aggregate_id)
+    expected, key = write.expected_version, write.idempotency_key
+    extensions: dict[str, JSON] | None = None
+    extensions_json: bytes | None = None
+    if metadata is not None:
+        check_metadata(metadata)
+        assert isinstance(metadata, dict)
+        expected, key, extensions = _reserved(metadata, expected, key)
+        if extensions is not None:
+            extensions_json = dump(extensions)
+            if len(extensions_json) > limits.METADATA_BYTES_MAX:
+                raise InvalidSchema(
+                    f"metadata exceeds maximum size of {limits.METADATA_BYTES_MAX} bytes"
+                )
+    text = dump(payload)
+    check_payload_size(text)
+    if write.note is not None:
+        check_note(write.note)
+    if key is not None:
+        check_idempotency_key(key)
+    draft = Draft(
+        event_type, write.event_type, payload, text, extensions, extensions_json, actor, write.note
+    )
+    return DraftWrite(write, draft, expected, key)
+
+
+def check_payload_size(text: bytes) -> None:
+    """Raise InvalidSchema when the compact payload is longer than a payload may be."""
+    if len(text) > limits.PAYLOAD_BYTES_MAX:
+        raise InvalidSchema(
+            f"payload_json exceeds maximum size of {limits.PAYLOAD_BYTES_MAX} bytes"
+        )
+
+
+def check_idempotency_key(key: str) -> None:
+    """Raise InvalidSchema when an idempotency key is empty or too long."""
+    if not 0 < len(key.encode()) <= limits.IDEMPOTENCY_KEY_BYTES_MAX:
+        raise InvalidSchema(
+            f"idempotency key must have 1 to {limits.IDEMPOTENCY_KEY_BYTES_MAX} bytes"
+        )
+
+
+def check_publish_target(target: PublishTarget) -> None:
+    """Raise InvalidSchema when a publish target names no plugin, or an unknown mode or priority."""
+    if not target.plugin.strip():
+        raise InvalidSchema("publish target plugin cannot be empty")
+    if target.mode is not None and target.mode.lower() not in _MODES:
+        raise InvalidSchema(f"invalid publish mode '{target.mode}'")
+    if target.priority is not None and target.priority.lower() not in _PRIORITIES:
+        raise InvalidSchema(f"invalid publish priority '{target.priority}'")
+
+
+def _parse(text: str | bytes, field: str) -> JSON:
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise InvalidSchema(f"invalid {field}: {error}") from None
+
+
+def _reserved(
+    metadata: dict[str, JSON], expected: int | None, key: str | None
+) -> tuple[int | None, str | None, dict[str, JSON] | None]:
+    """Take the reserved keys out of the metadata; an explicit option wins over them."""
+    if EXPECTED_VERSION not in metadata and IDEMPOTENCY_KEY not in metadata:
+        return expected, key, metadata
+    rest = dict(metadata)
+    version = rest.pop(EXPECTED_VERSION, None)
+    text = rest.pop(IDEMPOTENCY_KEY, None)
+    if version is not None and (type(version) is not int or version < 0):
+        raise InvalidSchema(f"metadata key '{EXPECTED_VERSION}' must be a non-negative integer")
+    if text is not None and type(text) is not str:
+        raise InvalidSchema(f"metadata key '{IDEMPOTENCY_KEY}' must be a string")
+    if expected is None and version is not None:
+        expected = int(orjson.dumps(version))
+    return expected, key if key is not None or text is None else str(text), rest or None

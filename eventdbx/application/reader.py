@@ -1,0 +1,325 @@
+"""Everything that can be asked of a domain, answered from one consistent view.
+
+Plain synchronous code: the caller decides whether it runs on the reactor (point reads, pages in
+natural order) or on a thread (filters, sorts, whole-store checks). A page costs what it returns,
+whatever the size of the store, unless a filter or a sort demands more.
+"""
+
+from __future__ import annotations
+
+from heapq import merge
+from itertools import islice
+from typing import Callable, Iterator
+
+from eventdbx.domain.aggregate import Head, evolve, new_head
+from eventdbx.domain.canonical import JSON
+from eventdbx.domain.cursors import (
+    AggregateCursor,
+    EventCursor,
+    ShortTimestampCursor,
+    TimestampCursor,
+)
+from eventdbx.domain.events import Event
+from eventdbx.domain.filters import Filter, aggregate_lookup, event_lookup
+from eventdbx.domain.queries import AggregateQuery, EventQuery, Page, Scope
+from eventdbx.domain.selecting import select
+from eventdbx.domain.snapshots import Snapshot
+from eventdbx.domain.sorting import SortKey, sort_aggregates, sort_events
+from eventdbx.errors import InvalidCursor
+from eventdbx.storage import eventlog, keys
+from eventdbx.storage.interfaces import IReadView
+
+PARTITION = 0
+_TIMES = ("created_at", "updated_at")
+
+Visible = Callable[[str, str], bool]
+"""Called with (type, id): may the caller see this aggregate?"""
+
+
+def see_all(_aggregate_type: str, _aggregate_id: str) -> bool:
+    """Hide nothing: for callers who own the store's files."""
+    return True
+
+
+class Reader:
+    """All questions about one domain, as of one view."""
+
+    def __init__(self, view: IReadView) -> None:
+        self._view = view
+
+    def aggregate(self, aggregate_type: str, aggregate_id: str) -> Head | None:
+        """Return an aggregate as it is now, active or archived, or None."""
+        return eventlog.load_head(self._view, keys.name(aggregate_type, aggregate_id))
+
+    def aggregate_at(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        *,
+        version: int | None = None,
+        at_ns: int | None = None,
+    ) -> Head | None:
+        """Return an aggregate as of a version, or as of a time (nanoseconds), by replay.
+
+        A version beyond the newest means the newest. Version 0, and a time before the first
+        event, give the empty aggregate. The archive flag is today's. None when there is no such
+        aggregate.
+        """
+        now = self.aggregate(aggregate_type, aggregate_id)
+        if now is None or (version is None and at_ns is None):
+            return now
+        last = now.version if version is None else min(version, now.version)
+        head = new_head(aggregate_type, aggregate_id)
+        name = keys.name(aggregate_type, aggregate_id)
+        if last > 0:
+            for event in eventlog.events(self._view, name, until=last):
+                if at_ns is not None and event.created_at > at_ns:
+                    break
+                head = evolve(head, event)
+        return head._replace(
+            archived=now.archived,
+            archived_at=now.archived_at,
+            archive_comment=now.archive_comment,
+        )
+
+    def select(
+        self, aggregate_type: str, aggregate_id: str, paths: list[str]
+    ) -> tuple[Head, dict[str, JSON]] | None:
+        """Return an aggregate and the values at dotted paths of its state (missing: None)."""
+        head = self.aggregate(aggregate_type, aggregate_id)
+        if head is None:
+            return None
+        return head, {path: select(head.state, path) for path in paths}
+
+    def list_aggregates(self, query: AggregateQuery, visible: Visible = see_all) -> Page[Head]:
+        """Return a page of aggregates. Raises InvalidCursor when cursor and sort disagree."""
+        if query.take == 0:
+            return Page([], None)
+        found = self._matching_heads(query, visible)
+        stop = query.skip + query.take
+        if query.sort and not _natural(query.sort) and not _by_time(query.sort):
+            items = list(sort_aggregates(found, query.sort, stop))[query.skip :]
+            return Page(items, None)
+        items = list(islice(found, query.skip, stop))
+        more = len(items) == query.take
+        return Page(items, aggregate_cursor(items[-1], query.sort) if more else None)
+
+    def _matching_heads(self, query: AggregateQuery, visible: Visible) -> Iterator[Head]:
+        wanted = query.filter
+        for head in self._scoped_heads(query):
+            if query.aggregate_type is not None and head.aggregate_type != query.aggregate_type:
+                continue
+            if not visible(head.aggregate_type, head.aggregate_id):
+                continue
+            if wanted is None or wanted.matches(aggregate_lookup(head)):
+                yield head
+
+    def _scoped_heads(self, query: AggregateQuery) -> Iterator[Head]:
+        scope = query.scope
+        if scope == "active" and query.filter is not None and query.filter.mentions("archived"):
+            scope = "all"
+        if _by_time(query.sort):
+            yield from self._heads_by_time(query, scope)
+            return
+        cursor = query.cursor
+        if cursor is not None and not isinstance(cursor, AggregateCursor):
+            raise InvalidCursor("timestamp cursors require a sort by created_at or updated_at")
+        if cursor is not None and query.sort and not _natural(query.sort):
+            raise InvalidCursor("cursor cannot be combined with sort directives")
+        for archived in _tags(scope):
+            after = b""
+            if cursor is not None:
+                if archived == cursor.archived:
+                    after = keys.name(cursor.aggregate_type, cursor.aggregate_id)
+                elif cursor.archived:
+                    continue
+            yield from eventlog.heads(
+                self._view, archived=archived, aggregate_type=query.aggregate_type, after=after
+            )
+
+    def _heads_by_time(self, query: AggregateQuery, scope: Scope) -> Iterator[Head]:
+        key = query.sort[0]
+        after = self._time_place(query, key)
+        created = key.field == "created_at"
+        families = []
+        for archived in _tags(scope):
+            if archived:
+                families.append(keys.CREATED_ARCHIVED if created else keys.UPDATED_ARCHIVED)
+            else:
+                families.append(keys.CREATED_ACTIVE if created else keys.UPDATED_ACTIVE)
+        streams = (
+            eventlog.heads_by_time(self._view, one, descending=key.descending, after=after)
+            for one in families
+        )
+
+        def order(entry: tuple[int, Head]) -> tuple[int, str, str]:
+            return entry[0], entry[1].aggregate_type, entry[1].aggregate_id
+
+        for _millis, head in merge(*streams, key=order, reverse=key.descending):
+            yield head
+
+    def _time_place(self, query: AggregateQuery, key: SortKey) -> tuple[int, bytes] | None:
+        cursor = query.cursor
+        if cursor is None:
+            return None
+        if isinstance(cursor, AggregateCursor):
+            raise InvalidCursor(
+                "timestamp cursors must use the 'ts:' prefix (ts:<field>:<order>:...)"
+            )
+        name = keys.name(cursor.aggregate_type, cursor.aggregate_id)
+        if isinstance(cursor, ShortTimestampCursor):
+            return self._short_place(cursor, key), name
+        if cursor.field != key.field:
+            raise InvalidCursor(
+                f"timestamp cursor targets '{cursor.field}' but sort is '{key.field}'"
+            )
+        if cursor.descending != key.descending:
+            raise InvalidCursor(
+                "timestamp cursor order does not match the requested sort direction"
+            )
+        return cursor.millis, name
+
+    def _short_place(self, cursor: ShortTimestampCursor, key: SortKey) -> int:
+        where = f"{cursor.aggregate_type}:{cursor.aggregate_id}"
+        head = self.aggregate(cursor.aggregate_type, cursor.aggregate_id)
+        if head is None:
+            raise InvalidCursor(f"cursor references unknown aggregate '{where}'")
+        at = head.created_at if key.field == "created_at" else head.updated_at
+        if at is None:
+            raise InvalidCursor(f"aggregate {where} missing {key.field} timestamp")
+        return at // 1_000_000
+
+    def list_events(self, query: EventQuery, visible: Visible = see_all) -> Page[Event]:
+        """Return a page of events of one aggregate, one type, or everything."""
+        if query.take == 0:
+            return Page([], None)
+        found = self._matching_events(query, visible)
+        stop = query.skip + query.take
+        if query.sort:
+            if query.cursor is not None:
+                raise InvalidCursor("cursor cannot be combined with sort directives")
+            items = list(sort_events((one for one, _ in found), query.sort, stop))[query.skip :]
+            return Page(items, None)
+        pairs = list(islice(found, query.skip, stop))
+        cursor = event_cursor(*pairs[-1]) if len(pairs) == query.take else None
+        return Page([event for event, _archived in pairs], cursor)
+
+    def _matching_events(
+        self, query: EventQuery, visible: Visible
+    ) -> Iterator[tuple[Event, bool]]:
+        wanted: Filter | None = query.filter
+        for aggregate_type, aggregate_id, archived in self._streams(query):
+            if not visible(aggregate_type, aggregate_id):
+                continue
+            after = 0
+            cursor = query.cursor
+            if cursor is not None and cursor[1:3] == (aggregate_type, aggregate_id):
+                after = min(cursor.version, eventlog.U64_MAX - 1)
+            name = keys.name(aggregate_type, aggregate_id)
+            for event in eventlog.events(self._view, name, after=after):
+                if wanted is None or wanted.matches(event_lookup(event)):
+                    yield event, archived
+
+    def _streams(self, query: EventQuery) -> Iterator[tuple[str, str, bool]]:
+        """Yield (type, id, archived) of the aggregates whose events are asked for, in order."""
+        if query.aggregate_type is not None and query.aggregate_id is not None:
+            head = self.aggregate(query.aggregate_type, query.aggregate_id)
+            if head is not None and head.archived in _tags(query.scope):
+                yield query.aggregate_type, query.aggregate_id, head.archived
+            return
+        cursor = query.cursor
+        for archived in _tags(query.scope):
+            if cursor is not None and cursor.archived and not archived:
+                continue
+            start = None
+            if cursor is not None and cursor.archived == archived:
+                start = (cursor.aggregate_type, cursor.aggregate_id)
+                head = self.aggregate(*start)
+                if (
+                    head is not None
+                    and head.archived == archived
+                    and query.aggregate_type in (None, start[0])
+                ):
+                    yield *start, archived
+            after = b"" if start is None else keys.name(*start)
+            for one in eventlog.heads(
+                self._view, archived=archived, aggregate_type=query.aggregate_type, after=after
+            ):
+                yield one.aggregate_type, one.aggregate_id, archived
+
+    def event(self, aggregate_type: str, aggregate_id: str, version: int) -> Event | None:
+        """Return one event of an aggregate, or None."""
+        return eventlog.load_event(self._view, keys.name(aggregate_type, aggregate_id), version)
+
+    def event_by_id(self, event_id: int) -> Event | None:
+        """Return the event with a Snowflake id, or None, in O(log n) point reads."""
+        if not 0 < event_id <= eventlog.U64_MAX:
+            return None
+        position = eventlog.position_after_id(self._view, PARTITION, event_id - 1)
+        for _position, entry in eventlog.log_entries(self._view, PARTITION, start=position):
+            if entry.event_id != event_id:
+                return None
+            aggregate_type, aggregate_id = keys.split_name(entry.event_key[1:])
+            return self.event(aggregate_type, aggregate_id, keys.event_version(entry.event_key))
+        return None
+
+    def log(self, *, after_id: int = 0) -> Iterator[tuple[int, int, str, str, int]]:
+        """Yield (position, event id, type, id, version) in commit order, after an event id."""
+        start = 0 if after_id <= 0 else eventlog.position_after_id(self._view, PARTITION, after_id)
+        for position, entry in eventlog.log_entries(self._view, PARTITION, start=start):
+            names = keys.split_name(entry.event_key[1:])
+            yield position, entry.event_id, *names, keys.event_version(entry.event_key)
+
+    def snapshots(
+        self,
+        aggregate_type: str | None = None,
+        aggregate_id: str | None = None,
+        version: int | None = None,
+    ) -> Iterator[Snapshot]:
+        """Yield snapshots by (type, id, time); optionally only those of exactly one version."""
+        for snapshot in eventlog.snapshots(self._view, aggregate_type, aggregate_id):
+            if version is None or snapshot.version == version:
+                yield snapshot
+
+    def snapshot(self, snapshot_id: int) -> Snapshot | None:
+        """Return the snapshot with an id, or None."""
+        if not 0 < snapshot_id <= eventlog.U64_MAX:
+            return None
+        return eventlog.snapshot_by_id(self._view, snapshot_id)
+
+
+def aggregate_cursor(head: Head, sort: tuple[SortKey, ...]) -> str:
+    """Return the token of the page that begins after an aggregate."""
+    if _by_time(sort):
+        key = sort[0]
+        at = head.created_at if key.field == "created_at" else head.updated_at
+        return TimestampCursor(
+            key.field,
+            key.descending,
+            head.archived,
+            (at or 0) // 1_000_000,
+            head.aggregate_type,
+            head.aggregate_id,
+        ).token()
+    return AggregateCursor(head.archived, head.aggregate_type, head.aggregate_id).token()
+
+
+def event_cursor(event: Event, archived: bool) -> str:
+    """Return the token of the page that begins after an event."""
+    return EventCursor(archived, event.aggregate_type, event.aggregate_id, event.version).token()
+
+
+def _tags(scope: Scope) -> tuple[bool, ...]:
+    return {"active": (False,), "archived": (True,), "all": (False, True)}[scope]
+
+
+def _by_time(sort: tuple[SortKey, ...]) -> bool:
+    return len(sort) == 1 and sort[0].field in _TIMES
+
+
+def _natural(sort: tuple[SortKey, ...]) -> bool:
+    """Is this the order that a scan gives anyway?"""
+    fields = ("aggregate_type", "aggregate_id")
+    return all(not key.descending for key in sort) and (
+        tuple(key.field for key in sort) == fields[: len(sort)]
+    )

@@ -1,0 +1,381 @@
+"""The one writer of a domain: every change of its store is a step of this class.
+
+A step runs at once, against everything accepted so far, and its answer is released when its
+group commit is durable. There is no window between reading a head and writing the next version,
+so expected versions, patches and creations need no lock. What is checked, and in which order,
+follows docs/protocol.md; who may do it is asked of the caller's ``authorise``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Callable, NamedTuple, Protocol, Sequence, TypeVar
+
+from twisted.internet.defer import Deferred
+
+from eventdbx import limits
+from eventdbx.application.drafting import DraftWrite, check_idempotency_key, draft_write
+from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
+from eventdbx.domain import snowflake
+from eventdbx.domain.aggregate import Draft, Head, decide, new_head
+from eventdbx.domain.commands import Write
+from eventdbx.domain.events import SALT_BYTES, Actor, Event
+from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
+from eventdbx.domain.patches import apply_patch
+from eventdbx.domain.snapshots import Snapshot
+from eventdbx.errors import (
+    AggregateArchived,
+    AggregateMissing,
+    AggregateNotFound,
+    AlreadyExists,
+    InvalidSchema,
+    SchemaViolation,
+    VersionConflict,
+)
+from eventdbx.storage import eventlog, keys, records
+from eventdbx.storage.store import Store, Transaction
+
+PARTITION = 0
+"""The embedded store has one partition (docs/storage-format.md)."""
+
+Authorise = Callable[[str, str], None]
+"""Called with (action, resource); raises Unauthorized."""
+
+T = TypeVar("T")
+
+
+class Committed(NamedTuple):
+    """An event and the head that it led to."""
+
+    event: Event
+    head: Head
+
+
+class SchemaRules(Protocol):
+    """What the writer asks of the schemas in force."""
+
+    def check(self, aggregate_type: str, draft: Draft) -> None:
+        """Raise SchemaViolation unless the draft fits the aggregate type's schema."""
+
+
+class OpenRules:
+    """The rules of a domain without schemas: only ``strict`` refuses anything."""
+
+    def __init__(self, *, strict: bool) -> None:
+        self._strict = strict
+
+    def check(self, aggregate_type: str, draft: Draft) -> None:
+        """Refuse everything in strict mode, which demands a schema for each aggregate type."""
+        if self._strict:
+            raise SchemaViolation(
+                f"aggregate {aggregate_type} requires a schema before events can be appended "
+                "when restrict=strict"
+            )
+
+
+def allow_all(_action: str, _resource: str) -> None:
+    """Authorise everything: for callers who own the store's files."""
+
+
+class Writer:
+    """All changes of one domain.
+
+    ``clock_ns`` returns Unix time in nanoseconds, ``entropy`` n random bytes.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock_ns: Callable[[], int],
+        entropy: Callable[[int], bytes],
+        worker_id: int = 0,
+        rules: SchemaRules,
+        cache_entries: int = limits.HEAD_CACHE_ENTRIES,
+    ) -> None:
+        self._store = store
+        self._clock_ns = clock_ns
+        self._entropy = entropy
+        self._worker = snowflake.check_worker(worker_id)
+        self._rules = rules
+        self._heads: OrderedDict[bytes, Head] = OrderedDict()
+        self._cache_entries = cache_entries
+        self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
+
+    def write(
+        self,
+        writes: Sequence[Write],
+        *,
+        actor: Actor | None,
+        authorise: Authorise = allow_all,
+        idempotency_key: str | None = None,
+        render: Callable[[list[Committed]], T],
+    ) -> Deferred[T]:
+        """Commit all the writes in one step, or none.
+
+        The Deferred fires with ``render`` of what was committed, in order, when that is durable.
+        It fails with the error of the first write that is refused; nothing is written then.
+        ``idempotency_key`` covers the writes as a whole, beside the keys of single writes.
+        """
+
+        def step(transaction: Transaction) -> T:
+            return render(self._commit(transaction, writes, actor, authorise, idempotency_key))
+
+        return self._store.transact(step)
+
+    def _commit(
+        self,
+        transaction: Transaction,
+        writes: Sequence[Write],
+        actor: Actor | None,
+        authorise: Authorise,
+        idempotency_key: str | None,
+    ) -> list[Committed]:
+        work = _Work(self, transaction)
+        drafts = [draft_write(write, actor) for write in writes]
+        scope = digest = b""
+        if idempotency_key is not None:
+            check_idempotency_key(idempotency_key)
+            scope, digest = scope_digest(b"", idempotency_key), request_digest(drafts)
+            known = recall(transaction, scope, digest, idempotency_key)
+            if known is not None:
+                for write in writes:
+                    _authorise_write(write, authorise)
+                return [Committed(*eventlog.at_version(transaction, *place)) for place in known]
+        done = [work.write(draft, authorise) for draft in drafts]
+        if idempotency_key is not None:
+            places = [(e.aggregate_type, e.aggregate_id, e.version) for e, _head in done]
+            work.remember(scope, digest, places)
+        work.finish()
+        return done
+
+    def archive(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        *,
+        archived: bool,
+        comment: str | None,
+        actor: Actor | None,
+        authorise: Authorise = allow_all,
+        render: Callable[[Head], T],
+    ) -> Deferred[T]:
+        """Archive an aggregate or bring it back; repeating it only renews comment and time.
+
+        Fails with AggregateNotFound, InvalidSchema (names, comment) or the error of
+        ``authorise``.
+        """
+
+        def step(transaction: Transaction) -> T:
+            check_aggregate_type(aggregate_type)
+            check_aggregate_id(aggregate_id)
+            authorise("aggregate.archive", f"aggregate:{aggregate_type}:{aggregate_id}")
+            check_comment(comment, "archive note")
+            work = _Work(self, transaction)
+            name = keys.name(aggregate_type, aggregate_id)
+            before = work.load(name)
+            if before is None:
+                raise AggregateNotFound()
+            after = before._replace(
+                archived=archived,
+                archived_at=work.now_ns if archived else None,
+                archive_comment=comment if archived else None,
+                updated_at=max(work.now_ns, before.updated_at or 0),
+            )
+            work.move(name, before, after)
+            audit = records.encode_audit(archived, after.updated_at or 0, comment, actor)
+            transaction.put(keys.archive_audit(name, work.next_id()), audit)
+            work.finish()
+            return render(after)
+
+        return self._store.transact(step)
+
+    def snapshot(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        *,
+        comment: str | None,
+        authorise: Authorise = allow_all,
+        render: Callable[[Snapshot], T],
+    ) -> Deferred[T]:
+        """Keep the current state of an aggregate under a new snapshot id.
+
+        Fails with AggregateNotFound, InvalidSchema (names, comment) or the error of
+        ``authorise``.
+        """
+
+        def step(transaction: Transaction) -> T:
+            check_aggregate_type(aggregate_type)
+            check_aggregate_id(aggregate_id)
+            authorise("aggregate.append", f"aggregate:{aggregate_type}:{aggregate_id}")
+            check_comment(comment, "snapshot comment")
+            work = _Work(self, transaction)
+            name = keys.name(aggregate_type, aggregate_id)
+            head = work.load(name)
+            if head is None:
+                raise AggregateNotFound()
+            snapshot = Snapshot(
+                work.next_id(),
+                aggregate_type,
+                aggregate_id,
+                head.version,
+                head.state,
+                head.merkle_root,
+                work.now_ns,
+                comment,
+            )
+            transaction.put(
+                keys.snapshot(name, snapshot.snapshot_id), records.encode_snapshot(snapshot)
+            )
+            transaction.put(keys.snapshot_id(snapshot.snapshot_id), name)
+            work.finish()
+            return render(snapshot)
+
+        return self._store.transact(step)
+
+
+def check_comment(comment: str | None, what: str) -> None:
+    """Raise InvalidSchema when an archive note or snapshot comment is too long."""
+    if comment is not None and len(comment.encode()) > limits.COMMENT_BYTES_MAX:
+        raise InvalidSchema(f"{what} cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+
+
+def _authorise_write(write: Write, authorise: Authorise) -> None:
+    resource = f"aggregate:{write.aggregate_type}:{write.aggregate_id}"
+    if write.kind == "create":
+        authorise("aggregate.create", resource)
+    authorise("aggregate.append", resource)
+
+
+class _Work:
+    """What one step changes; reaches the writer's own memory only when the step succeeds."""
+
+    __slots__ = ("_fresh", "_last_id", "_position", "_transaction", "_writer", "now_ns")
+
+    def __init__(self, writer: Writer, transaction: Transaction) -> None:
+        self._writer = writer
+        self._transaction = transaction
+        self._fresh: dict[bytes, Head] = {}
+        self._position, self._last_id = writer._tail
+        self.now_ns = writer._clock_ns()
+
+    def next_id(self) -> int:
+        """Return an id greater than every one before it, across restarts and clock steps."""
+        self._last_id = snowflake.next_id(
+            self._last_id, self.now_ns // 1_000_000, self._writer._worker
+        )
+        return self._last_id
+
+    def load(self, name: bytes) -> Head | None:
+        """Return the head as of everything accepted so far, active or archived."""
+        head = self._fresh.get(name) or self._writer._heads.get(name)
+        return eventlog.load_head(self._transaction, name) if head is None else head
+
+    def write(self, write: DraftWrite, authorise: Authorise) -> Committed:
+        """Check one write against the head, decide its event, and put all records of it."""
+        command = write.command
+        _authorise_write(command, authorise)
+        name = keys.name(command.aggregate_type, command.aggregate_id)
+        if write.idempotency_key is not None:
+            scope, digest = scope_digest(name, write.idempotency_key), request_digest([write])
+            known = recall(self._transaction, scope, digest, write.idempotency_key)
+            if known is not None:
+                return Committed(*eventlog.at_version(self._transaction, *known[0]))
+        before = self.load(name)
+        head = self._admit(write, before)
+        draft = self._draft(write, head)
+        self._writer._rules.check(command.aggregate_type, draft)
+        event, after = decide(
+            head,
+            draft,
+            event_id=self.next_id(),
+            now_ns=self.now_ns,
+            salt=self._writer._entropy(SALT_BYTES),
+        )
+        event_key = keys.event(name, event.version)
+        put = self._transaction.put
+        put(event_key, records.encode_event(event))
+        put(keys.log(PARTITION, self._position), records.encode_log(event.event_id, event_key))
+        self._position += 1
+        self.move(name, before, after)
+        if write.idempotency_key is not None:
+            place = (command.aggregate_type, command.aggregate_id, event.version)
+            self.remember(scope, digest, [place])
+        return Committed(event, after)
+
+    def _admit(self, write: DraftWrite, before: Head | None) -> Head:
+        """Return the head to build on, or raise why the write may not happen."""
+        command = write.command
+        found = 0 if before is None else before.version
+        if command.kind == "create" and before is not None:
+            raise AlreadyExists(
+                f"aggregate {command.aggregate_type}::{command.aggregate_id} already exists"
+            )
+        if write.expected_version is not None and write.expected_version != found:
+            raise VersionConflict(write.expected_version, found)
+        if before is None:
+            if command.kind == "patch":
+                raise AggregateNotFound()
+            if command.kind == "apply":
+                raise AggregateMissing(command.aggregate_type, command.aggregate_id)
+            return new_head(command.aggregate_type, command.aggregate_id)
+        if before.archived:
+            raise AggregateArchived()
+        return before
+
+    def _draft(self, write: DraftWrite, head: Head) -> Draft:
+        if write.command.kind != "patch":
+            return write.draft
+        payload = apply_patch(head.state, write.draft.payload)
+        return write.with_payload(payload)
+
+    def move(self, name: bytes, before: Head | None, after: Head) -> None:
+        """Put a head and its places in the indexes; take away those of the head before it."""
+        put, delete = self._transaction.put, self._transaction.delete
+        archived = after.archived
+        put(keys.head(name, archived), records.encode_head(after))
+        created, updated = _families(archived)
+        millis = None if after.updated_at is None else after.updated_at // 1_000_000
+        moved = before is None or before.archived != archived
+        if before is not None:
+            old_created, old_updated = _families(before.archived)
+            if moved:
+                delete(keys.head(name, before.archived))
+                if before.created_at is not None:
+                    delete(keys.by_time(old_created, before.created_at // 1_000_000, name))
+            if before.updated_at is not None and (
+                moved or before.updated_at // 1_000_000 != millis
+            ):
+                delete(keys.by_time(old_updated, before.updated_at // 1_000_000, name))
+        if moved and after.created_at is not None:
+            put(keys.by_time(created, after.created_at // 1_000_000, name), b"")
+        if millis is not None:
+            put(keys.by_time(updated, millis, name), b"")
+        self._fresh[name] = after
+
+    def remember(self, scope: bytes, digest: bytes, places: list[tuple[str, str, int]]) -> None:
+        """Keep the result for a retry, and forget some that are too old."""
+        millis = self.now_ns // 1_000_000
+        remember(self._transaction, self._writer._store.view(), scope, digest, millis, places)
+
+    def finish(self) -> None:
+        """Make what the step changed the writer's own view of the store."""
+        writer = self._writer
+        tail = records.Tail(self._position, self._last_id)
+        if tail != writer._tail:
+            writer._tail = tail
+            self._transaction.put(keys.tail(PARTITION), records.encode_tail(tail))
+        heads = writer._heads
+        for name, head in self._fresh.items():
+            heads[name] = head
+            heads.move_to_end(name)
+        while len(heads) > writer._cache_entries:
+            heads.popitem(last=False)
+
+
+def _families(archived: bool) -> tuple[bytes, bytes]:
+    if archived:
+        return keys.CREATED_ARCHIVED, keys.UPDATED_ARCHIVED
+    return keys.CREATED_ACTIVE, keys.UPDATED_ACTIVE
+

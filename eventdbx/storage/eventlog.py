@@ -1,0 +1,161 @@
+"""Reading the timeline out of the store: heads, events, the commit log, snapshots.
+
+Plain functions over anything that can ``get`` (a transaction) or also ``scan`` (a view). What a
+caller may see and how a page is cut is decided above.
+"""
+
+from __future__ import annotations
+
+from typing import Iterator, Protocol
+
+from eventdbx.domain.aggregate import Head, evolve, new_head
+from eventdbx.domain.events import Event
+from eventdbx.domain.snapshots import Snapshot
+from eventdbx.errors import StorageError
+from eventdbx.storage import keys, records
+from eventdbx.storage.interfaces import IReadView
+
+U64_MAX = (1 << 64) - 1
+
+
+class Reads(Protocol):
+    """Whatever answers point reads: a view or a transaction."""
+
+    def get(self, key: bytes, /) -> bytes | None:
+        """Return the value under a key, or None."""
+
+
+def load_head(reads: Reads, name: bytes) -> Head | None:
+    """Return the head under a canonical name, active or archived, or None."""
+    record = reads.get(keys.HEAD_ACTIVE + name) or reads.get(keys.HEAD_ARCHIVED + name)
+    if record is None:
+        return None
+    return records.decode_head(*keys.split_name(name), record)
+
+
+def load_event(reads: Reads, name: bytes, version: int) -> Event | None:
+    """Return one event of an aggregate, or None when the aggregate has no such version."""
+    record = reads.get(keys.event(name, version))
+    return None if record is None else records.decode_event(record)
+
+
+def at_version(
+    reads: Reads, aggregate_type: str, aggregate_id: str, version: int
+) -> tuple[Event, Head]:
+    """Return an event that must exist, and the head just after it."""
+    name = keys.name(aggregate_type, aggregate_id)
+    event = load_event(reads, name, version)
+    head = load_head(reads, name)
+    if event is None or head is None:
+        raise StorageError(f"event {aggregate_type}::{aggregate_id} v{version} is missing")
+    if head.version == version:
+        return event, head
+    earlier = new_head(aggregate_type, aggregate_id)
+    for number in range(1, version + 1):
+        one = load_event(reads, name, number)
+        if one is None:
+            raise StorageError(f"event {aggregate_type}::{aggregate_id} v{number} is missing")
+        earlier = evolve(earlier, one)
+    return event, earlier
+
+
+def heads(
+    view: IReadView, *, archived: bool, aggregate_type: str | None = None, after: bytes = b""
+) -> Iterator[Head]:
+    """Yield heads by (type, id), beginning after a canonical name when one is given."""
+    family = keys.HEAD_ARCHIVED if archived else keys.HEAD_ACTIVE
+    prefix = family if aggregate_type is None else family + aggregate_type.encode() + b"\x00"
+    start = max(prefix, family + after + b"\x00") if after else prefix
+    for key, record in view.scan(start, keys.after(prefix)):
+        yield records.decode_head(*keys.split_name(key[2:]), record)
+
+
+def heads_by_time(
+    view: IReadView,
+    family: bytes,
+    *,
+    descending: bool,
+    after: tuple[int, bytes] | None = None,
+) -> Iterator[tuple[int, Head]]:
+    """Yield (millis, head) along a timestamp index, beyond a (millis, name) when one is given."""
+    start, stop = family, keys.after(family)
+    if after is not None:
+        place = keys.by_time(family, *after)
+        start, stop = (start, place) if descending else (place + b"\x00", stop)
+    for key, _empty in view.scan(start, stop, reverse=descending):
+        millis, name = keys.split_time(key)
+        head = load_head(view, name)
+        if head is None:
+            raise StorageError("a timestamp index names an aggregate that does not exist")
+        yield millis, head
+
+
+def event_records(
+    view: IReadView, name: bytes, *, after: int = 0, until: int = U64_MAX
+) -> Iterator[tuple[int, bytes]]:
+    """Yield (version, record) of an aggregate's events with after < version <= until."""
+    start = keys.event(name, after + 1)
+    stop = keys.event(name, until) + b"\x00"
+    for key, record in view.scan(start, stop):
+        yield keys.event_version(key), record
+
+
+def events(
+    view: IReadView, name: bytes, *, after: int = 0, until: int = U64_MAX
+) -> Iterator[Event]:
+    """Yield an aggregate's events with after < version <= until, oldest first."""
+    for _version, record in event_records(view, name, after=after, until=until):
+        yield records.decode_event(record)
+
+
+def log_entries(
+    view: IReadView, partition: int, *, start: int
+) -> Iterator[tuple[int, records.LogEntry]]:
+    """Yield (position, entry) of the commit log from a position on."""
+    first = keys.log(partition, start)
+    last = keys.log(partition, U64_MAX) + b"\x00"
+    for key, record in view.scan(first, last):
+        yield keys.log_position(key), records.decode_log(record)
+
+
+def position_after_id(view: IReadView, partition: int, event_id: int) -> int:
+    """Return the first position whose event id is greater, in O(log n) point reads.
+
+    Ids handed out here grow with the position, across restarts and clock steps.
+    """
+    low, high = 0, records.decode_tail(view.get(keys.tail(partition))).next_position
+    while low < high:
+        middle = (low + high) // 2
+        record = view.get(keys.log(partition, middle))
+        if record is None:
+            raise StorageError(f"the commit log has no position {middle}")
+        if records.decode_log(record).event_id > event_id:
+            high = middle
+        else:
+            low = middle + 1
+    return low
+
+
+def snapshots(
+    view: IReadView, aggregate_type: str | None, aggregate_id: str | None
+) -> Iterator[Snapshot]:
+    """Yield snapshots by (type, id, time), of everything, a type, or one aggregate."""
+    prefix = keys.SNAPSHOT
+    if aggregate_type is not None:
+        prefix += aggregate_type.encode() + b"\x00"
+        if aggregate_id is not None:
+            prefix += aggregate_id.encode() + b"\x00"
+    for key, record in view.scan(prefix, keys.after(prefix)):
+        names = keys.split_name(key[1:])
+        yield records.decode_snapshot(*names, int.from_bytes(key[-8:], "big"), record)
+
+
+def snapshot_by_id(view: IReadView, snapshot_id: int) -> Snapshot | None:
+    """Return the snapshot with an id, or None."""
+    name = view.get(keys.snapshot_id(snapshot_id))
+    if name is None:
+        return None
+    record = view.get(keys.snapshot(name, snapshot_id))
+    if record is None:
+        raise StorageError(f"snapshot {snapshot_id} is indexed but missing")
+    return records.decode_snapshot(*keys.split_name(name), snapshot_id, record)

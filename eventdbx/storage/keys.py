@@ -1,0 +1,117 @@
+"""Every key of the store (docs/storage-format.md holds the same table for people).
+
+A key is one or two family bytes, then texts that each end in 0x00 (which no identifier
+contains), then fixed-width big-endian numbers. So a scan of ``o-1`` never meets ``o-10``, and
+byte order is the order by fields.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+
+FORMAT = b"\x00format"
+"""The store's format number (written by the adapter that opens it)."""
+
+HEAD_ACTIVE = b"ha"
+HEAD_ARCHIVED = b"hr"
+EVENT = b"e"
+LOG = b"l"
+TAIL = b"t"
+CREATED_ACTIVE = b"ca"
+CREATED_ARCHIVED = b"cr"
+UPDATED_ACTIVE = b"ua"
+UPDATED_ARCHIVED = b"ur"
+SNAPSHOT = b"s"
+SNAPSHOT_ID = b"S"
+IDEMPOTENCY = b"i"
+IDEMPOTENCY_AGE = b"j"
+ARCHIVE_AUDIT = b"x"
+REFERRER = b"r"
+
+_U64 = Struct(">Q")
+_PLACE = Struct(">HQ")
+_PARTITION = Struct(">H")
+_SIGN = 1 << 63
+"""Added to signed times, so that their byte order is their numeric order."""
+
+
+def name(aggregate_type: str, aggregate_id: str) -> bytes:
+    """Return the canonical name of an aggregate inside keys."""
+    return f"{aggregate_type}\x00{aggregate_id}\x00".encode()
+
+
+def split_name(text: bytes) -> tuple[str, str]:
+    """Return (type, id) of a canonical name, ignoring what follows it."""
+    aggregate_type, aggregate_id, _rest = text.split(b"\x00", 2)
+    return aggregate_type.decode(), aggregate_id.decode()
+
+
+def head(aggregate: bytes, archived: bool) -> bytes:
+    """Return the key of a head; archiving moves it from one family to the other."""
+    return (HEAD_ARCHIVED if archived else HEAD_ACTIVE) + aggregate
+
+
+def event(aggregate: bytes, version: int) -> bytes:
+    """Return the key of one event."""
+    return EVENT + aggregate + _U64.pack(version)
+
+
+def event_version(key: bytes) -> int:
+    """Return the version at the end of an event key."""
+    return int.from_bytes(key[-8:], "big")
+
+
+def log(partition: int, position: int) -> bytes:
+    """Return the key of one place in the commit log."""
+    return LOG + _PLACE.pack(partition, position)
+
+
+def log_position(key: bytes) -> int:
+    """Return the position at the end of a log key."""
+    return int.from_bytes(key[-8:], "big")
+
+
+def tail(partition: int) -> bytes:
+    """Return the key of a partition's tail: next position and last id."""
+    return TAIL + _PARTITION.pack(partition)
+
+
+def by_time(family: bytes, millis: int, aggregate: bytes) -> bytes:
+    """Return the key of an entry of a timestamp index; ``millis`` is signed Unix time."""
+    return family + _U64.pack(millis + _SIGN) + aggregate
+
+
+def split_time(key: bytes) -> tuple[int, bytes]:
+    """Return (millis, canonical name) of a timestamp index key."""
+    return int.from_bytes(key[2:10], "big") - _SIGN, key[10:]
+
+
+def snapshot(aggregate: bytes, snapshot_id: int) -> bytes:
+    """Return the key of a snapshot; ids grow with time, so its order is (type, id, time)."""
+    return SNAPSHOT + aggregate + _U64.pack(snapshot_id)
+
+
+def snapshot_id(identifier: int) -> bytes:
+    """Return the key that finds a snapshot by id alone."""
+    return SNAPSHOT_ID + _U64.pack(identifier)
+
+
+def idempotency(digest: bytes) -> bytes:
+    """Return the key of the result kept under an idempotency key (by digest of its scope)."""
+    return IDEMPOTENCY + digest
+
+
+def idempotency_age(millis: int, digest: bytes) -> bytes:
+    """Return the key that orders idempotency results by age."""
+    return IDEMPOTENCY_AGE + _U64.pack(millis + _SIGN) + digest
+
+
+def archive_audit(aggregate: bytes, audit_id: int) -> bytes:
+    """Return the key of one record of who archived or restored an aggregate."""
+    return ARCHIVE_AUDIT + aggregate + _U64.pack(audit_id)
+
+
+def after(prefix: bytes) -> bytes:
+    """Return the smallest key greater than every key that starts with ``prefix``."""
+    trimmed = prefix.rstrip(b"\xff")
+    return trimmed[:-1] + bytes((trimmed[-1] + 1,))

@@ -1,0 +1,306 @@
+"""How values are laid out in the store (docs/storage-format.md).
+
+Every record begins with a format byte of its own family. Writers write the newest, readers
+accept every one they know and refuse the rest by name. What was hashed is stored as it was
+hashed: the leaf of an event is kept verbatim, with the salt and the client's bytes beside it.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import NamedTuple
+
+import orjson
+
+from eventdbx.domain.aggregate import Head
+from eventdbx.domain.canonical import dump
+from eventdbx.domain.events import SALT_BYTES, Actor, Event, commitment, leaf_data
+from eventdbx.domain.merkle import leaf_hash
+from eventdbx.domain.snapshots import Snapshot
+from eventdbx.errors import StorageError
+
+EVENT_FORMAT = 1
+HEAD_FORMAT = 1
+SMALL_FORMAT = 1
+"""Log, tail, snapshot and idempotency records."""
+
+_EVENT = Struct(">B32s16sIiii")
+_EVENT_NUMBERS = Struct(">QQq")
+_HEAD = Struct(">BBQqqqBIIi32s")
+_LOG = Struct(">BQ")
+_TAIL = Struct(">BQQ")
+_ABSENT = -(1 << 63)
+_ARCHIVED = 1
+
+
+class DamagedRecord(StorageError):
+    """Stored bytes that no writer of ours can have written."""
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the record of an event, with its leaf exactly as it was hashed."""
+    extensions = event.extensions
+    note = None if event.note is None else event.note.encode()
+    return b"".join(
+        (
+            _EVENT.pack(
+                EVENT_FORMAT,
+                event.merkle_root,
+                event.salt,
+                len(event.leaf),
+                len(event.payload),
+                -1 if extensions is None else len(extensions),
+                -1 if note is None else len(note),
+            ),
+            event.leaf,
+            event.payload,
+            extensions or b"",
+            note or b"",
+        )
+    )
+
+
+def decode_event(record: bytes) -> Event:
+    """Return the event of a record; its hash is computed from the stored leaf.
+
+    Raises DamagedRecord when the record is cut or of an unknown format. It does not prove that
+    leaf and payload belong together: :func:`check_event` does.
+    """
+    try:
+        form, root, salt, leaf_n, payload_n, extensions_n, note_n = _EVENT.unpack_from(record)
+        if form != EVENT_FORMAT:
+            raise DamagedRecord(f"unknown event record format {form}")
+        start = _EVENT.size
+        leaf = record[start : start + leaf_n]
+        start += leaf_n
+        payload = record[start : start + payload_n]
+        start += payload_n
+        extensions: bytes | None = None
+        if extensions_n >= 0:
+            extensions = record[start : start + extensions_n]
+            start += extensions_n
+        note = None if note_n < 0 else record[start : start + note_n].decode()
+        if start + max(note_n, 0) != len(record):
+            raise DamagedRecord("event record has the wrong length")
+        version, event_id, created_at = _EVENT_NUMBERS.unpack_from(leaf, 1)
+        aggregate_type, aggregate_id, event_type, rest = leaf[57:].split(b"\x00", 3)
+        raw: bytes | None = None
+        if rest[0]:
+            raw, rest = rest[1:].split(b"\x00", 1)
+        else:
+            rest = rest[1:]
+        return Event(
+            aggregate_type.decode(),
+            aggregate_id.decode(),
+            event_type.decode(),
+            None if raw is None else raw.decode(),
+            payload,
+            extensions,
+            event_id,
+            created_at,
+            _decode_actor(rest),
+            note,
+            version,
+            salt,
+            leaf_hash(leaf),
+            root,
+            leaf,
+        )
+    except StorageError:
+        raise
+    except Exception as error:
+        raise DamagedRecord(f"unreadable event record: {error}") from None
+
+
+def _decode_actor(rest: bytes) -> Actor | None:
+    if not rest[0]:
+        return None
+    group_n = int.from_bytes(rest[1:5], "big")
+    group = rest[5 : 5 + group_n]
+    user_n = int.from_bytes(rest[5 + group_n : 9 + group_n], "big")
+    return Actor(group.decode(), rest[9 + group_n : 9 + group_n + user_n].decode())
+
+
+def check_event(record: bytes) -> Event:
+    """Return the event of a record after proving that every stored byte is what was hashed."""
+    event = decode_event(record)
+    leaf = leaf_data(
+        event.aggregate_type,
+        event.aggregate_id,
+        event.event_type,
+        event.event_type_raw,
+        event.event_id,
+        event.created_at,
+        event.issued_by,
+        event.version,
+        commitment(event.salt, event.payload, event.extensions, event.note),
+    )
+    if leaf != event.leaf:
+        raise DamagedRecord("payload, metadata or note differ from what was hashed")
+    return event
+
+
+def encode_head(head: Head) -> bytes:
+    """Return the record of a head. Type and id are in its key."""
+    extensions = dump(head.extensions) if head.extensions else b"{}"
+    comment = None if head.archive_comment is None else head.archive_comment.encode()
+    state = dump(head.state)
+    return b"".join(
+        (
+            _HEAD.pack(
+                HEAD_FORMAT,
+                _ARCHIVED if head.archived else 0,
+                head.version,
+                _ABSENT if head.created_at is None else head.created_at,
+                _ABSENT if head.updated_at is None else head.updated_at,
+                _ABSENT if head.archived_at is None else head.archived_at,
+                len(head.frontier),
+                len(extensions),
+                len(state),
+                -1 if comment is None else len(comment),
+                head.merkle_root,
+            ),
+            *head.frontier,
+            extensions,
+            state,
+            comment or b"",
+        )
+    )
+
+
+def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
+    """Return the head of a record; raises DamagedRecord."""
+    try:
+        (
+            form, flags, version, created_at, updated_at, archived_at, peaks, extensions_n, state_n,
+            comment_n, root,
+        ) = _HEAD.unpack_from(record)  # fmt: skip
+        if form != HEAD_FORMAT:
+            raise DamagedRecord(f"unknown head record format {form}")
+        start = _HEAD.size
+        frontier = tuple(record[start + 32 * n : start + 32 * n + 32] for n in range(peaks))
+        start += 32 * peaks
+        extensions = orjson.loads(record[start : start + extensions_n])
+        start += extensions_n
+        state = orjson.loads(record[start : start + state_n])
+        start += state_n
+        comment = None if comment_n < 0 else record[start : start + comment_n].decode()
+        if start + max(comment_n, 0) != len(record):
+            raise DamagedRecord("head record has the wrong length")
+    except StorageError:
+        raise
+    except Exception as error:
+        raise DamagedRecord(f"unreadable head record: {error}") from None
+    return Head(
+        aggregate_type,
+        aggregate_id,
+        version,
+        state,
+        extensions,
+        frontier,
+        root,
+        None if created_at == _ABSENT else created_at,
+        None if updated_at == _ABSENT else updated_at,
+        bool(flags & _ARCHIVED),
+        None if archived_at == _ABSENT else archived_at,
+        comment,
+    )
+
+
+class LogEntry(NamedTuple):
+    """What stands at one position of the commit log: which event, and its id."""
+
+    event_id: int
+    event_key: bytes
+
+
+def encode_log(event_id: int, event_key: bytes) -> bytes:
+    """Return the record of one position of the commit log."""
+    return _LOG.pack(SMALL_FORMAT, event_id) + event_key
+
+
+def decode_log(record: bytes) -> LogEntry:
+    """Return a log entry; raises DamagedRecord."""
+    if len(record) < _LOG.size or record[0] != SMALL_FORMAT:
+        raise DamagedRecord("unreadable log record")
+    return LogEntry(_LOG.unpack_from(record)[1], record[_LOG.size :])
+
+
+class Tail(NamedTuple):
+    """The end of a partition: the next position and the last id handed out."""
+
+    next_position: int
+    last_id: int
+
+
+def encode_tail(tail: Tail) -> bytes:
+    """Return the record of a partition's tail."""
+    return _TAIL.pack(SMALL_FORMAT, tail.next_position, tail.last_id)
+
+
+def decode_tail(record: bytes | None) -> Tail:
+    """Return a tail; positions and ids of an empty store begin at 0."""
+    if record is None:
+        return Tail(0, 0)
+    if len(record) != _TAIL.size or record[0] != SMALL_FORMAT:
+        raise DamagedRecord("unreadable tail record")
+    return Tail(*_TAIL.unpack(record)[1:])
+
+
+def encode_snapshot(snapshot: Snapshot) -> bytes:
+    """Return the record of a snapshot. Type, aggregate id and snapshot id are in its key."""
+    return b"\x01" + orjson.dumps(
+        [
+            snapshot.version,
+            snapshot.merkle_root.hex(),
+            snapshot.created_at,
+            snapshot.comment,
+            orjson.Fragment(dump(dict(snapshot.state))),
+        ]
+    )
+
+
+def decode_snapshot(aggregate_type: str, aggregate_id: str, number: int, record: bytes) -> Snapshot:
+    """Return the snapshot of a record; raises DamagedRecord."""
+    try:
+        if record[0] != SMALL_FORMAT:
+            raise DamagedRecord(f"unknown snapshot record format {record[0]}")
+        version, root, created_at, comment, state = orjson.loads(record[1:])
+        return Snapshot(
+            number, aggregate_type, aggregate_id, version, state, bytes.fromhex(root), created_at,
+            comment,
+        )  # fmt: skip
+    except (ValueError, IndexError) as error:
+        raise DamagedRecord(f"unreadable snapshot record: {error}") from None
+
+
+class Remembered(NamedTuple):
+    """The result kept for an idempotency key: what was asked, and the events that came of it."""
+
+    digest: bytes
+    millis: int
+    events: tuple[tuple[str, str, int], ...]
+
+
+def encode_remembered(remembered: Remembered) -> bytes:
+    """Return the record kept under an idempotency key."""
+    return b"\x01" + orjson.dumps([remembered.digest.hex(), remembered.millis, remembered.events])
+
+
+def decode_remembered(record: bytes) -> Remembered:
+    """Return what is kept under an idempotency key; raises DamagedRecord."""
+    try:
+        if record[0] != SMALL_FORMAT:
+            raise DamagedRecord(f"unknown idempotency record format {record[0]}")
+        digest, millis, events = orjson.loads(record[1:])
+        return Remembered(bytes.fromhex(digest), millis, tuple((t, i, v) for t, i, v in events))
+    except (ValueError, IndexError) as error:
+        raise DamagedRecord(f"unreadable idempotency record: {error}") from None
+
+
+def encode_audit(archived: bool, at_ns: int, comment: str | None, actor: Actor | None) -> bytes:
+    """Return the record of who archived (or restored) an aggregate, when and why."""
+    return b"\x01" + orjson.dumps([archived, at_ns, comment, actor])
+
+
+assert SALT_BYTES == 16, "the event record reserves 16 bytes for the salt"
