@@ -1,0 +1,400 @@
+"""The text of ``config.toml``: read into frozen values, changed in place, and shown.
+
+Pure: nothing here opens a file or looks at the clock. The values, every key with its default and
+its range, are in :mod:`eventdbx.settings`; where the file stands and how it is created and saved
+is in :mod:`eventdbx.services.workspace`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, fields
+from typing import Any, NamedTuple
+
+from eventdbx.errors import ConfigError, SerializationError
+from eventdbx.settings import (
+    LEGACY_ADDRESSES,
+    RESTRICT_MODES,
+    Admin,
+    Auth,
+    Config,
+    Http,
+    Limits,
+    Log,
+    PluginQueue,
+    PreviousKey,
+    Prune,
+    Remote,
+    Replication,
+    Socket,
+    Tenants,
+    Value,
+    decode_data_key,
+    parse_restrict,
+    split_address,
+)
+
+__all__ = [
+    "HIDDEN",
+    "Admin",
+    "Auth",
+    "Config",
+    "Http",
+    "Limits",
+    "Log",
+    "PluginQueue",
+    "PreviousKey",
+    "Prune",
+    "Remote",
+    "Replication",
+    "Socket",
+    "Tenants",
+    "Value",
+    "changed_from_default",
+    "check_changes",
+    "decode_data_key",
+    "environment_names",
+    "fresh_text",
+    "parse_config",
+    "parse_restrict",
+    "shown_text",
+    "split_address",
+    "updated_text",
+]
+
+HIDDEN = "<hidden>"
+
+_ALIASES = {"cache_threshold": "memory_threshold", "token": "public_key"}
+"""Older names of keys, read where the present one is absent (``token``: of a remote)."""
+
+_ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
+    "data_dir": (),  # Naming it here would make existing volumes look empty; see workspace.
+    "created_at": (),
+    "updated_at": (),
+    "data_encryption_key": ("EVENTDBX_DATA_ENCRYPTION_KEY", "EVENTDBX_DEK"),
+    "restrict": ("EVENTDBX_RESTRICT", "EVENTDB_RESTRICT", "EVENTFUL_RESTRICT"),
+    "log.level": ("EVENTDBX_LOG", "EVENTDBX_LOG_LEVEL", "RUST_LOG"),
+}
+"""The names of keys that do not follow the rule ``EVENTDBX_<PATH>``."""
+
+
+def environment_names(path: str) -> tuple[str, ...]:
+    """Return the variables that may set a key, the strongest first."""
+    named = _ENVIRONMENT.get(path)
+    return ("EVENTDBX_" + path.upper().replace(".", "_"),) if named is None else named
+
+
+class _Reading(NamedTuple):
+    """What one parse carries along: where values come from, and what to tell the operator."""
+
+    origin: str
+    environ: Mapping[str, str]
+    overrides: Mapping[str, Value]
+    warnings: list[str]
+
+    def wrong(self, path: str, reason: str, source: str | None = None) -> ConfigError:
+        return ConfigError(f"{path} {reason} in {source or self.origin}")
+
+
+def parse_config(
+    text: str,
+    *,
+    origin: str,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Value] | None = None,
+) -> Config:
+    """Read a configuration; ``overrides`` (dotted path to value) beat environment, file, default.
+
+    Raises SerializationError if the text is not TOML, and ConfigError naming the key and
+    ``origin`` (the path of the file) or the environment variable if a value does not fit.
+    Unknown keys are passed over.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error))
+        reason, place = (match[1], match[2]) if match else (str(error), "unknown place")
+        raise SerializationError(f"TOML parse error at {place} in {origin}: {reason}") from None
+    reading = _Reading(origin, environ, overrides or {}, [])
+    values = _read_table(Config, document, "", reading)
+    if values["list_page_size"] > values["page_limit"]:
+        raise reading.wrong("list_page_size", f"must not exceed page_limit {values['page_limit']}")
+    # The reference never went above five, and a default above the maximum is the maximum.
+    values["reference_default_depth"] = min(
+        values["reference_default_depth"], values["reference_max_depth"]
+    )
+    values["warnings"] = tuple(reading.warnings)
+    return Config(**values)
+
+
+def _read_table(
+    kind: type, source: Mapping[str, Any], prefix: str, reading: _Reading
+) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for item in fields(kind):
+        if not item.metadata:
+            continue
+        path = prefix + item.name
+        found = source.get(item.name, source.get(_ALIASES.get(item.name, item.name)))
+        if "table" in item.metadata:
+            inner = item.metadata["table"]
+            if not isinstance(found or {}, Mapping):
+                raise reading.wrong(path, "must be a table")
+            values[item.name] = inner(**_read_table(inner, found or {}, path + ".", reading))
+        elif "many" in item.metadata:
+            values[item.name] = tuple(_read_many(item.metadata["many"], found, path, reading))
+        else:
+            values[item.name] = _read_key(item, found, path, reading)
+    return values
+
+
+def _read_many(kind: type, found: Any, path: str, reading: _Reading) -> Iterator[Any]:
+    """Read ``[[path]]`` entries, or ``[path.NAME]`` tables whose name becomes ``name``."""
+    named = found.items() if isinstance(found, Mapping) else enumerate(found or ())
+    for name, entry in named:
+        inner = f"{path}.{name}."
+        if not isinstance(entry, Mapping):
+            raise reading.wrong(f"{path}.{name}", "must be a table")
+        if isinstance(found, Mapping):
+            entry = {**entry, "name": name}
+        yield kind(**_read_table(kind, entry, inner, reading._replace(environ={}, overrides={})))
+
+
+def _read_key(item: Any, found: Any, path: str, reading: _Reading) -> Any:
+    source: str | None = None
+    for name in environment_names(path):
+        given = reading.environ.get(name, "").strip()
+        # Kubernetes sets EVENTDBX_PORT=tcp://... in every pod beside a service of that name.
+        if given and not given.startswith("tcp://"):
+            found, source = _from_environment(given, item.type), name
+            break
+    if path in reading.overrides:
+        found, source = reading.overrides[path], "the command line"
+    if found is None:
+        return item.default
+    if path == "restrict":
+        return _read_restrict(found, source, reading)
+    if path == "log.level" and source == "RUST_LOG" and found not in ("off", "error", "warn"):
+        found = found if found in ("debug", "trace") else "info"
+    if path == "socket.bind_addr" and isinstance(found, str):
+        found = LEGACY_ADDRESSES.get(found, found)
+    try:
+        return _checked(item, found)
+    except ValueError as error:
+        raise reading.wrong(path, str(error), source) from None
+
+
+def _from_environment(text: str, kind: str) -> Any:
+    if kind.startswith("tuple"):
+        return [part.strip() for part in text.split(",") if part.strip()]
+    if kind.startswith("bool"):
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
+    if kind.startswith("int") and re.fullmatch(r"[+-]?\d{1,20}", text):
+        return int(text)
+    return text
+
+
+def _read_restrict(found: Any, source: str | None, reading: _Reading) -> str:
+    if isinstance(found, bool):
+        return "default" if found else "off"
+    if not isinstance(found, str):
+        raise reading.wrong("restrict", "must be off, default or strict", source)
+    if source is not None and found == "dev":
+        return "off"
+    if found not in RESTRICT_MODES:
+        reading.warnings.append(
+            f"restrict = '{found}' in {source or reading.origin} is unknown; using default"
+        )
+    return RESTRICT_MODES.get(found, "default")
+
+
+def _field_at(path: str) -> Field[Any]:
+    """Return the declaration of a key; raise ConfigError if there is none of that name."""
+    kind: Any = Config
+    *tables, name = path.split(".")
+    for step in tables:
+        inner = {item.name: item.metadata.get("table") for item in fields(kind)}.get(step)
+        if inner is None:
+            raise ConfigError(f"unknown configuration key '{path}'")
+        kind = inner
+    for item in fields(kind):
+        if item.name == name and item.metadata and "table" not in item.metadata:
+            return item
+    raise ConfigError(f"unknown configuration key '{path}'")
+
+
+def _checked(item: Field[Any], value: Any) -> Any:
+    """Return the value in the type of its key; raise ValueError saying what it must be."""
+    kind, rules = str(item.type), item.metadata
+    if kind.startswith("tuple"):
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError("must be a list of texts")
+        for one in value:
+            if rules["check"] is not None:
+                rules["check"](one)
+        return tuple(value)
+    if kind.startswith("bool"):
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false (got {value!r})")
+        return value
+    if kind.startswith("int"):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be an integer (got {value!r})")
+        return _in_range(value, rules["low"], rules["high"], rules["clamp"])
+    if hasattr(value, "isoformat"):
+        value = value.isoformat()
+    if not isinstance(value, str):
+        raise ValueError(f"must be text (got {value!r})")
+    if not value.strip() and (rules["check"] is not None or kind.endswith("None")):
+        # A blank text is how files and shells spell "not set".
+        return item.default
+    if rules["check"] is not None:
+        rules["check"](value)
+    return value
+
+
+def _in_range(value: int, low: int | None, high: int | None, clamp: bool) -> int:
+    if low is not None and high is not None and not low <= value <= high:
+        if not clamp:
+            raise ValueError(f"must be between {low} and {high} (got {value})")
+        return min(max(value, low), high)
+    return value
+
+
+def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the changes as they will be stored; raise ConfigError naming the first wrong key.
+
+    Stricter than reading: a spelling of ``restrict`` that reading replaces is refused here.
+    """
+    checked: dict[str, Value] = {}
+    for path, value in changes.items():
+        item = _field_at(path)
+        if path == "restrict" and isinstance(value, str):
+            value = parse_restrict(value)
+        try:
+            checked[path] = None if value is None else _checked(item, value)
+        except ValueError as error:
+            raise ConfigError(f"{path} {error}") from None
+    return checked
+
+
+def updated_text(text: str, changes: Mapping[str, Value]) -> str:
+    """Return the text with these keys (dotted paths) set, or removed where the value is None.
+
+    Comments, unknown keys and the order of everything else stay as they are. The values are
+    not checked: see :func:`check_changes`.
+    """
+    import tomlkit  # Reading a configuration does not need it, and every command reads one.
+
+    document = tomlkit.parse(text)
+    for path, value in changes.items():
+        *tables, name = path.split(".")
+        place: Any = document
+        for step in tables:
+            if step not in place:
+                if value is None:
+                    break
+                place[step] = tomlkit.table()
+            place = place[step]
+        else:
+            if value is not None:
+                place[name] = list(value) if isinstance(value, tuple) else value
+            elif name in place:
+                del place[name]
+    return tomlkit.dumps(document)
+
+
+def fresh_text(
+    *,
+    data_dir: str,
+    created_at: str,
+    data_encryption_key: str,
+    private_key: str,
+    public_key: str,
+    key_id: str,
+) -> str:
+    """Return the text of a new configuration; times are RFC 3339, keys base64.
+
+    Whole lines of it (``restrict = "default"``, ``port = 7070``) are edited by scripts.
+    """
+    given: dict[str, Value] = {
+        "data_dir": data_dir,
+        "data_encryption_key": data_encryption_key,
+        "created_at": created_at,
+        "updated_at": created_at,
+        "auth.private_key": private_key,
+        "auth.public_key": public_key,
+        "auth.key_id": key_id,
+    }
+    written = ("plugin_queue", "socket", "tenants", "auth")
+    rows = [
+        (path, given.get(path, value))
+        for path, value, item in _rows(Config(), "")
+        if path.split(".")[0] in written or "." not in path
+    ]
+    unwritten = {"durability", "durability_interval_ms", "auth.bootstrap_ttl_secs"}
+    return _toml([row for row in rows if row[0] not in unwritten])
+
+
+def _rows(value: Any, prefix: str) -> Iterator[tuple[str, Any, Field[Any]]]:
+    """Yield path, value and declaration of every key, the keys of a table after its scalars."""
+    declared = [item for item in fields(value) if item.metadata]
+    inner = [item for item in declared if "table" in item.metadata or "many" in item.metadata]
+    for item in declared:
+        if item not in inner:
+            yield prefix + item.name, getattr(value, item.name), item
+    for item in inner:
+        found = getattr(value, item.name)
+        if "table" in item.metadata:
+            yield from _rows(found, f"{prefix}{item.name}.")
+            continue
+        for place, entry in enumerate(found):
+            name = getattr(entry, "name", "") or str(place)
+            quoted = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
+            for path, one, inner_item in _rows(entry, f"{prefix}{item.name}.{quoted}."):
+                if inner_item.name != "name":
+                    yield path, one, inner_item
+
+
+def changed_from_default(config: Config) -> dict[str, Value]:
+    """Return the keys (dotted paths) whose value is not the default."""
+    return {path: value for path, value, item in _rows(config, "") if value != item.default}
+
+
+def shown_text(config: Config, *, everything: bool = False, secrets: bool = False) -> str:
+    """Return the configuration in effect as TOML, for people to read.
+
+    Shows the keys that everybody asks about and all that differ from their default, or really
+    ``everything``; secrets only if ``secrets``, else as ``"<hidden>"``.
+    """
+    rows: list[tuple[str, Any]] = []
+    for path, value, item in _rows(config, ""):
+        if everything or item.metadata["lean"] or value != item.default:
+            hide = item.metadata["secret"] and value and not secrets
+            rows.append((path, HIDDEN if hide else value))
+    return _toml(rows)
+
+
+def _toml(rows: list[tuple[str, Any]]) -> str:
+    lines: list[str] = []
+    table = ""
+    for path, value in rows:
+        if value is None or value == ():
+            continue
+        head, _, name = path.rpartition(".")
+        if head != table:
+            lines += ["", f"[{head}]"]
+            table = head
+        lines.append(f"{name} = {_literal(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _literal(value: Any) -> str:
+    if isinstance(value, tuple):
+        return "[" + ", ".join(_literal(one) for one in value) + "]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower()
