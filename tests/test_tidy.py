@@ -22,6 +22,7 @@ LINES_MAX = 500
 # Low to high. A room imports lower rooms and itself; rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "limits", "_version"),
+    ("settings",),
     ("config",),
     ("domain",),
     ("wire", "storage"),
