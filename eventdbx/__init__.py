@@ -9,10 +9,10 @@ from __future__ import annotations
 __all__ = ["__version__"]
 
 
-def __getattr__(name: str) -> object:
-    """``__version__`` on demand: reading it costs an import that most programs never need."""
+def __getattr__(name: str) -> str:
+    """``__version__`` as text, on demand: it costs an import that most programs never need."""
     if name == "__version__":
         from eventdbx._version import __version__
 
-        return __version__
+        return __version__.public()
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,183 @@
+"""The documents: links lead somewhere, and what they show exists.
+
+Shell lines in code blocks that begin with ``dbx`` are checked against the command's own help, those
+that begin with ``make`` or ``tox`` against the Makefile and tox.ini.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from eventdbx import errors
+from eventdbx.settings import Config
+from eventdbx.storage import keys
+from tests.daemon import CHECKOUT_DBX, ROOT
+
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("newsfragments/*")])
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+)`")
+
+
+def without_code(text: str) -> str:
+    """Return a document without its code blocks."""
+    return FENCE.sub("", text)
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of a document's headings, as the usual renderers make them."""
+    headings = re.findall(r"^#+ (.*)$", without_code(document.read_text()), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def commands(document: Path, *programs: str) -> Iterator[list[str]]:
+    """Yield the command lines of a document that run one of the programs, as words."""
+    text = document.read_text()
+    blocks = [body for language, body in FENCE.findall(text) if language in ("console", "sh", "")]
+    lines = [line.removeprefix("$ ") for body in blocks for line in body.splitlines()]
+    lines += INLINE.findall(without_code(text))
+    for line in lines:
+        if not line.startswith(tuple(f"{program} " for program in programs)):
+            continue
+        if "…" not in line and "<" not in line:
+            yield shlex.split(line, comments=True)
+
+
+@cache
+def help_of(path: tuple[str, ...]) -> str:
+    """Return the help text of a command; fails when there is no such command."""
+    done = subprocess.run(
+        [*CHECKOUT_DBX, *path, "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise AssertionError(f"dbx {' '.join(path)}: {done.stderr}")
+    return done.stdout
+
+
+def subcommands(text: str) -> set[str]:
+    """Return the names in the list of commands of a help text."""
+    listed = re.search(r"^Commands:\n((?: .*\n|\n)+)", text, re.MULTILINE)
+    return set(re.findall(r"^ {2}([a-z]\S*)", listed[1], re.MULTILINE)) if listed else set()
+
+
+def flags(text: str) -> set[str]:
+    """Return the options that a help text names."""
+    return set(re.findall(r"(?<![\w-])(--?[a-z][\w-]*)", text))
+
+
+class Links(SynchronousTestCase):
+    """What a reader can click on."""
+
+    def test_links_resolve(self) -> None:
+        """Each relative link leads to a file of the project, and to a heading that is there."""
+        broken = []
+        for document in DOCUMENTS:
+            for target in LINK.findall(without_code(document.read_text())):
+                if "://" in target:
+                    continue
+                name, _, anchor = target.partition("#")
+                file = (document.parent / name).resolve() if name else document
+                if not file.exists() or anchor and anchor not in anchors(file):
+                    broken.append(f"{document.relative_to(ROOT)}: {target}")
+        self.assertEqual(broken, [])
+
+    def test_every_document_can_be_found(self) -> None:
+        """The index, or a page that it lists, links to each document."""
+        linked: set[Path] = set()
+        waiting = [ROOT / "README.md", ROOT / "docs" / "index.md"]
+        while waiting:
+            document = waiting.pop()
+            if document in linked or not document.exists():
+                continue
+            linked.add(document)
+            for target in LINK.findall(without_code(document.read_text())):
+                file = (document.parent / target.partition("#")[0]).resolve()
+                if file.suffix == ".md":
+                    waiting.append(file)
+        lost = [str(one.relative_to(ROOT)) for one in ROOT.glob("docs/**/*.md")
+                if one not in linked]  # fmt: skip
+        self.assertEqual(lost, [])
+
+
+class Commands(SynchronousTestCase):
+    """What a reader can type."""
+
+    def test_dbx_commands_exist(self) -> None:
+        """Each dbx command that a document shows is in the help, with the options shown."""
+        unknown = []
+        for document in DOCUMENTS:
+            for words in commands(document, "dbx"):
+                text, path = help_of(()), []
+                for word in words[1:]:
+                    if word in subcommands(text):
+                        path.append(word)
+                        text = help_of(tuple(path))
+                    elif word.startswith("-") and word.split("=")[0] not in flags(text):
+                        unknown.append(f"{document.relative_to(ROOT)}: {' '.join(words)}: {word}")
+                first = words[1]
+                if not path and not first.startswith("-"):
+                    unknown.append(f"{document.relative_to(ROOT)}: {' '.join(words)}")
+        self.assertEqual(unknown, [])
+
+    def test_make_targets_and_tox_environments_exist(self) -> None:
+        """What documents tell people to make or to run under tox is there."""
+        targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+        environments = set(re.findall(r"^\[testenv:(\w+)\]", (ROOT / "tox.ini").read_text(), re.M))
+        unknown = []
+        for document in DOCUMENTS:
+            for program, *words in commands(document, "make", "tox"):
+                names = {word for word in words if re.fullmatch(r"[a-z]+", word)}
+                known = targets if program == "make" else environments
+                unknown += [f"{program} {name}" for name in names - known]
+        self.assertEqual(unknown, [])
+
+
+class Tables(SynchronousTestCase):
+    """Tables that repeat what the code says."""
+
+    def test_every_key_family_is_described(self) -> None:
+        """The storage format names each family of keys that the code writes."""
+        text = (ROOT / "docs" / "storage-format.md").read_text()
+        families = [
+            value.decode()
+            for name, value in vars(keys).items()
+            if name.isupper() and isinstance(value, bytes) and value.isalpha()
+        ]
+        self.assertEqual([one for one in families if f"`{one}`" not in text], [])
+        self.assertTrue(families)
+
+    def test_every_error_code_is_described(self) -> None:
+        """The protocol names each error code that the server can answer."""
+        text = (ROOT / "docs" / "protocol.md").read_text()
+        codes = {
+            kind.code
+            for kind in vars(errors).values()
+            if isinstance(kind, type) and issubclass(kind, errors.EventDBXError)
+        }
+        self.assertEqual([code for code in sorted(codes) if f"`{code}`" not in text], [])
+
+    def test_described_settings_exist(self) -> None:
+        """Each configuration key in the table of the operations page is one that is read."""
+        text = (ROOT / "docs" / "operations.md").read_text()
+        section = text.partition("## Configuration")[2].partition("\n## ")[0]
+        described = re.findall(r"^\| `([a-z_.]+)`", section, re.MULTILINE)
+        unknown = []
+        for path in described:
+            place: object = Config()
+            for name in path.split("."):
+                place = getattr(place, name, LookupError)
+            if place is LookupError:
+                unknown.append(path)
+        self.assertEqual(unknown, [])
+        self.assertTrue(described)
