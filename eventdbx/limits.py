@@ -84,6 +84,9 @@ HEAD_CACHE_ENTRIES = 10_000
 
 HEAD_CACHE_BYTES_MAX = 64 * 1_048_576
 
+TOKEN_CHARACTERS_MAX = 16_384
+"""One token: real ones have some hundred; the cache of verified tokens holds their text."""
+
 TOKEN_CACHE_ENTRIES = 4_096
 """Verified tokens; a flood of distinct tokens must not grow memory."""
 

@@ -1,0 +1,368 @@
+"""Tokens: the signing key in all its encodings, issuing, and verification with a cache.
+
+What a verified token allows is in :mod:`eventdbx.domain.grants`. Which tokens were issued and
+revoked is kept elsewhere; here revocation is one callable.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import orjson
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from eventdbx import limits
+from eventdbx.domain.grants import Grant
+from eventdbx.errors import ConfigError, InvalidToken, TokenExpired, Unauthorized
+
+SKEW_S_MAX = 300
+TTL_S_MAX = 100 * 365 * 24 * 3600
+_NEVER = float("inf")
+
+_SEED_BYTES = 32
+_V1 = bytes.fromhex("302e020100300506032b657004220420")
+_V2 = bytes.fromhex("3051020101300506032b657004220420")
+_V2_OLD = bytes.fromhex("3053020101300506032b657004220420")
+_V2_PUBLIC = bytes.fromhex("812100")
+_V2_OLD_PUBLIC = bytes.fromhex("a123032100")
+
+
+class SigningKey:
+    """The Ed25519 pair of an installation.
+
+    ``key_id`` goes into the header of every token signed with it and tells pairs apart after a
+    rotation; None leaves the header without it.
+    """
+
+    def __init__(self, seed: bytes, key_id: str | None = None) -> None:
+        self._private = Ed25519PrivateKey.from_private_bytes(seed)
+        self._seed = seed
+        self.public = self._private.public_key().public_bytes_raw()
+        self.key_id = key_id
+
+    @classmethod
+    def read(
+        cls, private_key: str, public_key: str | None = None, key_id: str | None = None
+    ) -> SigningKey:
+        """Read base64 of PKCS#8 version 2, its older form, version 1, or the bare seed.
+
+        A blank public key is derived; one that does not belong to the private key is refused.
+        Raises ConfigError.
+        """
+        if not private_key.strip():
+            raise ConfigError("jwt private key must contain data")
+        try:
+            encoded = base64.b64decode(private_key.strip(), validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise ConfigError(f"invalid jwt private key: {error}") from None
+        seed, inside = _seed_and_public(encoded)
+        key = cls(seed, key_id)
+        if inside is not None and inside != key.public:
+            raise ConfigError("invalid jwt private key: InconsistentComponents")
+        if public_key is not None and public_key.strip():
+            if read_public_key(public_key) != key.public:
+                raise ConfigError("jwt public key does not match private key")
+        return key
+
+    @property
+    def private_text(self) -> str:
+        """The pair as base64 of PKCS#8 version 2, the only form that older programs read."""
+        return base64.b64encode(_V2 + self._seed + _V2_PUBLIC + self.public).decode()
+
+    @property
+    def public_text(self) -> str:
+        """The public half as base64 of its 32 bytes."""
+        return base64.b64encode(self.public).decode()
+
+    def sign(self, message: bytes) -> bytes:
+        """Return the 64-byte signature."""
+        return self._private.sign(message)
+
+
+def read_public_key(text: str) -> bytes:
+    """Return the 32 bytes of a base64 public key; raise ConfigError."""
+    try:
+        public = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigError(f"invalid jwt public key: {error}") from None
+    if len(public) != 32:
+        raise ConfigError(f"jwt public key must decode to 32 bytes (got {len(public)})")
+    return public
+
+
+def _seed_and_public(encoded: bytes) -> tuple[bytes, bytes | None]:
+    """Take the DER apart by its fixed layout; the library reads only version 1."""
+    if len(encoded) == _SEED_BYTES:
+        return encoded, None
+    head, seed, tail = encoded[:16], encoded[16:48], encoded[48:]
+    if head == _V1 and not tail:
+        return seed, None
+    for prefix, mark in ((_V2, _V2_PUBLIC), (_V2_OLD, _V2_OLD_PUBLIC)):
+        if head == prefix and tail.startswith(mark) and len(tail) == len(mark) + 32:
+            return seed, tail[len(mark) :]
+    raise ConfigError("invalid jwt private key: InvalidEncoding")
+
+
+def issue(
+    key: SigningKey,
+    *,
+    issuer: str,
+    audience: str,
+    jti: str,
+    now_s: int,
+    ttl_s: int | None,
+    group: str,
+    user: str,
+    actions: Sequence[str],
+    resources: Sequence[str] = (),
+    tenants: Sequence[str] = (),
+    subject: str = "",
+    issued_by: str = "",
+    not_before: int | None = None,
+    write_limit: int | None = None,
+    keep_alive: bool = False,
+) -> str:
+    """Return a signed token. ``ttl_s`` None or 0 never expires; ``jti`` is a UUID text.
+
+    A blank subject becomes ``group:user``, no resources become all of them; tenants are trimmed,
+    lower-cased, sorted and deduplicated. Raises ConfigError if no action is named or the lifetime
+    is out of range.
+    """
+    if not actions:
+        raise ConfigError("token actions must contain at least one entry")
+    if ttl_s is not None and not 0 <= ttl_s <= TTL_S_MAX:
+        raise ConfigError("token ttl is out of range")
+    return sign_grant(
+        key,
+        Grant(
+            jti=jti,
+            subject=subject if subject.strip() else f"{group}:{user}",
+            group=group,
+            user=user,
+            actions=tuple(actions),
+            resources=tuple(resources) or ("*",),
+            tenants=tuple(sorted({name.strip().lower() for name in tenants if name.strip()})),
+            issued_at=now_s,
+            expires_at=now_s + ttl_s if ttl_s else None,
+            not_before=not_before,
+            issued_by=issued_by,
+            write_limit=write_limit,
+            keep_alive=keep_alive,
+        ),
+        issuer=issuer,
+        audience=audience,
+    )
+
+
+def sign_grant(key: SigningKey, grant: Grant, *, issuer: str, audience: str) -> str:
+    """Return the compact token; members in the order that older programs write them."""
+    header: dict[str, str] = {"typ": "JWT", "alg": "EdDSA"}
+    if key.key_id is not None:
+        header["kid"] = key.key_id
+    body: dict[str, Any] = {
+        "iss": issuer,
+        "aud": audience,
+        "sub": grant.subject,
+        "jti": grant.jti,
+        "iat": grant.issued_at,
+    }
+    if grant.expires_at is not None:
+        body["exp"] = grant.expires_at
+    if grant.not_before is not None:
+        body["nbf"] = grant.not_before
+    body |= {
+        "group": grant.group,
+        "user": grant.user,
+        "actions": grant.actions,
+        "resources": grant.resources,
+        "issued_by": grant.issued_by,
+        "limits": {"write_events": grant.write_limit, "keep_alive": grant.keep_alive},
+        "tenants": grant.tenants,
+    }
+    signed = _encode(orjson.dumps(header)) + b"." + _encode(orjson.dumps(body))
+    return (signed + b"." + _encode(key.sign(signed))).decode()
+
+
+def _encode(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
+
+
+_BASE64URL = re.compile(r"[A-Za-z0-9_-]*", re.ASCII)
+
+
+def _decode(text: str) -> bytes:
+    # The standard decoder skips letters outside its alphabet and takes padding: two texts of one
+    # token would then differ in the cache and in the key of the encrypted session.
+    if not _BASE64URL.fullmatch(text) or len(text) % 4 == 1:
+        raise InvalidToken
+    decoded = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    if _encode(decoded) != text.encode():
+        raise InvalidToken
+    return decoded
+
+
+class PublicKey(NamedTuple):
+    """A key that verifies; a retired one has the second after which it no longer does."""
+
+    key_id: str | None
+    public: bytes
+    not_after: int | None = None
+
+
+class Verifier:
+    """Turn tokens into grants.
+
+    ``clock`` gives seconds since the Unix epoch; ``is_revoked`` is asked, with the ``jti``, on
+    every verification and so has to be fast. Signatures are checked once per token: the grant of
+    a token seen before comes from a cache of at most ``cache_entries``.
+    """
+
+    cache_entries = limits.TOKEN_CACHE_ENTRIES
+
+    def __init__(
+        self,
+        keys: Sequence[PublicKey],
+        issuer: str,
+        audience: str,
+        skew_s: int,
+        clock: Callable[[], float],
+        is_revoked: Callable[[str], bool],
+    ) -> None:
+        self._keys = [(key, Ed25519PublicKey.from_public_bytes(key.public)) for key in keys]
+        self._issuer = issuer
+        self._audience = audience
+        self._skew_s = min(max(skew_s, 0), SKEW_S_MAX)
+        self._clock = clock
+        self._is_revoked = is_revoked
+        self._cache: OrderedDict[str, tuple[Grant, float, float]] = OrderedDict()
+
+    def verify(self, token: str) -> Grant:
+        """Return the grant; raise InvalidToken, Unauthorized or TokenExpired.
+
+        The order is fixed: form and signature, issuer and audience, expiry, not before, issued
+        at, revocation. Times are checked with the configured skew.
+        """
+        known = self._cache.get(token)
+        if known is not None:
+            grant, earliest, latest = known
+            if earliest <= self._clock() <= latest and not self._is_revoked(grant.jti):
+                self._cache.move_to_end(token)
+                return grant
+            # No longer good: the long way round says why.
+        grant, key_until = self._read(token)
+        now, skew = self._clock(), self._skew_s
+        if now > key_until:
+            raise InvalidToken
+        latest = _NEVER if grant.expires_at is None else grant.expires_at + skew
+        if now > latest:
+            raise TokenExpired
+        earliest = max(grant.issued_at, grant.not_before or grant.issued_at) - skew
+        if now < earliest:
+            raise Unauthorized
+        if self._is_revoked(grant.jti):
+            raise InvalidToken
+        self._cache[token] = grant, earliest, min(latest, key_until)
+        if len(self._cache) > self.cache_entries:
+            self._cache.popitem(last=False)
+        return grant
+
+    def _read(self, token: str) -> tuple[Grant, float]:
+        """Check what does not depend on the time of day; say until when the key is accepted."""
+        parts = token.split(".")
+        if len(parts) != 3 or len(token) > limits.TOKEN_CHARACTERS_MAX:
+            raise InvalidToken
+        header, body, signature = (_decode(part) for part in parts)
+        members = _object(header)
+        kid = members.get("kid")
+        if members.get("alg") != "EdDSA" or not isinstance(kid, str | None):
+            raise InvalidToken
+        key_until = self._check_signature(f"{parts[0]}.{parts[1]}".encode(), signature, kid)
+        claims = _object(body)
+        grant = _grant(claims)
+        if claims["iss"] != self._issuer or claims["aud"] != self._audience:
+            raise Unauthorized
+        return grant, key_until
+
+    def _check_signature(self, signed: bytes, signature: bytes, kid: str | None) -> float:
+        """Return until when the key that signed is accepted; raise InvalidToken if none did.
+
+        The key named by ``kid`` goes first. The others follow even so: older programs never
+        checked the name, so a key that was renamed must not invalidate every token.
+        """
+        for key, verifying in sorted(self._keys, key=lambda pair: pair[0].key_id != kid):
+            try:
+                verifying.verify(signature, signed)
+            except InvalidSignature:
+                continue
+            return _NEVER if key.not_after is None else key.not_after
+        raise InvalidToken
+
+
+def _object(encoded: bytes) -> dict[str, Any]:
+    try:
+        value = orjson.loads(encoded)
+    except orjson.JSONDecodeError:
+        raise InvalidToken from None
+    if not isinstance(value, dict):
+        raise InvalidToken
+    return value
+
+
+def _grant(claims: Mapping[str, Any]) -> Grant:
+    """Check the type of every claim we know; others are passed over."""
+    for name in ("iss", "aud", "sub", "jti"):
+        _text(claims, name, required=True)
+    bounds = claims.get("limits", {"write_events": None})
+    if not isinstance(bounds, dict) or not isinstance(bounds.get("keep_alive", False), bool):
+        raise InvalidToken
+    issued_at = _seconds(claims, "iat")
+    if issued_at is None:
+        raise InvalidToken
+    return Grant(
+        jti=claims["jti"],
+        subject=claims["sub"],
+        group=_text(claims, "group"),
+        user=_text(claims, "user"),
+        actions=_texts(claims, "actions"),
+        resources=_texts(claims, "resources"),
+        tenants=_texts(claims, "tenants"),
+        issued_at=issued_at,
+        expires_at=_seconds(claims, "exp"),
+        not_before=_seconds(claims, "nbf"),
+        issued_by=_text(claims, "issued_by"),
+        write_limit=_count(bounds.get("write_events")),
+        keep_alive=bounds.get("keep_alive", False),
+    )
+
+
+def _text(claims: Mapping[str, Any], name: str, *, required: bool = False) -> str:
+    value = claims.get(name, None if required else "")
+    if not isinstance(value, str):
+        raise InvalidToken
+    return value
+
+
+def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
+    value = claims.get(name, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise InvalidToken
+    return tuple(value)
+
+
+def _seconds(claims: Mapping[str, Any], name: str) -> int | None:
+    value = claims.get(name)
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
+        raise InvalidToken
+    return value
+
+
+def _count(value: Any) -> int | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise InvalidToken
+    return value
