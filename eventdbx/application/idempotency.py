@@ -7,8 +7,9 @@ that are older, so the memory never grows beyond what is used in that time.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
-from typing import Protocol, Sequence
+from typing import Protocol
 
 from eventdbx import limits
 from eventdbx.application.drafting import DraftWrite

@@ -7,7 +7,8 @@ to, and the commit log must name exactly the events that exist.
 
 from __future__ import annotations
 
-from typing import Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import NamedTuple
 
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.merkle import root

@@ -7,9 +7,9 @@ whatever the size of the store, unless a filter or a sort demands more.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
-from typing import Callable, Iterator
 
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.canonical import JSON
@@ -204,9 +204,7 @@ class Reader:
         cursor = event_cursor(*pairs[-1]) if len(pairs) == query.take else None
         return Page([event for event, _archived in pairs], cursor)
 
-    def _matching_events(
-        self, query: EventQuery, visible: Visible
-    ) -> Iterator[tuple[Event, bool]]:
+    def _matching_events(self, query: EventQuery, visible: Visible) -> Iterator[tuple[Event, bool]]:
         wanted: Filter | None = query.filter
         for aggregate_type, aggregate_id, archived in self._streams(query):
             if not visible(aggregate_type, aggregate_id):

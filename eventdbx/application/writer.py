@@ -9,7 +9,8 @@ follows docs/protocol.md; who may do it is asked of the caller's ``authorise``.
 from __future__ import annotations
 
 from collections import OrderedDict
-from typing import Callable, NamedTuple, Protocol, Sequence, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -378,4 +379,3 @@ def _families(archived: bool) -> tuple[bytes, bytes]:
     if archived:
         return keys.CREATED_ARCHIVED, keys.UPDATED_ARCHIVED
     return keys.CREATED_ACTIVE, keys.UPDATED_ACTIVE
-

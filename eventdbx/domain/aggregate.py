@@ -6,7 +6,8 @@ What a client may send is checked before, in :mod:`eventdbx.application.writer`.
 
 from __future__ import annotations
 
-from typing import Mapping, NamedTuple
+from collections.abc import Mapping
+from typing import NamedTuple
 
 import orjson
 

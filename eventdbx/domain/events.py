@@ -31,9 +31,9 @@ class Actor(NamedTuple):
 class Event(NamedTuple):
     """One committed event.
 
-    ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
-    ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
-X    """
+        ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
+        ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
+    X"""
 
     aggregate_type: str
     aggregate_id: str

@@ -7,8 +7,8 @@ a leaf contains is the business of :mod:`eventdbx.domain.events`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from hashlib import sha256
-from typing import Iterable
 
 EMPTY_ROOT = sha256(b"").digest()
 """RFC 9162 §2.1.1: the hash of an empty tree."""

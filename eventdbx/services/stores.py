@@ -1,0 +1,122 @@
+"""The domains of an installation: opened when first asked for, closed with the service.
+
+Only administration creates a domain; a name in a hello opens one that exists or is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Callable
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from eventdbx.application.domains import Domain
+from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.config import Config
+from eventdbx.domain.identifiers import check_domain_name
+from eventdbx.errors import ConfigError
+from eventdbx.storage.interfaces import IHop
+from eventdbx.storage.rocks import RocksStore
+from eventdbx.storage.store import Store
+
+
+def open_domain(
+    name: str,
+    path: Path,
+    config: Config,
+    *,
+    hop: IHop,
+    clock: IReactorTime | None = None,
+    on_failure: Callable[[Failure], None] | None = None,
+) -> Domain:
+    """Open (or create) the store of a domain and put its writer in front.
+
+    Raises StoreLocked when another process holds it, StorageError when it cannot be read.
+    """
+    store = Store(
+        RocksStore.open(path),
+        hop=hop,
+        durability=config.durability if clock is not None else "always",
+        clock=clock,
+        interval_s=config.interval_ms / 1000,
+        on_failure=on_failure,
+    )
+    writer = Writer(
+        store,
+        clock_ns=time.time_ns,
+        entropy=os.urandom,
+        worker_id=config.snowflake_worker_id,
+        rules=OpenRules(strict=config.restrict == "strict"),
+        cache_entries=max(config.cache_threshold, 1),
+    )
+    return Domain(name, store, writer)
+
+
+class StoreService(Service):
+    """All open domains. Opens the active one first of all, closes everything last of all."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        *,
+        store_path: Callable[[str], Path],
+        make_hop: Callable[[], IHop],
+        clock: IReactorTime,
+        on_failure: Callable[[Failure], None],
+    ) -> None:
+        self._config = config
+        self._store_path = store_path
+        self._make_hop = make_hop
+        self._clock = clock
+        self._on_failure = on_failure
+        self._domains: dict[str, Domain] = {}
+
+    def startService(self) -> None:
+        """Open the active domain; raises what :func:`open_domain` raises."""
+        super().startService()
+        self._open(self._config.domain)
+
+    def domain(self, name: str | None) -> Domain:
+        """Return a domain by name, the active one for None.
+
+        Raises ConfigError for a malformed or unknown name, and the errors of opening.
+        """
+        if name is None:
+            if self._config.tenants.multi_tenant:
+                raise ConfigError("tenantId is required when multi-tenant mode is enabled")
+            return self._domains[self._config.domain]
+        name = check_domain_name(name)
+        known = self._domains.get(name)
+        if known is not None:
+            return known
+        if not self._store_path(name).is_dir():
+            raise ConfigError(f"domain '{name}' does not exist")
+        return self._open(name)
+
+    def _open(self, name: str) -> Domain:
+        domain = open_domain(
+            name,
+            self._store_path(name),
+            self._config,
+            hop=self._make_hop(),
+            clock=self._clock,
+            on_failure=self._on_failure,
+        )
+        self._domains[name] = domain
+        self.log.info("event store of domain {domain} is open", domain=name)
+        return domain
+
+    def stopService(self) -> Deferred[None]:
+        """Commit what was accepted and close every store; fires when all are closed."""
+        super().stopService()
+        domains, self._domains = self._domains, {}
+        closing = gatherResults([domain.store.close() for domain in domains.values()])
+        return closing.addCallback(lambda _results: None)

@@ -1,0 +1,152 @@
+"""The service tree: the only place where the parts of the server meet.
+
+Order is stated here and nowhere else. Start: store, then listener. Stop: listener and requests
+in flight, then store. ``MultiService`` would stop all children at once, which is why the root is
+a service of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Mapping
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import serverFromString
+from twisted.internet.threads import deferToThreadPool
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from eventdbx import __version__
+from eventdbx.application.tokens import Verifier, verification_keys
+from eventdbx.config import Config, split_address
+from eventdbx.errors import EventDBXError
+from eventdbx.services.listening import ControlService
+from eventdbx.services.stores import StoreService
+from eventdbx.services.workspace import Workspace
+from eventdbx.storage.hops import threaded
+from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.routes import Routes, Settings
+
+SLOW_READ_THREADS = 2
+"""Scans wait for the disk more than they compute; more threads would only contend."""
+
+
+class Server(Service):
+    """The whole server.
+
+    ``ready`` fires when the listeners answer, or fails with the EventDBXError that prevents it.
+    ``failed`` fires with a Failure if the store fails later: the process must end then.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self, stores: StoreService, control: ControlService, slow_reads: ThreadPool
+    ) -> None:
+        self.setName("eventdbx")  # type: ignore[no-untyped-call]
+        self.stores = stores
+        self.control = control
+        self._slow_reads = slow_reads
+        self.ready: Deferred[None] = Deferred()
+        self.failed: Deferred[Failure] = Deferred()
+
+    def startService(self) -> None:
+        """Open the store, then listen. What goes wrong is told by ``ready``."""
+        super().startService()
+        try:
+            self.stores.startService()
+        except EventDBXError as error:
+            self.ready.errback(error)
+            return
+        self._slow_reads.start()
+        self.control.listening.addCallbacks(
+            lambda _port: self.ready.callback(None), self.ready.errback
+        )
+        self.control.startService()
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order; fires when the store is closed."""
+        super().stopService()
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self.control.running:
+            await self.control.stopService()
+        if self._slow_reads.started:
+            self._slow_reads.stop()
+        if self.stores.running:
+            await self.stores.stopService()
+        self.log.info("EventDBX server stopped")
+
+    def store_failed(self, failure: Failure) -> None:
+        """Tell the process that the store has failed; only the first time counts."""
+        self.log.critical(
+            "the event store failed, nothing more is acknowledged: {reason}",
+            reason=failure.getErrorMessage(),
+        )
+        if not self.failed.called:
+            self.failed.callback(failure)
+
+
+def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
+    """Return the server for a configuration, ready to be started."""
+    slow_reads = ThreadPool(0, SLOW_READ_THREADS, name="slow-reads")
+    started = time.time()
+
+    def run_slowly(work: Callable[[], Any]) -> Deferred[Any]:
+        return deferToThreadPool(reactor, slow_reads, work)
+
+    def status() -> Mapping[str, Any]:
+        return {
+            "version": __version__,
+            "restrict": config.restrict,
+            "durability": config.durability,
+            "uptime_s": round(time.time() - started, 3),
+            "connections": factory.connection_count,
+        }
+
+    stores = StoreService(
+        config,
+        store_path=workspace.store_path,
+        make_hop=lambda: threaded(reactor),
+        clock=reactor,
+        on_failure=lambda failure: server.store_failed(failure),
+    )
+    routes = Routes(
+        verifier=Verifier(
+            verification_keys(config),
+            issuer=config.auth.issuer,
+            audience=config.auth.audience,
+            skew_s=config.auth.clock_skew_secs,
+            clock=time.time,
+            is_revoked=workspace.is_revoked,
+        ),
+        open_domain=stores.domain,
+        settings=Settings(
+            config.list_page_size, config.page_limit, config.verbose_responses, config.no_noise
+        ),
+        run_slowly=run_slowly,
+        status=status,
+    )
+    factory = ControlFactory(routes, reactor)
+    control = ControlService(
+        serverFromString(reactor, endpoint_string(config.socket.bind_addr)),
+        factory,
+        address=config.socket.bind_addr,
+        clock=reactor,
+    )
+    server = Server(stores, control, slow_reads)
+    return server
+
+
+def endpoint_string(bind_addr: str) -> str:
+    """Return the Twisted endpoint of a bind address; an endpoint string passes through."""
+    try:
+        host, port = split_address(bind_addr)
+    except ValueError:
+        return bind_addr
+    kind = "tcp6" if ":" in host else "tcp"
+    escaped = host.replace(":", "\\:")
+    return f"{kind}:{port}:interface={escaped}:backlog=511"

@@ -1,0 +1,355 @@
+"""The control protocol on a Twisted transport: bytes in, routes called, bytes out.
+
+What the bytes mean is decided in :mod:`eventdbx.wire`, what a request does in
+:mod:`eventdbx.surfaces.control.routes`. Here live the things that only a connection has: order
+of answers, pauses, time limits, and the end.
+
+Requests of one connection are answered in order. Writes that follow each other share a group
+commit; a read waits until the writes before it are durable, so a pipelining client always reads
+what it wrote.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections import deque
+from typing import Any, cast
+
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
+from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from eventdbx import limits
+from eventdbx.errors import EventDBXError
+from eventdbx.surfaces.control.routes import Routes, Session, failed
+from eventdbx.wire.connection import ProtocolError, ServerConnection
+from eventdbx.wire.events import (
+    CliRequestReceived,
+    Closed,
+    HelloReceived,
+    RequestReceived,
+)
+from eventdbx.wire.requests import WRITES
+
+_QUICKACK = getattr(socket, "TCP_QUICKACK", None)
+_SWEEP_S = 15.0
+
+
+@implementer(IPushProducer)
+class ControlProtocol(Protocol):
+    """One connection on port 6363."""
+
+    log = Logger()
+
+    def __init__(self, factory: ControlFactory, peer: str) -> None:
+        self._factory = factory
+        self._peer = peer
+        self._wire = ServerConnection(plaintext_allowed=factory.routes.plaintext_allowed)
+        self._session: Session | None = None
+        self._waiting: deque[RequestReceived] = deque()
+        self._writing = 0
+        self._reading = False
+        self._blocked = False
+        self._paused = False
+        self._closing = False
+        self._finishing = False
+        self._hello_timer: IDelayedCall | None = None
+        self.active_at = 0.0
+
+    def connectionMade(self) -> None:
+        """Set the socket up, and close at once when there are too many connections."""
+        if not self._factory.admit(self):
+            self._closing = True
+            self.transport.abortConnection()  # type: ignore[union-attr]
+            return
+        self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
+        self.transport.registerProducer(self, True)  # type: ignore[union-attr]
+        self.active_at = self._factory.clock.seconds()
+        self._hello_timer = self._factory.clock.callLater(
+            limits.HELLO_TIMEOUT_S, self._hello_timed_out
+        )
+
+    def dataReceived(self, data: bytes) -> None:
+        """Feed the wire and act on what it understood."""
+        if self._closing:
+            return
+        try:
+            for event in self._wire.receive_data(data):
+                self._act(event)
+        except ProtocolError as error:
+            self.log.info("control connection closed: {reason}", reason=str(error), peer=self._peer)
+            self.close()
+            return
+        if self._wire.inside_frame and _QUICKACK is not None:
+            # A peer that writes length and body apart waits for this acknowledgement.
+            self.transport.socket.setsockopt(  # type: ignore[union-attr]
+                socket.IPPROTO_TCP, _QUICKACK, 1
+            )
+        self._pump()
+        self._flush()
+
+    def _act(self, event: object) -> None:
+        if isinstance(event, RequestReceived):
+            if self._hello_timer is not None:
+                self._established()
+            self._waiting.append(event)
+        elif isinstance(event, HelloReceived):
+            self._greet(event)
+        elif isinstance(event, CliRequestReceived):
+            self._wire.send_cli_response(-1, "", "CLI proxy is disabled")
+        elif isinstance(event, Closed):
+            self.close()
+
+    def _greet(self, hello: HelloReceived) -> None:
+        """Accept or reject a hello; the wire holds back what follows until then."""
+        try:
+            self._session = self._factory.routes.greet(hello)
+        except EventDBXError as error:
+            self.log.warn(
+                "control handshake rejected: {reason}", reason=error.detail, peer=self._peer
+            )
+            self._wire.reject_hello(error.detail)
+            self._flush()
+            self.close()
+            return
+        self.log.info(
+            "control handshake accepted for token subject {subject} (tenant={tenant})",
+            subject=self._session.grant.subject,
+            tenant=self._session.domain.name,
+            peer=self._peer,
+        )
+        for event in self._wire.accept_hello():
+            self._act(event)
+
+    def _established(self) -> None:
+        assert self._hello_timer is not None
+        if self._hello_timer.active():
+            self._hello_timer.cancel()
+        self._hello_timer = None
+
+    def _hello_timed_out(self) -> None:
+        self.log.info("control connection closed: no request in time", peer=self._peer)
+        self._hello_timer = None
+        self.close()
+
+    def _pump(self) -> None:
+        """Start as many of the waiting requests as their order allows."""
+        waiting = self._waiting
+        while waiting and not self._reading and not self._closing:
+            if type(waiting[0].request) in WRITES:
+                self._start_write(waiting.popleft())
+            elif self._writing:
+                break
+            else:
+                self._start_read(waiting.popleft())
+        self._regulate()
+
+    def _start_write(self, received: RequestReceived) -> None:
+        self._writing += 1
+        session = self._session
+        assert session is not None
+        answer = self._factory.routes.answer(session, received.request)
+        if isinstance(answer, Deferred):
+            answer.addCallbacks(
+                self._written, self._write_failed, callbackArgs=(received,), errbackArgs=(received,)
+            )
+        else:
+            self._written(answer, received)
+
+    def _written(self, response: Any, received: RequestReceived) -> None:
+        self._writing -= 1
+        self._reply(received, response)
+        if not self._writing:
+            self._pump()
+
+    def _write_failed(self, failure: Failure, received: RequestReceived) -> None:
+        self._written(failed(failure), received)
+
+    def _start_read(self, received: RequestReceived) -> None:
+        session = self._session
+        assert session is not None
+        answer = self._factory.routes.answer(session, received.request)
+        if not isinstance(answer, Deferred):
+            self._reply(received, answer)
+            return
+        self._reading = True
+        answer.addErrback(failed)
+        answer.addCallback(self._read, received)
+
+    def _read(self, response: Any, received: RequestReceived) -> None:
+        self._reading = False
+        self._reply(received, response)
+        self._pump()
+
+    def _reply(self, received: RequestReceived, response: Any) -> None:
+        if self._closing:
+            return
+        self.active_at = self._factory.clock.seconds()
+        try:
+            self._wire.send_response(received, response)
+        except EventDBXError as error:
+            self._wire.send_response(received, failed(error))
+        self._flush()
+
+    def _flush(self) -> None:
+        data = self._wire.data_to_send()
+        if data and self.transport is not None:
+            self.transport.write(data)
+
+    def _regulate(self) -> None:
+        """Stop reading while more is in flight than one connection may hold."""
+        if self._finishing:
+            if self.idle:
+                self.close()
+            return
+        load = len(self._waiting) + self._writing
+        too_much = load >= limits.REQUESTS_IN_FLIGHT_MAX or self._blocked
+        if too_much and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()  # type: ignore[union-attr]
+        elif self._paused and not too_much and not self._closing:
+            self._paused = False
+            self.transport.resumeProducing()  # type: ignore[union-attr]
+        if self._session is not None and self._session.domain.store.saturated:
+            self._hold()
+
+    def _hold(self) -> None:
+        if self._blocked or self._session is None:
+            return
+        self._blocked = True
+        self._session.domain.store.when_drained().addCallback(self._released)
+
+    def _released(self, _nothing: None) -> None:
+        self._blocked = False
+        self._pump()
+
+    # IPushProducer: the transport asks for silence when the peer does not read its answers.
+
+    def pauseProducing(self) -> None:
+        """Stop reading requests: their answers would only pile up."""
+        self._blocked = True
+        self._regulate()
+
+    def resumeProducing(self) -> None:
+        """Read requests again."""
+        self._blocked = False
+        self._pump()
+
+    def stopProducing(self) -> None:
+        """Nothing to do: the connection is going away."""
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing was asked that is not answered."""
+        return not self._waiting and not self._writing and not self._reading
+
+    def finish(self) -> None:
+        """Take no more requests; answer those that are in flight, then close."""
+        self._finishing = True
+        if self.transport is not None and not self._paused:
+            self._paused = True
+            self.transport.pauseProducing()
+        self._regulate()
+
+    def close(self) -> None:
+        """Close once everything queued has been sent."""
+        if self._closing:
+            return
+        self._closing = True
+        self._waiting.clear()
+        if self.transport is not None:
+            self.transport.unregisterProducer()  # type: ignore[attr-defined]
+            self.transport.loseConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """Forget the connection; writes in flight are committed all the same."""
+        self._closing = True
+        self._waiting.clear()
+        if self._hello_timer is not None:
+            self._established()
+        self._factory.forget(self)
+
+
+class ControlFactory(Factory):
+    """All connections of the listener: how many there may be, and which have gone quiet."""
+
+    noisy = False
+
+    def __init__(self, routes: Routes, clock: IReactorTime) -> None:
+        self.routes = routes
+        self.clock = clock
+        self._connections: dict[ControlProtocol, str] = {}
+        self._per_peer: dict[str, int] = {}
+        self._sweeper = LoopingCall(self._sweep)
+        self._sweeper.clock = clock
+        self._empty: list[Deferred[None]] = []
+
+    def startFactory(self) -> None:
+        """Begin to look for connections that have gone quiet."""
+        self._sweeper.start(_SWEEP_S, now=False)
+
+    def stopFactory(self) -> None:
+        """Stop looking."""
+        if self._sweeper.running:
+            self._sweeper.stop()
+
+    def buildProtocol(self, addr: Any) -> ControlProtocol:
+        """Return the protocol of a new connection."""
+        return ControlProtocol(self, str(getattr(addr, "host", addr)))
+
+    def admit(self, connection: ControlProtocol) -> bool:
+        """Count a connection in; False when there are too many, in all or of its peer."""
+        peer = connection._peer
+        mine = self._per_peer.get(peer, 0)
+        if len(self._connections) >= limits.CONNECTIONS_MAX:
+            return False
+        if mine >= limits.CONNECTIONS_PER_PEER_MAX:
+            return False
+        self._connections[connection] = peer
+        self._per_peer[peer] = mine + 1
+        return True
+
+    def forget(self, connection: ControlProtocol) -> None:
+        """Count a connection out."""
+        peer = self._connections.pop(connection, None)
+        if peer is None:
+            return
+        self._per_peer[peer] -= 1
+        if not self._per_peer[peer]:
+            del self._per_peer[peer]
+        if not self._connections:
+            waiting, self._empty = self._empty, []
+            for deferred in waiting:
+                deferred.callback(None)
+
+    @property
+    def connection_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._connections)
+
+    def _sweep(self) -> None:
+        oldest = self.clock.seconds() - limits.IDLE_TIMEOUT_S
+        for connection in list(self._connections):
+            if connection.idle and connection.active_at < oldest:
+                connection.close()
+
+    def drain(self) -> Deferred[None]:
+        """Let every connection answer what is in flight and close; fires when all have gone."""
+        done: Deferred[None] = Deferred()
+        if not self._connections:
+            done.callback(None)
+            return done
+        self._empty.append(done)
+        for connection in list(self._connections):
+            connection.finish()
+        return done
+
+    def abort(self) -> None:
+        """Cut every connection that is left."""
+        for connection in list(self._connections):
+            if connection.transport is not None:
+                cast(Any, connection.transport).abortConnection()

@@ -1,0 +1,394 @@
+"""From a request of the control protocol to a use case, and from its result to a response.
+
+One table maps each request to its method. A method checks who may do it, calls the application,
+and shapes the answer; a write returns a Deferred, a read answers at once or, when it may scan,
+on a thread. Errors of the application become ``Failed`` responses in one place.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Mapping, NamedTuple
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from eventdbx.application.domains import Domain
+from eventdbx.application.integrity import verify_aggregate
+from eventdbx.application.reader import Visible
+from eventdbx.application.tokens import Verifier
+from eventdbx.application.writer import Authorise, Committed
+from eventdbx.domain.aggregate import aggregate_document
+from eventdbx.domain.canonical import dump
+from eventdbx.domain.commands import Write, WriteKind
+from eventdbx.domain.events import event_document
+from eventdbx.domain.grants import Grant
+from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
+from eventdbx.domain.snapshots import snapshot_document
+from eventdbx.errors import (
+    AggregateNotFound,
+    ConfigError,
+    EventDBXError,
+    InvalidSchema,
+    InvalidToken,
+    Unauthorized,
+)
+from eventdbx.surfaces.control.extensions import ExtensionRoutes
+from eventdbx.surfaces.control.pages import (
+    aggregate_query,
+    aggregates_page,
+    bounded_take,
+    event_query,
+    events_page,
+    outbox_page,
+)
+from eventdbx.wire import requests as rq
+from eventdbx.wire import responses as rs
+from eventdbx.wire.events import HelloReceived
+
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+"""Runs a plain function on another thread; the reads that may scan go through it."""
+
+_log = Logger()
+
+
+class Settings(NamedTuple):
+    """What the configuration says about answers."""
+
+    list_page_size: int
+    page_limit: int
+    verbose_responses: bool
+    no_noise: bool
+
+
+class Session(NamedTuple):
+    """An accepted hello: whose token opened it, and the domain that it works on."""
+
+    grant: Grant
+    domain: Domain
+
+
+def failed(error: Failure | BaseException) -> rs.Failed:
+    """Return the response for an error; what is not ours is logged and not shown."""
+    cause = error.value if isinstance(error, Failure) else error
+    if isinstance(cause, EventDBXError):
+        return rs.Failed(cause.code, str(cause))
+    failure = error if isinstance(error, Failure) else Failure(error)
+    _log.failure("unexpected error while answering a request", failure=failure)
+    return rs.Failed("storage", "storage error: internal error, see the server's log")
+
+
+class Routes:
+    """All operations of the control protocol on the domains of one installation."""
+
+    def __init__(
+        self,
+        *,
+        verifier: Verifier,
+        open_domain: Callable[[str | None], Domain],
+        settings: Settings,
+        run_slowly: RunSlowly,
+        status: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._verifier = verifier
+        self._open_domain = open_domain
+        self.settings = settings
+        self._run_slowly = run_slowly
+        self._extensions = ExtensionRoutes(self, run_slowly, status)
+        self._blank = not settings.verbose_responses
+        self._table: dict[type, Callable[[Session, Any], Any]] = {
+            rq.ListAggregates: self._list_aggregates,
+            rq.GetAggregate: self._get_aggregate,
+            rq.ListEvents: self._list_events,
+            rq.AppendEvent: self._append_event,
+            rq.VerifyAggregate: self._verify_aggregate,
+            rq.PatchEvent: self._patch_event,
+            rq.SelectAggregate: self._select_aggregate,
+            rq.CreateAggregate: self._create_aggregate,
+            rq.SetAggregateArchive: self._set_aggregate_archive,
+            rq.CreateSnapshot: self._create_snapshot,
+            rq.ListSnapshots: self._list_snapshots,
+            rq.GetSnapshot: self._get_snapshot,
+            rq.ListReferrers: self._list_referrers,
+            rq.ReadOutbox: self._read_outbox,
+            rq.Unreadable: self._unreadable,
+            **{kind: self._not_offered for kind in rq.SCHEMA_AND_TENANT},
+            **self._extensions.table(),
+        }
+
+    @property
+    def plaintext_allowed(self) -> bool:
+        """True when the configuration allows sessions without encryption."""
+        return self.settings.no_noise
+
+    def greet(self, hello: HelloReceived) -> Session:
+        """Return the session of a hello, or raise with the message that rejects it.
+
+        The checks and their order are those of docs/protocol.md, "Hello".
+        """
+        if hello.protocol_version != 1:
+            raise ConfigError(f"unsupported control protocol version {hello.protocol_version}")
+        if hello.token_error is not None:
+            raise ConfigError(hello.token_error)
+        token = (hello.token or "").strip()
+        if not token:
+            raise ConfigError("missing control token")
+        try:
+            grant = self._verifier.verify(token)
+        except EventDBXError:
+            raise ConfigError("invalid control token") from None
+        if hello.tenant_error is not None:
+            raise ConfigError(hello.tenant_error)
+        tenant = (hello.tenant or "").strip() or None
+        try:
+            domain = self._open_domain(tenant)
+        except EventDBXError as error:
+            raise ConfigError(f"failed to initialise tenant '{tenant}': {error}") from None
+        if not grant.allows_tenant(domain.name):
+            raise ConfigError(f"token does not grant access to tenant '{tenant or domain.name}'")
+        return Session(grant, domain)
+
+    def answer(self, session: Session, request: Any) -> Any:
+        """Return the response to a request, or a Deferred of it. Never raises."""
+        try:
+            return self._table[type(request)](session, request)
+        except Exception as error:
+            return failed(error)
+
+    def grant(self, session: Session, token: str) -> Grant:
+        """Return what a request's own token allows in the session's domain.
+
+        Raises the errors of verification, and Unauthorized for a token of another tenant.
+        """
+        token = token.strip()
+        if not token:
+            raise InvalidToken()
+        grant = self._verifier.verify(token)
+        if not grant.allows_tenant(session.domain.name):
+            raise Unauthorized()
+        return grant
+
+    def require(
+        self, session: Session, token: str, action: str, aggregate_type: str, aggregate_id: str
+    ) -> Grant:
+        """Return the grant of a token that allows an action on one aggregate."""
+        grant = self.grant(session, token)
+        grant.require(action, f"aggregate:{aggregate_type}:{aggregate_id}")
+        return grant
+
+    # Writes
+
+    def _append_event(self, session: Session, request: rq.AppendEvent) -> Deferred[rs.EventReply]:
+        return self._write(session, "append", request, self._event_reply)
+
+    def _patch_event(self, session: Session, request: rq.PatchEvent) -> Deferred[rs.EventReply]:
+        return self._write(session, "patch", request, self._event_reply)
+
+    def _create_aggregate(
+        self, session: Session, request: rq.CreateAggregate
+    ) -> Deferred[rs.AggregateReply]:
+        return self._write(session, "create", request, self._aggregate_reply)
+
+    def _write(
+        self,
+        session: Session,
+        kind: WriteKind,
+        request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate,
+        render: Callable[[list[Committed]], Any],
+    ) -> Deferred[Any]:
+        grant = self.grant(session, request.token)
+        write = Write(
+            kind,
+            request.aggregate_type,
+            request.aggregate_id,
+            request.event_type,
+            request.content,
+            request.metadata,
+            request.note,
+            request.publish_targets or (),
+            request.expected_version,
+            request.idempotency_key,
+        )
+        return session.domain.writer.write(
+            (write,), actor=grant.actor, authorise=writing(grant), render=render
+        )
+
+    def _event_reply(self, done: list[Committed]) -> rs.EventReply:
+        return rs.EventReply(b"" if self._blank else event_document(done[0].event))
+
+    def _aggregate_reply(self, done: list[Committed]) -> rs.AggregateReply:
+        return rs.AggregateReply(b"" if self._blank else aggregate_document(done[0].head))
+
+    def _set_aggregate_archive(
+        self, session: Session, request: rq.SetAggregateArchive
+    ) -> Deferred[rs.ArchiveReply]:
+        grant = self.grant(session, request.token)
+        blank = self._blank
+        return session.domain.writer.archive(
+            request.aggregate_type,
+            request.aggregate_id,
+            archived=request.archived,
+            comment=request.note,
+            actor=grant.actor,
+            authorise=writing(grant),
+            render=lambda head: rs.ArchiveReply(b"" if blank else aggregate_document(head)),
+        )
+
+    def _create_snapshot(
+        self, session: Session, request: rq.CreateSnapshot
+    ) -> Deferred[rs.SnapshotReply]:
+        grant = self.grant(session, request.token)
+        return session.domain.writer.snapshot(
+            request.aggregate_type,
+            request.aggregate_id,
+            comment=request.comment,
+            authorise=grant.require,
+            render=lambda snapshot: rs.SnapshotReply(snapshot_document(snapshot)),
+        )
+
+    # Reads
+
+    def _list_aggregates(self, session: Session, request: rq.ListAggregates) -> Any:
+        query = aggregate_query(request, self.settings)
+        if query.take == 0:
+            return rs.AggregatesPage(b"[]", None, None)
+        grant = self.grant(session, request.token)
+        grant.require("aggregate.read")
+        reader, visible = session.domain.reader(), seeing(grant)
+        domain = session.domain.name if request.resolve else None
+        if query.filter or query.sort or not grant.sees_everything:
+            return self._run_slowly(
+                lambda: aggregates_page(reader, query, visible, resolve_domain=domain)
+            )
+        return aggregates_page(reader, query, visible, resolve_domain=domain)
+
+    def _get_aggregate(self, session: Session, request: rq.GetAggregate) -> rs.AggregateFound:
+        names = request.aggregate_type, request.aggregate_id
+        self.require(session, request.token, "aggregate.read", *names)
+        head = session.domain.reader().aggregate(*names)
+        if head is None:
+            return rs.AggregateFound(None, None)
+        document = aggregate_document(head)
+        if not request.resolve:
+            return rs.AggregateFound(document, None)
+        found = rs.AggregateFound(document, resolved_document(session.domain.name, document))
+        return found if rs.fits(found) else rs.AggregateFound(document, None)
+
+    def _select_aggregate(self, session: Session, request: rq.SelectAggregate) -> rs.Selection:
+        names = request.aggregate_type, request.aggregate_id
+        self.require(session, request.token, "aggregate.read", *names)
+        fields = [field.strip() for field in request.fields]
+        found = session.domain.reader().select(*names, [field for field in fields if field])
+        return rs.Selection(None if found is None else dump(found[1]))
+
+    def _list_events(self, session: Session, request: rq.ListEvents) -> Any:
+        query = event_query(request, self.settings)
+        names = request.aggregate_type, request.aggregate_id
+        self.require(session, request.token, "aggregate.read", *names)
+        reader, must_exist = session.domain.reader(), request.skip is not None
+        if query.filter is not None:
+            return self._run_slowly(lambda: events_page(reader, query, must_exist=must_exist))
+        return events_page(reader, query, must_exist=must_exist)
+
+    def _verify_aggregate(self, session: Session, request: rq.VerifyAggregate) -> Any:
+        names = request.aggregate_type, request.aggregate_id
+        session.grant.require("aggregate.read", f"aggregate:{names[0]}:{names[1]}")
+        view = session.domain.store.view()
+        return self._run_slowly(
+            lambda: rs.VerifyReply(verify_aggregate(view, *names).merkle_root.hex())
+        )
+
+    def _list_snapshots(self, session: Session, request: rq.ListSnapshots) -> Any:
+        names = request.aggregate_type, request.aggregate_id
+        if names[0] is not None:
+            check_aggregate_type(names[0])
+        if names[1] is not None:
+            check_aggregate_id(names[1])
+            if names[0] is None:
+                raise InvalidSchema("aggregate type is required when providing aggregate id")
+        grant = self.grant(session, request.token)
+        one = None if None in names else f"aggregate:{names[0]}:{names[1]}"
+        grant.require("aggregate.read", one)
+        reader = session.domain.reader()
+
+        def collect() -> rs.SnapshotsReply:
+            documents = [
+                snapshot_document(snapshot)
+                for snapshot in reader.snapshots(*names, request.version)
+                if grant.allows(
+                    "aggregate.read",
+                    f"aggregate:{snapshot.aggregate_type}:{snapshot.aggregate_id}",
+                )
+            ]
+            return rs.SnapshotsReply(b"[" + b",".join(documents) + b"]")
+
+        return self._run_slowly(collect)
+
+    def _get_snapshot(self, session: Session, request: rq.GetSnapshot) -> rs.SnapshotFound:
+        grant = self.grant(session, request.token)
+        snapshot = session.domain.reader().snapshot(request.snapshot_id)
+        if snapshot is None:
+            grant.require("aggregate.read")
+            return rs.SnapshotFound(None)
+        grant.require(
+            "aggregate.read", f"aggregate:{snapshot.aggregate_type}:{snapshot.aggregate_id}"
+        )
+        return rs.SnapshotFound(snapshot_document(snapshot))
+
+    def _list_referrers(self, session: Session, request: rq.ListReferrers) -> rs.ReferrersReply:
+        names = request.aggregate_type, request.aggregate_id
+        check_aggregate_type(names[0])
+        check_aggregate_id(names[1])
+        self.require(session, request.token, "aggregate.read", *names)
+        if session.domain.reader().aggregate(*names) is None:
+            raise AggregateNotFound()
+        # References are declared by schemas, and this domain has none yet.
+        return rs.ReferrersReply(b"[]")
+
+    def _read_outbox(self, session: Session, request: rq.ReadOutbox) -> Any:
+        sizes = self.settings
+        take = bounded_take(request.take, sizes.list_page_size, sizes.page_limit)
+        if take == 0:
+            return rs.OutboxPage(b"[]", None)
+        grant = self.grant(session, request.token)
+        grant.require("aggregate.read")
+        reader, after = session.domain.reader(), request.after_event_id or 0
+        if grant.sees_everything:
+            return outbox_page(reader, after, take, seeing(grant))
+        return self._run_slowly(lambda: outbox_page(reader, after, take, seeing(grant)))
+
+    # What is not there
+
+    def _unreadable(self, _session: Session, request: rq.Unreadable) -> rs.Failed:
+        return failed(request.error)
+
+    def _not_offered(self, _session: Session, _request: Any) -> rs.Failed:
+        return failed(
+            ConfigError("schema and tenant operations are not offered by this version of the server")
+        )
+
+
+def writing(grant: Grant) -> Authorise:
+    """Return the check of a write: the action, the resource, and an actor to record."""
+
+    def authorise(action: str, resource: str) -> None:
+        grant.require(action, resource)
+        if grant.actor is None:
+            raise Unauthorized()
+
+    return authorise
+
+
+def resolved_document(domain: str, document: bytes) -> bytes:
+    """Return the resolved form of an aggregate that refers to nothing."""
+    return b'{"domain":%b,"aggregate":%b}' % (dump(domain), document)
+
+
+def seeing(grant: Grant) -> Visible:
+    """Return which aggregates a grant may read."""
+
+    def visible(aggregate_type: str, aggregate_id: str) -> bool:
+        return grant.allows("aggregate.read", f"aggregate:{aggregate_type}:{aggregate_id}")
+
+    return visible
+

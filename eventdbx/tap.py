@@ -1,0 +1,28 @@
+"""``twistd dbx``: options and service of the Twisted plugin."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from twisted.application.service import IService
+from twisted.internet import reactor
+from twisted.python.usage import Options as UsageOptions
+from zope.interface import implementer
+
+from eventdbx.services.running import twistd_service
+from eventdbx.services.workspace import open_workspace
+
+
+class Options(UsageOptions):
+    """Options of ``twistd dbx``."""
+
+    synopsis = "[--config PATH]"
+    longdesc = "Run the EventDBX server under twistd, as containers do: twistd -n dbx"
+    optParameters = [["config", "c", None, "Path of config.toml (created when missing)"]]
+
+
+def make_service(options: Any) -> IService:
+    """Return the server's service tree for the configuration that the options name."""
+    workspace = open_workspace(options["config"], environ=os.environ)
+    return twistd_service(workspace, reactor)
