@@ -300,7 +300,7 @@ def decode_remembered(record: bytes) -> Remembered:
 
 def encode_audit(archived: bool, at_ns: int, comment: str | None, actor: Actor | None) -> bytes:
     """Return the record of who archived (or restored) an aggregate, when and why."""
-    return b"\x01" + orjson.dumps([archived, at_ns, comment, actor])
+    return b"\x01" + orjson.dumps([archived, at_ns, comment, None if actor is None else list(actor)])
 
 
 assert SALT_BYTES == 16, "the event record reserves 16 bytes for the salt"
