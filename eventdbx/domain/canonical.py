@@ -1,117 +1,99 @@
-"""Canonical JSON: one text for each value, so that what is hashed is what is stored.
+"""Canonical JSON: one text per value, and the strict reader that every JSON of a client passes.
 
-Compact, object keys sorted by code point at every depth, non-ASCII unescaped, doubles in their
-shortest form (``1.0``, ``1e16``, ``1.5e-7``). Reading is strict and bounded in depth.
+Hashes, stored payloads and state texts rest on :func:`dump`. The words for what is wrong with a
+text are in :mod:`eventdbx.domain.faults`; how documents are put together is not here.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any, Union
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import orjson
 
 from eventdbx import limits
+from eventdbx.domain.faults import explain
 
-JSON = Union[None, bool, int, float, str, list["JSON"], dict[str, "JSON"]]
+JSON: TypeAlias = "None | bool | int | float | str | list[JSON] | dict[str, JSON]"
+"""What a JSON text can say."""
 
-_SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_PASSTHROUGH_SUBCLASS
-_EXPONENT = re.compile(rb'("(?:[^"\\]|\\.)*")|e\+', re.DOTALL)
-_NEGATIVE_ZERO = re.compile(rb"-0(?![0-9])")
-_REASONS = {
-    "zero-length": "EOF while parsing a value",
-    "unexpected end": "EOF while parsing a value",
-    "string key": "key must be a string",
-    "after document": "trailing characters",
-    "trailing comma": "trailing comma",
-    "infinity": "number out of range",
-    "surrogate": "lone surrogate in text",
-    "control character": "control character in text",
-}
-"""Parts of the parser's messages, and what they are called here."""
+_STRING = rb'"(?:[^"\\]|\\.)*+"'
+_NEGATIVE_ZERO = re.compile(rb"-0(?![0-9.eE])")
+_NEGATIVE_ZERO_OUTSIDE = re.compile(_STRING + rb"|(-0)(?![0-9.eE])", re.DOTALL)
+_PLUS_OUTSIDE = re.compile(_STRING + rb"|(e)\+", re.DOTALL)
 
-_INTEGER_MIN = -(1 << 63)
-_INTEGER_MAX = (1 << 64) - 1
+_loads: Callable[[str | bytes], JSON] = orjson.loads
+_dumps = orjson.dumps
+_SORTED = orjson.OPT_SORT_KEYS
 
 
 def parse(text: str | bytes, *, depth_max: int = limits.JSON_DEPTH_MAX) -> JSON:
     """Return the value of a JSON text.
 
-    Integers beyond 64 bits and ``-0`` become doubles, the last of two equal keys wins. Raises
-    ValueError, saying what was expected, for anything that is not JSON and for containers nested
-    deeper than ``depth_max``.
+    Integers within -2^63 .. 2^64-1 stay integers; ``-0`` and larger ones become floats, decimals
+    are read exactly. Of duplicate keys the last one wins. Raises ValueError, with place and cause,
+    for whatever is not strict JSON or nests more than ``depth_max`` containers.
     """
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if data.count(b"[") + data.count(b"{") > depth_max:
-        _check_depth(data, depth_max)
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     try:
-        value: JSON = orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(_explain(error)) from None
-    if b"-0" in data and _NEGATIVE_ZERO.search(data) is not None:
-        value = _parse_exactly(data)
+        value = _loads(raw)
+    except ValueError:
+        raise ValueError(explain(raw, depth_max)) from None
+    if raw.count(b"[") + raw.count(b"{") > depth_max and deeper_than(value, depth_max):
+        raise ValueError(explain(raw, depth_max))
+    if b"-0" in raw and _NEGATIVE_ZERO.search(raw) is not None:
+        # The fast reader takes -0 for the integer 0 and so forgets its sign.
+        return _loads(_NEGATIVE_ZERO_OUTSIDE.sub(_signed_zero, raw))
     return value
 
 
-def _parse_exactly(data: bytes) -> JSON:
-    def integer(text: str) -> int | float:
-        if text == "-0":
-            return -0.0
-        number = int(text) if len(text) < 40 else None
-        if number is None or not _INTEGER_MIN <= number <= _INTEGER_MAX:
-            return float(text)
-        return number
-
-    value: JSON = json.loads(data, parse_int=integer)
-    return value
-
-
-def _check_depth(data: bytes, depth_max: int) -> None:
-    depth = 0
-    in_text = escaped = False
-    for byte in data:
-        if in_text:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                in_text = False
-        elif byte == 0x22:
-            in_text = True
-        elif byte in b"[{":
-            depth += 1
-            if depth > depth_max:
-                raise ValueError(f"recursion limit exceeded ({depth_max} levels)")
-        elif byte in b"]}":
-            depth -= 1
-
-
-def _explain(error: orjson.JSONDecodeError) -> str:
-    """Return why a text is not JSON, in the words that scripts look for."""
-    reason = "expected value"
-    for sign, words in _REASONS.items():
-        if sign in error.msg:
-            reason = words
-            break
-    return f"{reason} at line {error.lineno} column {error.colno}"
+def _signed_zero(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[1] is None else b"-0.0"
 
 
 def dump(value: Any) -> bytes:
-    """Return the canonical text of a JSON value. NaN and infinities cannot occur in one."""
-    text = orjson.dumps(value, option=_SORTED)
+    """Return the canonical text of a value: compact, keys sorted by their bytes, shortest numbers.
+
+    The value is one that :func:`parse` gives (no NaN, no infinity, no larger integers). Raises
+    ValueError for strings that are not Unicode and for values that no JSON text stands for.
+    """
+    try:
+        text = _dumps(value, option=_SORTED)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
     if b"e+" in text:
-        text = _EXPONENT.sub(lambda match: match[1] or b"e", text)
+        return _PLUS_OUTSIDE.sub(_without_plus, text)
     return text
 
 
+def _without_plus(found: re.Match[bytes]) -> bytes:
+    return found[0] if found[1] is None else b"e"
+
+
 def text_of(value: JSON) -> str:
-    """Return a value as a text of the state map: texts as they are, null as the empty text."""
-    if isinstance(value, str):
+    """Return how a state value shows in the map of texts.
+
+    Strings are themselves, null is empty, everything else is its canonical text.
+    """
+    if type(value) is str:
         return value
     if value is None:
         return ""
+    if type(value) is int:
+        return str(value)
     return dump(value).decode()
 
 
+def deeper_than(value: JSON, depth_max: int) -> bool:
+    """Say whether a value nests more than ``depth_max`` containers; never recurses."""
+    level = [value] if type(value) in (list, dict) else []
+    for _ in range(depth_max):
+        if not level:
+            return False
+        inner: list[JSON] = []
+        for container in level:
+            members = container.values() if type(container) is dict else container
+            inner += [one for one in members if type(one) in (list, dict)]  # type: ignore[union-attr]
+        level = inner
+    return bool(level)

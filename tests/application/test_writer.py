@@ -159,7 +159,7 @@ class RefusalTests(WriterCase):
             (Write("append", "order", "o-1", "e", None), "payload_json must be provided when patch"),
             (Write("create", "order", "o-1", "e", None), "must be provided when creating"),
             (Write("append", "order", "o-1", "e", "{x"), "invalid payload_json: key must be a str"),
-            (Write("append", "order", "o-1", "e", "nope"), "invalid payload_json: expected value"),
+            (Write("append", "order", "o-1", "e", "nope"), "invalid payload_json: expected ident"),
             (Write("append", "order", "o-1", "e", "{}", "[]"), "metadata must be a JSON object"),
             (Write("append", "order", "o-1", "e", "{}", '{"a":1}'), "metadata key 'a' must start"),
             (Write("append", "order", "o-1", "e", "{}", None, "n" * 129), "event note cannot exc"),
