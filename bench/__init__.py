@@ -1,0 +1,1 @@
+"""Measurements and trials of the whole program; nothing here is part of the product."""

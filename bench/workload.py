@@ -1,0 +1,111 @@
+"""What is written and read in every comparison: the same names and payloads for each database.
+
+Pure values from a seed. How a database stores them is in the module of that database.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+AGGREGATE_TYPE = "order"
+EVENT_TYPE = "order_changed"
+METADATA = b'{"@source":"bench","@trace":"5f0c9a1b"}'
+METADATA_TEXT = METADATA.decode()
+ACTOR_GROUP = "bench"
+ACTOR_USER = "client"
+
+AGGREGATES = 1_000
+"""Appends spread over this many aggregates, all of them created before the clock starts."""
+
+BATCH_EVENTS = 100
+PAGE_ITEMS = 50
+PAYLOADS = 97
+"""Variants of the payload; a prime, so that they do not fall in step with the aggregates."""
+
+SHORT_EVENTS = 10
+SELECTED = ("status", "amount_cents", "customer")
+TIMELINES = 100
+"""Aggregates of a paging store whose events are paged through."""
+TIMELINE_EVENTS = 60
+
+
+def payload(number: int) -> dict[str, Any]:
+    """Return the object of ten fields, about 200 bytes of JSON, with this number."""
+    return {
+        "status": ("placed", "paid", "packed", "shipped")[number % 4],
+        "customer": f"c-{number % 9973:06d}",
+        "amount_cents": 1_000 + number * 37 % 90_000,
+        "currency": "EUR",
+        "items": number % 7 + 1,
+        "express": number % 3 == 0,
+        "weight_kg": (number % 400) / 16,
+        "address": f"{number % 240 + 1} Harbour Street",
+        "city": "Rotterdam",
+        "updated_by": f"clerk-{number % 40}",
+    }
+
+
+def payloads(seed: int = 0) -> list[dict[str, Any]]:
+    """Return the payloads that one client cycles through."""
+    return [payload(seed * 1_009 + index) for index in range(PAYLOADS)]
+
+
+def aggregate_id(number: int) -> str:
+    """Return the identifier of the aggregate with this number."""
+    return f"o-{number:07d}"
+
+
+def short_id(number: int) -> str:
+    """Return the identifier of a short aggregate that a long one is compared with."""
+    return f"short-{number:05d}"
+
+
+LONG_ID = "long"
+"""The aggregate with a long history."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One client's endless, repeatable sequence of aggregates and payloads."""
+
+    seed: int
+    aggregates: int = AGGREGATES
+
+    def appends(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield an identifier and a payload for each append."""
+        rng = random.Random(self.seed)
+        ids = [aggregate_id(number) for number in range(self.aggregates)]
+        variants = payloads(self.seed)
+        index = 0
+        while True:
+            index = (index + 1) % PAYLOADS
+            yield ids[int(rng.random() * self.aggregates)], variants[index]
+
+    def batches(self, spread: int) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+        """Yield the appends of one batch, spread evenly over so many different aggregates."""
+        rng = random.Random(self.seed)
+        variants = payloads(self.seed)
+        index = 0
+        while True:
+            chosen = [aggregate_id(number) for number in rng.sample(range(self.aggregates), spread)]
+            batch = []
+            for position in range(BATCH_EVENTS):
+                index = (index + 1) % PAYLOADS
+                batch.append((chosen[position * spread // BATCH_EVENTS], variants[index]))
+            yield batch
+
+    def ids(self) -> Iterator[str]:
+        """Yield the identifiers to be read."""
+        rng = random.Random(self.seed)
+        while True:
+            yield aggregate_id(int(rng.random() * self.aggregates))
+
+
+def text_of(value: dict[str, Any]) -> str:
+    """Return the JSON text of a payload, by the same library on every side."""
+    return orjson.dumps(value).decode()
