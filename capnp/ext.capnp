@@ -1,0 +1,113 @@
+# What EventDBX has beyond the published control protocol.
+#
+# Reached only through one pointer in the three write requests and one member of the two unions of
+# control.capnp, so that a peer without this file never meets it. An empty text means "absent".
+
+@0x9f3a6e1b7c24d805;
+
+# How a write may be told apart from others, and when it must fail.
+struct WriteOptions {
+  hasExpectedVersion @0 :Bool;
+  expectedVersion @1 :UInt64;   # 0: the aggregate must not exist yet
+  idempotencyKey @2 :Text;      # a retry with the same key returns the first result
+}
+
+struct ExtensionRequest {
+  token @0 :Text;
+  union {
+    fragment @1 :Fragment;
+    commitBatch @2 :CommitBatchRequest;
+    readAggregate @3 :ReadAggregateRequest;
+    scanAggregates @4 :ScanAggregatesRequest;
+    scanEvents @5 :ScanEventsRequest;
+    verify @6 :VerifyRequest;
+    status @7 :Void;
+  }
+}
+
+# The parts of one answer have the same id, come in order and are concatenated.
+struct ExtensionResponse {
+  json @0 :Data;
+  more @1 :Bool;                # another part follows
+}
+
+# A request larger than a frame travels as fragments of one id, sent in a row; put together they are
+# the stream message of one ControlRequest.
+struct Fragment {
+  part @0 :Data;
+  more @1 :Bool;
+}
+
+enum WriteKind {
+  create @0;                    # refuses an aggregate that exists
+  append @1;                    # creates one that does not
+  patch @2;                     # refuses a missing one, as apply does
+  apply @3;
+}
+
+struct Write {
+  kind @0 :WriteKind;
+  aggregateType @1 :Text;
+  aggregateId @2 :Text;
+  eventType @3 :Text;
+  contentJson @4 :Text;         # the payload; for a patch the operations
+  metadataJson @5 :Text;
+  note @6 :Text;
+  hasNote @7 :Bool;
+  options @8 :WriteOptions;
+}
+
+# What a batch is answered with: an array with one item for each write.
+enum BatchAnswer {
+  receipts @0;                  # version, event id and Merkle root
+  events @1;
+  aggregates @2;
+}
+
+# All or nothing, in one commit.
+struct CommitBatchRequest {
+  writes @0 :List(Write);
+  idempotencyKey @1 :Text;      # of the batch as a whole
+  answer @2 :BatchAnswer;
+}
+
+struct ReadAggregateRequest {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+  at :union {
+    latest @2 :Void;
+    version @3 :UInt64;
+    timeNs @4 :Int64;           # since the Unix epoch
+  }
+  includeEvents @5 :Bool;
+}
+
+struct ScanAggregatesRequest {
+  aggregateType @0 :Text;
+  cursor @1 :Text;
+  skip @2 :UInt64;
+  take @3 :UInt64;              # 0: as many as the server gives unasked
+  filter @4 :Text;
+  sort @5 :Text;
+  scope @6 :Text;               # active (or empty), all, archived
+}
+
+struct ScanEventsRequest {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+  eventId @2 :UInt64;           # not 0: this one event, whatever else is asked
+  cursor @3 :Text;
+  skip @4 :UInt64;
+  take @5 :UInt64;
+  filter @6 :Text;
+  sort @7 :Text;
+  scope @8 :Text;
+}
+
+# One aggregate, or part of all of them: the answer says where to go on.
+struct VerifyRequest {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+  after @2 :Text;               # what the answer before said
+  budget @3 :UInt64;            # aggregates to check now; 0: as the server likes
+}
