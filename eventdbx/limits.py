@@ -92,3 +92,12 @@ TOKEN_CACHE_ENTRIES = 4_096
 
 PATTERN_CHARACTERS_MAX = 256
 """One action or resource pattern of a token."""
+
+MEMTABLE_BYTES = 16 * 1_048_576
+"""Written to a table when full; four of them bound what a crash leaves to be recovered."""
+
+LOG_BYTES_MAX = 64 * 1_048_576
+"""Write-ahead log: bounds the time of a start after a crash."""
+
+BLOCK_CACHE_BYTES = 64 * 1_048_576
+"""Tables' blocks, indexes and filters in memory."""
