@@ -307,27 +307,15 @@ def updated_text(text: str, changes: Mapping[str, Value]) -> str:
     return tomlkit.dumps(document)
 
 
-def fresh_text(
-    *,
-    data_dir: str,
-    created_at: str,
-    data_encryption_key: str,
-    private_key: str,
-    public_key: str,
-    key_id: str,
-) -> str:
-    """Return the text of a new configuration; times are RFC 3339, keys base64.
+def fresh_text(*, data_dir: str, created_at: str) -> str:
+    """Return the text of a new configuration, still without keys; the time is RFC 3339.
 
     Whole lines of it (``restrict = "default"``, ``port = 7070``) are edited by scripts.
     """
     given: dict[str, Value] = {
         "data_dir": data_dir,
-        "data_encryption_key": data_encryption_key,
         "created_at": created_at,
         "updated_at": created_at,
-        "auth.private_key": private_key,
-        "auth.public_key": public_key,
-        "auth.key_id": key_id,
     }
     written = ("plugin_queue", "socket", "tenants", "auth")
     rows = [
@@ -335,7 +323,7 @@ def fresh_text(
         for path, value, item in _rows(Config(), "")
         if path.split(".")[0] in written or "." not in path
     ]
-    unwritten = {"durability", "durability_interval_ms", "auth.bootstrap_ttl_secs"}
+    unwritten = {"durability", "interval_ms", "auth.bootstrap_ttl_secs"}
     return _toml([row for row in rows if row[0] not in unwritten])
 
 

@@ -259,7 +259,7 @@ class Config:
     snowflake_worker_id: int = _key(0, low=0, high=1023, lean=True)
     no_noise: bool = _key(False, lean=True)
     durability: str = _key("always", check=_one_of("always", "interval", "never"))
-    durability_interval_ms: int = _key(100, low=1, high=60_000)
+    interval_ms: int = _key(100, low=1, high=60_000)
     plugin_queue: PluginQueue = _table(PluginQueue)
     replication: Replication = _table(Replication)
     socket: Socket = _table(Socket)

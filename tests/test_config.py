@@ -79,14 +79,10 @@ class Reading(SynchronousTestCase):
         text = fresh_text(
             data_dir="/d",
             created_at="2026-01-02T03:04:05Z",
-            data_encryption_key=DATA_KEY,
-            private_key="p",
-            public_key="q",
-            key_id="key-1",
         )
         for line in ('restrict = "default"', 'domain = "default"', "port = 7070"):
             self.assertIn(line + "\n", text)
-        self.assertEqual(parse(text).auth.private_key, "p")
+        self.assertEqual(parse(text).data_dir, "/d")
         self.assertNotIn("durability", text)
 
     def test_environment_beats_file(self) -> None:

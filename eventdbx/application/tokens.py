@@ -14,12 +14,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventdbx import limits
+from eventdbx.config import Auth, Config, decode_data_key
 from eventdbx.domain.grants import Grant
-from eventdbx.errors import ConfigError, InvalidToken, TokenExpired, Unauthorized
+from eventdbx.domain.timestamps import parse_ns
+from eventdbx.errors import ConfigError, InvalidToken, StorageError, TokenExpired, Unauthorized
 
 SKEW_S_MAX = 300
 TTL_S_MAX = 100 * 365 * 24 * 3600
@@ -213,6 +216,57 @@ class PublicKey(NamedTuple):
     key_id: str | None
     public: bytes
     not_after: int | None = None
+
+
+def signing_key(auth: Auth) -> SigningKey:
+    """Return the configured pair; raise ConfigError saying what is wrong with it."""
+    if auth.private_key is None:
+        raise ConfigError("jwt private key not configured")
+    return SigningKey.read(auth.private_key, auth.public_key, auth.key_id)
+
+
+def verification_keys(config: Config) -> list[PublicKey]:
+    """Return the keys whose tokens are accepted: the present one, then the retired ones.
+
+    A public key alone is enough for a server that only verifies. Raises ConfigError.
+    """
+    auth = config.auth
+    if auth.private_key is None and auth.public_key is not None:
+        keys = [PublicKey(auth.key_id, read_public_key(auth.public_key))]
+    else:
+        present = signing_key(auth)
+        keys = [PublicKey(present.key_id, present.public)]
+    for retired in auth.previous_keys:
+        try:
+            until = None if retired.not_after is None else parse_ns(retired.not_after) // 10**9
+        except ValueError as error:
+            raise ConfigError(f"auth.previous_keys.not_after is not a time: {error}") from None
+        keys.append(PublicKey(retired.key_id, read_public_key(retired.public_key), until))
+    return keys
+
+
+SEALED = "ENCv1:"
+
+
+def unseal(text: str, data_keys: Sequence[str]) -> str:
+    """Return the text inside an ``ENCv1:`` text, or any other text as it is.
+
+    Tries the base64 keys in turn. Raises ConfigError without a key, StorageError if none fits.
+    """
+    if not text.startswith(SEALED):
+        return text
+    if not data_keys:
+        raise ConfigError("data encryption key must be configured to read encrypted revocations")
+    try:
+        sealed = base64.b64decode(text[len(SEALED) :].strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise StorageError(f"failed to decrypt payload: {error}") from None
+    for key in data_keys:
+        try:
+            return AESGCM(decode_data_key(key)).decrypt(sealed[:12], sealed[12:], None).decode()
+        except (InvalidTag, ValueError):
+            continue
+    raise StorageError("failed to decrypt payload: no configured key fits")
 
 
 class Verifier:

@@ -1,0 +1,53 @@
+"""Which tokens are revoked, read from ``jwt_revocations.json`` whenever that file changes.
+
+Writing it belongs to the management of tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from eventdbx.errors import SerializationError
+from eventdbx.services.files import read_text
+
+
+class Revocations:
+    """The set of revoked token ids; a change of the file counts from the next question on."""
+
+    def __init__(self, path: Path, data_keys: Sequence[str]) -> None:
+        self._path = path
+        self._name = os.fspath(path)
+        self._data_keys = data_keys
+        self._identity: tuple[int, int, int] | None = None
+        self._revoked: frozenset[str] = frozenset()
+
+    def __contains__(self, jti: object) -> bool:
+        """Raise SerializationError, StorageError or IoError if the file cannot be understood.
+
+        A list that cannot be read must not let anybody in, so nothing is remembered of it.
+        """
+        try:
+            found = os.stat(self._name)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            found = None
+        identity = None if found is None else (found.st_mtime_ns, found.st_size, found.st_ino)
+        if identity is None or identity != self._identity:
+            self._revoked = self._read()
+            self._identity = identity
+        return jti in self._revoked
+
+    def _read(self) -> frozenset[str]:
+        from eventdbx.application.tokens import unseal  # Heavy; most commands never ask.
+
+        text = unseal(read_text(self._path) or "", self._data_keys)
+        if not text.strip():
+            return frozenset()
+        try:
+            return frozenset(str(entry["jti"]) for entry in json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise SerializationError(f"cannot read {self._path}: {error}") from None

@@ -1,0 +1,324 @@
+"""The workspace: which configuration is in use, its file, and the files of the data directory.
+
+What a configuration means is in :mod:`eventdbx.config`. Nothing here imports Twisted, and the
+cryptography package only when a key or a token has to be made.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import pwd
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from eventdbx.config import Config, Value, check_changes, fresh_text, parse_config, updated_text
+from eventdbx.domain.timestamps import format_ns
+from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
+from eventdbx.services.revocations import Revocations
+
+CONFIG_NAME = "config.toml"
+LOCAL_NAME = ".dbx"
+HOME_NAME = ".eventdbx"
+PID_NAME = "eventdbx.pid"
+TOKEN_NAME = "cli.token"
+
+INIT_HINT = "Run `dbx init` to create a workspace here."
+
+_SECRETS = ("data_encryption_key", "auth.private_key", "http.metrics_token")
+
+
+class Place(NamedTuple):
+    """Where a configuration is, or would be created; ``local`` for one in a ``.dbx`` directory."""
+
+    config_path: Path
+    default_data_dir: Path
+    local: bool
+
+
+class Workspace:
+    """One configuration file and the data directory it names; both absolute paths."""
+
+    def __init__(self, place: Place, config: Config, environ: Mapping[str, str]) -> None:
+        self.config_path = place.config_path
+        self.local = place.local
+        self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
+        keys = [config.data_encryption_key, *config.data_encryption_keys]
+        self._revocations = Revocations(
+            self.data_dir / "jwt_revocations.json", [key for key in keys if key is not None]
+        )
+        configured = config.log.dir
+        self.log_dir = Path(os.path.abspath(configured or home(environ) / HOME_NAME / "logs"))
+
+    @property
+    def pid_path(self) -> Path:
+        return self.data_dir / PID_NAME
+
+    @property
+    def token_path(self) -> Path:
+        return self.data_dir / TOKEN_NAME
+
+    def domain_dir(self, name: str) -> Path:
+        """Return the directory of a domain: the data directory itself for ``default``."""
+        return self.data_dir if name == "default" else self.data_dir / "domains" / name
+
+    def store_path(self, name: str) -> Path:
+        """Return the directory of a domain's event store; it may not exist yet."""
+        return self.domain_dir(name) / "event_store"
+
+    def is_revoked(self, jti: str) -> bool:
+        """Tell whether a token was revoked; the file is read again whenever it has changed."""
+        return jti in self._revocations
+
+    def save(self, changes: Mapping[str, Value]) -> None:
+        """Check the changes and put them into the configuration file, all or none.
+
+        A relative ``data_dir`` is made absolute: it would mean another place from elsewhere.
+        Raises ConfigError naming the wrong key, also when only the combination is wrong.
+        """
+        checked = check_changes(changes)
+        if isinstance(checked.get("data_dir"), str):
+            checked["data_dir"] = os.path.abspath(str(checked["data_dir"]))
+        with locked_directory(self.config_path.parent):
+            text = read_text(self.config_path) or ""
+            changed = updated_text(text, {**checked, "updated_at": format_ns(time.time_ns())})
+            parse_config(changed, origin=str(self.config_path), environ={})
+            replace_text(self.config_path, changed)
+
+
+class Opened(NamedTuple):
+    """A workspace with the configuration in effect."""
+
+    workspace: Workspace
+    config: Config
+
+
+def home(environ: Mapping[str, str]) -> Path:
+    """Return the home directory: HOME, else the account's, else the current directory."""
+    if environ.get("HOME", "").strip():
+        return Path(environ["HOME"])
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError:
+        return Path()
+
+
+def find_place(
+    option: str | None, *, cwd: Path, environ: Mapping[str, str], create: bool = True
+) -> Place:
+    """Return where the configuration is: the option, the nearest ``.dbx`` upward, the home.
+
+    ``create`` False: raises ConfigError unless a file exists in one of them. With
+    EVENTDBX_AUTO_INIT on and no file anywhere, the current directory gets a ``.dbx``.
+    """
+    default = home(environ) / HOME_NAME
+    if option is not None:
+        path = Path(os.path.abspath(cwd / option))
+        if not create and not path.exists():
+            raise ConfigError(f"config file not found at {path}.\n{INIT_HINT}")
+        local = path.name == CONFIG_NAME and path.parent.name == LOCAL_NAME
+        return Place(path, path.parent if local else default, local)
+    for folder in (cwd, *cwd.parents):
+        path = folder / LOCAL_NAME / CONFIG_NAME
+        if path.is_file():
+            return Place(path, path.parent, True)
+    in_home = default / CONFIG_NAME
+    if in_home.is_file():
+        return Place(in_home, default, False)
+    if environ.get("EVENTDBX_AUTO_INIT", "").strip().lower() in ("1", "true", "yes", "on"):
+        return Place(cwd / LOCAL_NAME / CONFIG_NAME, cwd / LOCAL_NAME, True)
+    if not create:
+        raise ConfigError(f"no EventDBX workspace found from {cwd} upward.\n{INIT_HINT}")
+    return Place(in_home, default, False)
+
+
+def open_workspace(
+    option: str | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    create: bool = True,
+    overrides: Mapping[str, Value] | None = None,
+) -> Opened:
+    """Find the configuration, create it where missing, and make the data directory.
+
+    ``overrides`` are values of this call alone (dotted path to value). Raises ConfigError,
+    SerializationError or IoError with the path in the message.
+    """
+    environ = with_secret_files(os.environ if environ is None else environ)
+    place = find_place(option, cwd=cwd or Path.cwd(), environ=environ, create=create)
+    return open_place(place, environ=environ, overrides=overrides)
+
+
+def open_place(
+    place: Place, *, environ: Mapping[str, str], overrides: Mapping[str, Value] | None = None
+) -> Opened:
+    """Like :func:`open_workspace`, for a place already found."""
+    text = read_text(place.config_path)
+    if text is None:
+        text = _create(place, environ)
+    config = _parse(text, place, environ, overrides)
+    if _generated(config, environ):
+        config = _parse(_complete(place, environ), place, environ, overrides)
+    workspace = Workspace(place, config, environ)
+    make_directory(workspace.data_dir)
+    return Opened(workspace, config)
+
+
+def _parse(
+    text: str,
+    place: Place,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, Value] | None = None,
+) -> Config:
+    config = parse_config(text, origin=str(place.config_path), environ=environ, overrides=overrides)
+    if _set(environ, "EVENTDBX_AUTH_PRIVATE_KEY"):
+        # The public half in the file belongs to the private key there.
+        public = environ.get("EVENTDBX_AUTH_PUBLIC_KEY", "").strip() or None
+        return replace(config, auth=replace(config.auth, public_key=public))
+    return config
+
+
+def _set(environ: Mapping[str, str], name: str) -> bool:
+    return bool(environ.get(name, "").strip())
+
+
+def with_secret_files(environ: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the environment with secrets that are named by file: ``EVENTDBX_…_FILE``.
+
+    The variable itself wins over its ``_FILE`` twin. Raises ConfigError for a missing file.
+    """
+    found = dict(environ)
+    for path in _SECRETS:
+        name = "EVENTDBX_" + path.upper().replace(".", "_")
+        source = environ.get(name + "_FILE", "").strip()
+        if source and not _set(environ, name):
+            text = read_text(Path(source))
+            if text is None:
+                raise ConfigError(f"{name}_FILE names {source}, which does not exist")
+            found[name] = text.strip()
+    return found
+
+
+def exposed_secrets(path: Path) -> bool:
+    """Tell whether others than the owner may read the file."""
+    try:
+        return bool(path.stat().st_mode & 0o077)
+    except OSError:
+        return False
+
+
+def _create(place: Place, environ: Mapping[str, str]) -> str:
+    make_directory(place.config_path.parent)
+    with locked_directory(place.config_path.parent):
+        text = read_text(place.config_path)
+        if text is not None:  # Another process was faster.
+            return text
+        data_dir = place.default_data_dir
+        named = environ.get("EVENTDBX_DATA_DIR", "").strip()
+        # Container images set it to HOME itself, where older versions never put their data.
+        if named and not place.local and Path(named) != home(environ):
+            data_dir = Path(named)
+        now_ns = time.time_ns()
+        fresh = fresh_text(data_dir=os.path.abspath(data_dir), created_at=format_ns(now_ns))
+        fresh = updated_text(fresh, _generated(_parse(fresh, place, environ), environ))
+        replace_text(place.config_path, fresh)
+        return fresh
+
+
+def _complete(place: Place, environ: Mapping[str, str]) -> str:
+    """Add the keys that the file lacks and save them at once: other processes need the same."""
+    with locked_directory(place.config_path.parent):
+        text = read_text(place.config_path) or ""
+        changes = _generated(_parse(text, place, environ), environ)
+        if changes:
+            text = updated_text(text, {**changes, "updated_at": format_ns(time.time_ns())})
+            replace_text(place.config_path, text)
+        return text
+
+
+def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
+    """Return new keys for those that are missing; an existing private key is never replaced."""
+    changes: dict[str, Value] = {}
+    if config.data_encryption_key is None:
+        changes["data_encryption_key"] = base64.b64encode(os.urandom(32)).decode()
+    auth = config.auth
+    ours = ("EVENTDBX_AUTH_PRIVATE_KEY", "EVENTDBX_AUTH_PUBLIC_KEY")
+    if any(_set(environ, name) for name in ours) or (auth.private_key and auth.public_key):
+        return changes
+
+    from eventdbx.application.tokens import SigningKey, signing_key
+
+    if auth.private_key is not None:
+        changes["auth.public_key"] = signing_key(auth).public_text
+        return changes
+    key = SigningKey(os.urandom(32))
+    changes["auth.private_key"] = key.private_text
+    changes["auth.public_key"] = key.public_text
+    if auth.key_id is None:
+        changes["auth.key_id"] = time.strftime("key-%Y%m%d%H%M%S", time.gmtime())
+    return changes
+
+
+def ensure_cli_token(opened: Opened, *, ttl_s: int | None = None) -> str:
+    """Return the operator's token from ``cli.token``, making a new one unless it is still good.
+
+    ``ttl_s`` asks for a lifetime in seconds, 0 for none; None takes the configured one and
+    accepts any that the file has. The file is readable by its owner alone. Raises ConfigError
+    if the signing key is unusable, IoError if the file cannot be written.
+    """
+    from eventdbx.application.tokens import issue, signing_key
+
+    workspace, config = opened
+    with locked_directory(workspace.data_dir):
+        present = (read_text(workspace.token_path) or "").strip()
+        if present and _still_good(present, opened, ttl_s):
+            if exposed_secrets(workspace.token_path):
+                workspace.token_path.chmod(0o600)
+            return present
+        token = issue(
+            signing_key(config.auth),
+            issuer=config.auth.issuer,
+            audience=config.auth.audience,
+            jti=str(uuid.uuid4()),
+            now_s=int(time.time()),
+            ttl_s=config.auth.bootstrap_ttl_secs if ttl_s is None else ttl_s,
+            subject="cli:bootstrap",
+            group="cli",
+            user="root",
+            actions=["*.*"],
+            resources=["*"],
+            issued_by="cli-bootstrap",
+        )
+        replace_text(workspace.token_path, token + "\n")
+        return token
+
+
+def _still_good(token: str, opened: Opened, ttl_s: int | None) -> bool:
+    from eventdbx.application.tokens import Verifier, verification_keys
+
+    workspace, config = opened
+    auth = config.auth
+    verifier = Verifier(
+        verification_keys(config),
+        auth.issuer,
+        auth.audience,
+        auth.clock_skew_secs,
+        time.time,
+        workspace.is_revoked,
+    )
+    try:
+        grant = verifier.verify(token)
+    except EventDBXError:
+        return False  # Signed by an earlier key, expired or revoked: a new one takes its place.
+    if "*.*" not in grant.actions or "*" not in grant.resources:
+        return False
+    if ttl_s is None:
+        return True
+    lifetime = 0 if grant.expires_at is None else grant.expires_at - grant.issued_at
+    return abs(lifetime - ttl_s) <= 1
