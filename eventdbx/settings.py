@@ -11,7 +11,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from eventdbx import limits
 from eventdbx.errors import ConfigError
@@ -32,6 +32,10 @@ RESTRICT_MODES: Mapping[str, str] = {
     **dict.fromkeys(("strict", "all", "enforced"), "strict"),
 }
 """Every accepted spelling of a schema mode, with its meaning."""
+
+
+Durability = Literal["always", "interval", "never"]
+"""When a commit is synced to disk: before it is acknowledged, every so often, or by the system."""
 
 
 def parse_restrict(text: str) -> str:
@@ -258,7 +262,7 @@ class Config:
     reference_max_depth: int = _key(5, low=0, high=5, clamp=True)
     snowflake_worker_id: int = _key(0, low=0, high=1023, lean=True)
     no_noise: bool = _key(False, lean=True)
-    durability: str = _key("always", check=_one_of("always", "interval", "never"))
+    durability: Durability = _key("always", check=_one_of("always", "interval", "never"))
     interval_ms: int = _key(100, low=1, high=60_000)
     plugin_queue: PluginQueue = _table(PluginQueue)
     replication: Replication = _table(Replication)

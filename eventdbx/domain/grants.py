@@ -113,6 +113,11 @@ class Grant(NamedTuple):
             return True
         return _any_match(resources, resource)
 
+    @property
+    def sees_everything(self) -> bool:
+        """True if no resource is closed to the token, so that lists need no look at each item."""
+        return not self.resources or not _EVERYTHING.isdisjoint(self.resources)
+
     def require(self, action: str, resource: str | None = None) -> None:
         """Raise Unauthorized unless :meth:`allows` says yes."""
         if not self.allows(action, resource):

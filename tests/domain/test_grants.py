@@ -88,6 +88,8 @@ class Allowing(SynchronousTestCase):
         """The operator's token may do everything, also what has no dot in its name."""
         grant = Grant("j", "s", actions=("*.*",), resources=("*",))
         self.assertTrue(grant.allows("replication", "aggregate:a:b"))
+        self.assertTrue(grant.sees_everything)
+        self.assertFalse(Grant("j", "s", resources=("aggregate:*",)).sees_everything)
 
     def test_tenants(self) -> None:
         """A token is bound to the tenants it names, in any case; to none if it names none."""
