@@ -57,7 +57,7 @@ class AggregateNotFound(EventDBXError):
     """There is no such aggregate, or the caller may not know of it."""
 
     code = "aggregate_not_found"
-    fixed = "aggregate not found"
+    fixed: ClassVar[str | None] = "aggregate not found"
 
 
 class AggregateArchived(EventDBXError):
@@ -183,7 +183,7 @@ class ReplicationConflict(EventDBXError):
 class AggregateMissing(AggregateNotFound):
     """A write that never creates was sent to an aggregate that does not exist."""
 
-    fixed = None
+    fixed: ClassVar[str | None] = None
 
     def __init__(self, aggregate_type: str, aggregate_id: str) -> None:
         super().__init__(f"aggregate {aggregate_type}::{aggregate_id} does not exist")

@@ -41,7 +41,7 @@ class ControlService(Service):
 
     def startService(self) -> None:
         """Begin to listen; the outcome is told by ``listening``."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._endpoint.listen(self._factory).addCallbacks(self._listens, self._refused)
 
     def _listens(self, port: IListeningPort) -> None:
@@ -55,7 +55,7 @@ class ControlService(Service):
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let requests in flight be answered (at most 10 s), cut the rest."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         stopped: Deferred[None] = succeed(None)
         if self._port is not None:
             port, self._port = self._port, None

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Callable
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
@@ -40,7 +40,7 @@ def open_domain(
     Raises StoreLocked when another process holds it, StorageError when it cannot be read.
     """
     store = Store(
-        RocksStore.open(path),
+        RocksStore.open(str(path)),
         hop=hop,
         durability=config.durability if clock is not None else "always",
         clock=clock,
@@ -81,7 +81,7 @@ class StoreService(Service):
 
     def startService(self) -> None:
         """Open the active domain; raises what :func:`open_domain` raises."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         self._open(self._config.domain)
 
     def domain(self, name: str | None) -> Domain:
@@ -116,7 +116,7 @@ class StoreService(Service):
 
     def stopService(self) -> Deferred[None]:
         """Commit what was accepted and close every store; fires when all are closed."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         domains, self._domains = self._domains, {}
         closing = gatherResults([domain.store.close() for domain in domains.values()])
         return closing.addCallback(lambda _results: None)

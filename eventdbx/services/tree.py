@@ -8,7 +8,8 @@ a service of its own.
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
@@ -54,7 +55,7 @@ class Server(Service):
 
     def startService(self) -> None:
         """Open the store, then listen. What goes wrong is told by ``ready``."""
-        super().startService()
+        super().startService()  # type: ignore[no-untyped-call]
         try:
             self.stores.startService()
         except EventDBXError as error:
@@ -68,7 +69,7 @@ class Server(Service):
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when the store is closed."""
-        super().stopService()
+        super().stopService()  # type: ignore[no-untyped-call]
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:

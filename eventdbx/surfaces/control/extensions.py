@@ -6,8 +6,10 @@ the state of the server. Their answers are JSON documents of any length, sent in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from twisted.internet.defer import Deferred
@@ -22,6 +24,8 @@ from eventdbx.domain.queries import AggregateQuery, EventQuery, Scope
 from eventdbx.domain.sorting import parse_aggregate_sort, parse_event_sort
 from eventdbx.errors import InvalidCursor, InvalidSchema, StorageError
 from eventdbx.storage import keys
+from eventdbx.storage.eventlog import load_head
+from eventdbx.storage.interfaces import IReadView
 from eventdbx.surfaces.control.pages import (
     aggregate_cursor_for,
     array,
@@ -153,21 +157,11 @@ class ExtensionRoutes:
 
     def _verify(self, session: Session, request: rq.Verify) -> Any:
         grant = self._routes.grant(session, request.token)
-        names = request.aggregate_type, request.aggregate_id
+        aggregate_type, aggregate_id = request.aggregate_type, request.aggregate_id
         view = session.domain.store.view()
-        if names[0] is not None and names[1] is not None:
-            aggregate_type, aggregate_id = names
+        if aggregate_type is not None and aggregate_id is not None:
             grant.require("aggregate.read", f"aggregate:{aggregate_type}:{aggregate_id}")
-
-            def check_one() -> rs.Extension:
-                try:
-                    done = verify_aggregate(view, aggregate_type, aggregate_id)
-                except StorageError as error:
-                    finding = Finding(aggregate_type, aggregate_id, 0, str(error))
-                    return _report([], [finding], None)
-                return _report([done], [], None)
-
-            return self._run_slowly(check_one)
+            return self._run_slowly(partial(_checked_one, view, aggregate_type, aggregate_id))
         grant.require("aggregate.read", "aggregate:*:*")
         archived, after = False, b""
         if request.after is not None:
@@ -188,9 +182,17 @@ class ExtensionRoutes:
         return rs.Extension(orjson.dumps({**known, "store": session.domain.store.statistics()}))
 
 
-def _checked_some(results: Any, view: Any, budget: int) -> rs.Extension:
-    from eventdbx.storage.eventlog import load_head
+def _checked_one(view: IReadView, aggregate_type: str, aggregate_id: str) -> rs.Extension:
+    try:
+        done = verify_aggregate(view, aggregate_type, aggregate_id)
+    except StorageError as error:
+        return _report([], [Finding(aggregate_type, aggregate_id, 0, str(error))], None)
+    return _report([done], [], None)
 
+
+def _checked_some(
+    results: Iterator[Checked | Finding], view: IReadView, budget: int
+) -> rs.Extension:
     done = list(islice(results, budget))
     findings = [one for one in done if isinstance(one, Finding)]
     checked = [one for one in done if isinstance(one, Checked)]
@@ -216,9 +218,7 @@ def _report(checked: list[Checked], findings: list[Finding], token: str | None) 
 
 
 def _page(documents: list[bytes], cursor: str | None) -> rs.Extension:
-    return rs.Extension(
-        b'{"items":%b,"next_cursor":%b}' % (array(documents), orjson.dumps(cursor))
-    )
+    return rs.Extension(b'{"items":%b,"next_cursor":%b}' % (array(documents), orjson.dumps(cursor)))
 
 
 def _scope(text: str | None) -> Scope:

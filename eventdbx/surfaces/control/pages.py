@@ -6,7 +6,8 @@ that of the last item sent.
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Protocol, Sequence, TypeVar
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from eventdbx import limits
 from eventdbx.application.reader import Reader, Visible, aggregate_cursor, event_cursor
@@ -99,7 +100,9 @@ def aggregate_cursor_for(
     if isinstance(cursor, TimestampCursor):
         if by_time:
             _check_scope(
-                cursor.archived, scope, "timestamp cursor must reference {} aggregates in this scope"
+                cursor.archived,
+                scope,
+                "timestamp cursor must reference {} aggregates in this scope",
             )
             return cursor
         cursor = AggregateCursor(cursor.archived, cursor.aggregate_type, cursor.aggregate_id)
@@ -110,11 +113,6 @@ def aggregate_cursor_for(
     if scope == "active" and cursor.archived:
         raise InvalidCursor("cursor points to archived aggregates but scope uses active records")
     return cursor
-
-
-def _check_scope(archived: bool, scope: Scope, text: str) -> None:
-    if scope != "all" and archived != (scope == "archived"):
-        raise InvalidCursor(text.format(scope))
 
 
 def fill(
@@ -209,9 +207,7 @@ def events_page(reader: Reader, query: EventQuery, *, must_exist: bool) -> rs.Ev
     return rs.EventsPage(array(documents), cursor)
 
 
-def outbox_page(
-    reader: Reader, after_id: int, take: int, visible: Visible
-) -> rs.OutboxPage:
+def outbox_page(reader: Reader, after_id: int, take: int, visible: Visible) -> rs.OutboxPage:
     """Return events after an id in commit order, and the last id looked at.
 
     A page of events that the caller may not see still advances; one cut to fit a frame never

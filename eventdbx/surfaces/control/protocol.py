@@ -252,7 +252,7 @@ class ControlProtocol(Protocol):
         self._finishing = True
         if self.transport is not None and not self._paused:
             self._paused = True
-            self.transport.pauseProducing()
+            self.transport.pauseProducing()  # type: ignore[attr-defined]
         self._regulate()
 
     def close(self) -> None:

@@ -7,7 +7,8 @@ on a thread. Errors of the application become ``Failed`` responses in one place.
 
 from __future__ import annotations
 
-from typing import Any, Callable, Mapping, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
@@ -112,7 +113,7 @@ class Routes:
             rq.ListReferrers: self._list_referrers,
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
-            **{kind: self._not_offered for kind in rq.SCHEMA_AND_TENANT},
+            **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
             **self._extensions.table(),
         }
 
@@ -364,7 +365,9 @@ class Routes:
 
     def _not_offered(self, _session: Session, _request: Any) -> rs.Failed:
         return failed(
-            ConfigError("schema and tenant operations are not offered by this version of the server")
+            ConfigError(
+                "schema and tenant operations are not offered by this version of the server"
+            )
         )
 
 
@@ -391,4 +394,3 @@ def seeing(grant: Grant) -> Visible:
         return grant.allows("aggregate.read", f"aggregate:{aggregate_type}:{aggregate_id}")
 
     return visible
-
