@@ -6,7 +6,8 @@ caller may see and how a page is cut is decided above.
 
 from __future__ import annotations
 
-from typing import Iterator, Protocol
+from collections.abc import Iterator
+from typing import Protocol
 
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.events import Event
