@@ -250,14 +250,17 @@ def _authorise_write(write: Write, authorise: Authorise) -> None:
 
 
 class _Work:
-    """What one step changes; reaches the writer's own memory only when the step succeeds."""
+    """What one step changes; reaches the writer's own memory only when the step succeeds.
 
-    __slots__ = ("_fresh", "_last_id", "_position", "_transaction", "_writer", "now_ns")
+    Heads and indexes are put once per step, however many events of an aggregate it holds.
+    """
+
+    __slots__ = ("_last_id", "_moved", "_position", "_transaction", "_writer", "now_ns")
 
     def __init__(self, writer: Writer, transaction: Transaction) -> None:
         self._writer = writer
         self._transaction = transaction
-        self._fresh: dict[bytes, Head] = {}
+        self._moved: dict[bytes, tuple[Head | None, Head]] = {}
         self._position, self._last_id = writer._tail
         self.now_ns = writer._clock_ns()
 
@@ -270,11 +273,19 @@ class _Work:
 
     def load(self, name: bytes) -> Head | None:
         """Return the head as of everything accepted so far, active or archived."""
-        head = self._fresh.get(name) or self._writer._heads.get(name)
+        moved = self._moved.get(name)
+        if moved is not None:
+            return moved[1]
+        head = self._writer._heads.get(name)
         return eventlog.load_head(self._transaction, name) if head is None else head
 
+    def move(self, name: bytes, before: Head | None, after: Head) -> None:
+        """Note that an aggregate's head changes; what the store holds now stays ``before``."""
+        moved = self._moved.get(name)
+        self._moved[name] = (before if moved is None else moved[0], after)
+
     def write(self, write: DraftWrite, authorise: Authorise) -> Committed:
-        """Check one write against the head, decide its event, and put all records of it."""
+        """Check one write against the head, decide its event, and put the event's records."""
         command = write.command
         _authorise_write(command, authorise)
         name = keys.name(command.aggregate_type, command.aggregate_id)
@@ -282,17 +293,21 @@ class _Work:
             scope, digest = scope_digest(name, write.idempotency_key), request_digest([write])
             known = recall(self._transaction, scope, digest, write.idempotency_key)
             if known is not None:
+                self._put_heads()  # The first result may be of this very step.
                 return Committed(*eventlog.at_version(self._transaction, *known[0]))
         before = self.load(name)
-        head = self._admit(write, before)
-        draft = self._draft(write, head)
-        self._writer._rules.check(command.aggregate_type, draft)
+        head = _admit(write, before)
+        draft = write.draft
+        if command.kind == "patch":
+            draft = write.with_payload(apply_patch(head.state, draft.payload))
+        writer = self._writer
+        writer._rules.check(command.aggregate_type, draft)
         event, after = decide(
             head,
             draft,
             event_id=self.next_id(),
             now_ns=self.now_ns,
-            salt=self._writer._entropy(SALT_BYTES),
+            salt=writer._entropy(SALT_BYTES),
         )
         event_key = keys.event(name, event.version)
         put = self._transaction.put
@@ -305,74 +320,72 @@ class _Work:
             self.remember(scope, digest, [place])
         return Committed(event, after)
 
-    def _admit(self, write: DraftWrite, before: Head | None) -> Head:
-        """Return the head to build on, or raise why the write may not happen."""
-        command = write.command
-        found = 0 if before is None else before.version
-        if command.kind == "create" and before is not None:
-            raise AlreadyExists(
-                f"aggregate {command.aggregate_type}::{command.aggregate_id} already exists"
-            )
-        if write.expected_version is not None and write.expected_version != found:
-            raise VersionConflict(write.expected_version, found)
-        if before is None:
-            if command.kind == "patch":
-                raise AggregateNotFound()
-            if command.kind == "apply":
-                raise AggregateMissing(command.aggregate_type, command.aggregate_id)
-            return new_head(command.aggregate_type, command.aggregate_id)
-        if before.archived:
-            raise AggregateArchived()
-        return before
-
-    def _draft(self, write: DraftWrite, head: Head) -> Draft:
-        if write.command.kind != "patch":
-            return write.draft
-        payload = apply_patch(head.state, write.draft.payload)
-        return write.with_payload(payload)
-
-    def move(self, name: bytes, before: Head | None, after: Head) -> None:
-        """Put a head and its places in the indexes; take away those of the head before it."""
-        put, delete = self._transaction.put, self._transaction.delete
-        archived = after.archived
-        put(keys.head(name, archived), records.encode_head(after))
-        created, updated = _families(archived)
-        millis = None if after.updated_at is None else after.updated_at // 1_000_000
-        moved = before is None or before.archived != archived
-        if before is not None:
-            old_created, old_updated = _families(before.archived)
-            if moved:
-                delete(keys.head(name, before.archived))
-                if before.created_at is not None:
-                    delete(keys.by_time(old_created, before.created_at // 1_000_000, name))
-            if before.updated_at is not None and (
-                moved or before.updated_at // 1_000_000 != millis
-            ):
-                delete(keys.by_time(old_updated, before.updated_at // 1_000_000, name))
-        if moved and after.created_at is not None:
-            put(keys.by_time(created, after.created_at // 1_000_000, name), b"")
-        if millis is not None:
-            put(keys.by_time(updated, millis, name), b"")
-        self._fresh[name] = after
-
     def remember(self, scope: bytes, digest: bytes, places: list[tuple[str, str, int]]) -> None:
         """Keep the result for a retry, and forget some that are too old."""
         millis = self.now_ns // 1_000_000
         remember(self._transaction, self._writer._store.view(), scope, digest, millis, places)
 
     def finish(self) -> None:
-        """Make what the step changed the writer's own view of the store."""
+        """Put heads, indexes and tail, and make them the writer's own view of the store."""
+        self._put_heads()
         writer = self._writer
+        heads = writer._heads
+        for name, (_before, after) in self._moved.items():
+            heads[name] = after
+            heads.move_to_end(name)
+        while len(heads) > writer._cache_entries:
+            heads.popitem(last=False)
         tail = records.Tail(self._position, self._last_id)
         if tail != writer._tail:
             writer._tail = tail
             self._transaction.put(keys.tail(PARTITION), records.encode_tail(tail))
-        heads = writer._heads
-        for name, head in self._fresh.items():
-            heads[name] = head
-            heads.move_to_end(name)
-        while len(heads) > writer._cache_entries:
-            heads.popitem(last=False)
+
+    def _put_heads(self) -> None:
+        for name, (before, after) in self._moved.items():
+            _put_head(self._transaction, name, before, after)
+
+
+def _admit(write: DraftWrite, before: Head | None) -> Head:
+    """Return the head to build on, or raise why the write may not happen."""
+    command = write.command
+    found = 0 if before is None else before.version
+    if command.kind == "create" and before is not None:
+        raise AlreadyExists(
+            f"aggregate {command.aggregate_type}::{command.aggregate_id} already exists"
+        )
+    if write.expected_version is not None and write.expected_version != found:
+        raise VersionConflict(write.expected_version, found)
+    if before is None:
+        if command.kind == "patch":
+            raise AggregateNotFound()
+        if command.kind == "apply":
+            raise AggregateMissing(command.aggregate_type, command.aggregate_id)
+        return new_head(command.aggregate_type, command.aggregate_id)
+    if before.archived:
+        raise AggregateArchived()
+    return before
+
+
+def _put_head(transaction: Transaction, name: bytes, before: Head | None, after: Head) -> None:
+    """Put a head and its places in the indexes; take away those of the head before it."""
+    put, delete = transaction.put, transaction.delete
+    archived = after.archived
+    put(keys.head(name, archived), records.encode_head(after))
+    millis = None if after.updated_at is None else after.updated_at // 1_000_000
+    moved = before is None or before.archived != archived
+    if before is not None:
+        old_created, old_updated = _families(before.archived)
+        if moved:
+            delete(keys.head(name, before.archived))
+            if before.created_at is not None:
+                delete(keys.by_time(old_created, before.created_at // 1_000_000, name))
+        if before.updated_at is not None and (moved or before.updated_at // 1_000_000 != millis):
+            delete(keys.by_time(old_updated, before.updated_at // 1_000_000, name))
+    created, updated = _families(archived)
+    if moved and after.created_at is not None:
+        put(keys.by_time(created, after.created_at // 1_000_000, name), b"")
+    if millis is not None:
+        put(keys.by_time(updated, millis, name), b"")
 
 
 def _families(archived: bool) -> tuple[bytes, bytes]:

@@ -293,6 +293,13 @@ class ConcurrencyTests(WriterCase):
             self.refused(self.append("o-1"), key="b"), errors.IdempotencyConflict
         )
 
+    def test_same_key_twice_in_one_batch(self) -> None:
+        """A write repeated within its own batch is written once."""
+        twice = self.append(idempotency_key="k")
+        first, second = self.write(twice, twice)
+        self.assertEqual(first, second)
+        self.assertEqual(first.event.version, 1)
+
 
 class PatchTests(WriterCase):
     """Patch events."""
