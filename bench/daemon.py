@@ -69,9 +69,8 @@ class Daemon:
             text=True, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise DaemonFailed(
-                f"dbx {' '.join(arguments)} ended with {done.returncode}\n{done.stdout}{done.stderr}"
-            )
+            command = " ".join(("dbx", *arguments))
+            raise DaemonFailed(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout
 
     @property

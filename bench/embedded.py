@@ -20,18 +20,14 @@ from bench.workload import (
     ACTOR_GROUP,
     ACTOR_USER,
     AGGREGATE_TYPE,
-    AGGREGATES,
     EVENT_TYPE,
     METADATA_TEXT,
     PAGE_ITEMS,
     SELECTED,
-    SHORT_EVENTS,
-    TIMELINE_EVENTS,
-    TIMELINES,
     Choice,
     aggregate_id,
+    histories,
     payloads,
-    short_id,
     text_of,
 )
 
@@ -100,20 +96,17 @@ class Embedded:
     def create_tables(self, long_events: int) -> None:
         """Make the tables and everything that is read or compared."""
         self._connection.executescript(TABLES)
-        self._load([aggregate_id(number) for number in range(AGGREGATES)], 1)
-        self._load([f"timeline-{number:04d}" for number in range(TIMELINES)], TIMELINE_EVENTS)
-        self._load([short_id(number) for number in range(64)], SHORT_EVENTS)
-        self._load(["long"], long_events)
-        self._connection.execute("pragma wal_checkpoint(truncate)")
-
-    def _load(self, ids: list[str], events: int) -> None:
-        bodies = payloads()
         with self._lock:
             self._connection.execute("begin immediate")
-            for identifier in ids:
-                for index in range(events):
-                    self._append(identifier, bodies[index % len(bodies)])
+            self._load(histories(long_events))
             self._connection.execute("commit")
+        self._connection.execute("pragma wal_checkpoint(truncate)")
+
+    def _load(self, wanted: dict[str, int]) -> None:
+        bodies = payloads()
+        for identifier, events in wanted.items():
+            for index in range(events):
+                self._append(identifier, bodies[index % len(bodies)])
 
     def _append(self, identifier: str, body: dict[str, Any]) -> None:
         connection = self._connection
@@ -130,17 +123,15 @@ class Embedded:
     def _step(self, work: str, options: dict[str, Any], seed: int) -> Callable[[], None]:
         choice = Choice(seed)
         if work in READS:
-            return self._read(work, choice, seed)
-        appends = choice.appends()
+            return self._read(work, choice)
+        appends = choice.appends(options.get("among"))
         batches = choice.batches(options.get("spread", 1))
-        targets: list[str] = options.get("ids", [])
 
         def write() -> None:
             if work == "batch":
                 batch = next(batches)
             else:
-                identifier, body = next(appends)
-                batch = [(targets[seed % len(targets)] if targets else identifier, body)]
+                batch = [next(appends)]
             with self._lock:
                 self._connection.execute("begin immediate")
                 for identifier, body in batch:
@@ -149,9 +140,8 @@ class Embedded:
 
         return write
 
-    def _read(self, work: str, choice: Choice, seed: int) -> Callable[[], None]:
-        timelines = (f"timeline-{(seed + index) % TIMELINES:04d}" for index in range(1 << 60))
-        names = timelines if work == "events" else choice.ids()
+    def _read(self, work: str, choice: Choice) -> Callable[[], None]:
+        names = choice.timelines() if work == "events" else choice.ids()
         query = READS[work]
 
         def read() -> None:

@@ -220,37 +220,25 @@ class Cluster:
                     raise
                 time.sleep(0.005)
 
-    def create_tables(self) -> None:
-        """Make tables and functions, and the aggregates that are appended to."""
+    def create_tables(self, long_events: int) -> None:
+        """Make tables and functions and everything that exists before the clock starts."""
         with psycopg.connect(self.socket_dsn, autocommit=True) as connection:
             connection.execute(TABLES)
-            ids = [workload.aggregate_id(number) for number in range(workload.AGGREGATES)]
-            self._load(connection, ids, 1)
-            self.load_timelines(connection)
+            with connection.transaction():
+                for identifier, events in workload.histories(long_events).items():
+                    self._load(connection, identifier, events)
+            connection.execute("vacuum analyze")
 
-    def load_timelines(self, connection: psycopg.Connection) -> None:
-        """Write the aggregates whose histories are paged through and compared by length."""
-        ids = [f"timeline-{number:04d}" for number in range(workload.TIMELINES)]
-        self._load(connection, ids, workload.TIMELINE_EVENTS)
-
-    def load_lengths(self, long_events: int) -> None:
-        """Write one aggregate with a long history and as many short ones as are compared."""
-        with psycopg.connect(self.socket_dsn, autocommit=True) as connection:
-            self._load(connection, [workload.LONG_ID], long_events)
-            self._load(connection, [workload.short_id(n) for n in range(64)], 10)
-
-    def _load(self, connection: psycopg.Connection, ids: list[str], events: int) -> None:
+    def _load(self, connection: psycopg.Connection, identifier: str, events: int) -> None:
         bodies = [workload.text_of(value) for value in workload.payloads()]
-        for identifier in ids:
-            for start in range(0, events, 1_000):
-                count = min(1_000, events - start)
-                chosen = [bodies[(start + index) % len(bodies)] for index in range(count)]
-                connection.execute(
-                    "select count(*) from append_events_to(%s, %s, %s, %b, %b, %s, %s)",
-                    (workload.AGGREGATE_TYPE, identifier, workload.EVENT_TYPE, chosen,
-                     [workload.METADATA_TEXT] * count, workload.ACTOR_GROUP, workload.ACTOR_USER),
-                )  # fmt: skip
-        connection.execute("analyze")
+        for start in range(0, events, 1_000):
+            count = min(1_000, events - start)
+            chosen = [bodies[(start + index) % len(bodies)] for index in range(count)]
+            connection.execute(
+                "select count(*) from append_events_to(%s, %s, %s, %b, %b, %s, %s)",
+                (workload.AGGREGATE_TYPE, identifier, workload.EVENT_TYPE, chosen,
+                 [workload.METADATA_TEXT] * count, workload.ACTOR_GROUP, workload.ACTOR_USER),
+            )  # fmt: skip
 
     def memory_bytes(self) -> int:
         """Return what all processes of the server hold, shared pages counted once."""

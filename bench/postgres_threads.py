@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -123,21 +123,18 @@ def one_step(
         return write_batch
     if work in ("append", "append_to"):
         append = append_in_transaction if mode == "tx" else append_by_call
-        appends = choice.appends()
-        targets: list[str] = options.get("ids", [])
+        appends = choice.appends(options.get("among"))
 
         def write(connection: psycopg.Connection) -> None:
-            identifier, body = next(appends)
-            append(connection, targets[seed % len(targets)] if targets else identifier, body)
+            append(connection, *next(appends))
 
         return write
-    return _one_read(work, choice.ids(), seed)
+    return _one_read(work, choice)
 
 
-def _one_read(work: str, ids: Iterator[str], seed: int) -> Callable[[psycopg.Connection], None]:
+def _one_read(work: str, choice: Choice) -> Callable[[psycopg.Connection], None]:
     query = {"get": GET, "select": SELECT, "list": HEAD_PAGE, "events": EVENT_PAGE}[work]
-    timelines = (f"timeline-{(seed + index) % 100:04d}" for index in range(1 << 60))
-    names = timelines if work == "events" else ids
+    names = choice.timelines() if work == "events" else choice.ids()
 
     def read(connection: psycopg.Connection) -> None:
         rows = connection.execute(query, (AGGREGATE_TYPE, next(names)), prepare=True).fetchall()

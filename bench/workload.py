@@ -5,6 +5,7 @@ Pure values from a seed. How a database stores them is in the module of that dat
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ PAYLOADS = 97
 """Variants of the payload; a prime, so that they do not fall in step with the aggregates."""
 
 SHORT_EVENTS = 10
+SHORT_AGGREGATES = 2_000
+"""So many that the appends of one run leave them short."""
+
 SELECTED = ("status", "amount_cents", "customer")
 TIMELINES = 100
 """Aggregates of a paging store whose events are paged through."""
@@ -65,8 +69,28 @@ def short_id(number: int) -> str:
     return f"short-{number:05d}"
 
 
+def timeline_id(number: int) -> str:
+    """Return the identifier of an aggregate whose events are paged through."""
+    return f"timeline-{number:04d}"
+
+
+def histories(long_events: int) -> dict[str, int]:
+    """Return every aggregate that exists before the clock starts, with its number of events."""
+    found = {aggregate_id(number): 1 for number in range(AGGREGATES)}
+    found |= {timeline_id(number): TIMELINE_EVENTS for number in range(TIMELINES)}
+    found |= {short_id(number): SHORT_EVENTS for number in range(SHORT_AGGREGATES)}
+    return found | {LONG_ID: long_events}
+
+
 LONG_ID = "long"
 """The aggregate with a long history."""
+
+
+def lengths(among: str, seed: int) -> list[str]:
+    """Return the aggregates whose length is compared: the long one, or all that are short."""
+    if among == "long":
+        return [LONG_ID]
+    return [short_id((seed * 37 + number) % SHORT_AGGREGATES) for number in range(SHORT_AGGREGATES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +100,16 @@ class Choice:
     seed: int
     aggregates: int = AGGREGATES
 
-    def appends(self) -> Iterator[tuple[str, dict[str, Any]]]:
+    def appends(self, among: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield an identifier and a payload for each append."""
         rng = random.Random(self.seed)
-        ids = [aggregate_id(number) for number in range(self.aggregates)]
         variants = payloads(self.seed)
         index = 0
+        if among is not None:
+            for identifier in itertools.cycle(lengths(among, self.seed)):
+                index = (index + 1) % PAYLOADS
+                yield identifier, variants[index]
+        ids = [aggregate_id(number) for number in range(self.aggregates)]
         while True:
             index = (index + 1) % PAYLOADS
             yield ids[int(rng.random() * self.aggregates)], variants[index]
@@ -98,6 +126,11 @@ class Choice:
                 index = (index + 1) % PAYLOADS
                 batch.append((chosen[position * spread // BATCH_EVENTS], variants[index]))
             yield batch
+
+    def timelines(self) -> Iterator[str]:
+        """Yield the identifiers of the aggregates whose events are paged through."""
+        for number in itertools.count(self.seed):
+            yield timeline_id(number % TIMELINES)
 
     def ids(self) -> Iterator[str]:
         """Yield the identifiers to be read."""

@@ -1,0 +1,166 @@
+"""Our own clients at work: the blocking one when one caller waits, the Twisted one otherwise.
+
+One process, as for the peers; the reactor runs in a thread of its own because jobs arrive on
+stdin.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from twisted.internet import reactor as _reactor
+from twisted.internet import threads
+from twisted.internet.defer import Deferred
+
+from bench.measure import LATENCIES_KEPT, Outcome, repeat
+from bench.workload import (
+    AGGREGATE_TYPE,
+    EVENT_TYPE,
+    METADATA,
+    PAGE_ITEMS,
+    SELECTED,
+    Choice,
+)
+from eventdbx.client import BlockingClient, Client
+from eventdbx.domain.commands import Write
+from eventdbx.domain.cursors import AggregateCursor
+
+reactor = cast(Any, _reactor)
+HOST = "127.0.0.1"
+
+
+def write_of(identifier: str, body: dict[str, Any]) -> Write:
+    """Return one write of a batch."""
+    raise NotImplementedError
+
+
+Call = Callable[[Any], Any]
+
+
+def calls(work: str, options: dict[str, Any], seed: int) -> Iterator[Call]:
+    """Yield functions that perform one operation on a client, blocking or not."""
+    choice = Choice(seed)
+    if work == "batch":
+        for batch in choice.batches(options.get("spread", 1)):
+            writes = [write_of(identifier, body) for identifier, body in batch]
+            yield lambda client, writes=writes: client.commit_batch(writes)
+    elif work in ("append", "append_to"):
+        for name, body in choice.appends(options.get("among")):
+            yield lambda client, name=name, body=body: client.append(
+                AGGREGATE_TYPE, name, EVENT_TYPE, body, metadata=METADATA
+            )
+    else:
+        yield from _reads(work, choice)
+
+
+def _reads(work: str, choice: Choice) -> Iterator[Call]:
+    timelines = choice.timelines()
+    for identifier in choice.ids():
+        if work == "get":
+            yield lambda client, name=identifier: client.get(AGGREGATE_TYPE, name)
+        elif work == "select":
+            yield lambda client, name=identifier: client.select(AGGREGATE_TYPE, name, SELECTED)
+        elif work == "list":
+            cursor = AggregateCursor(False, AGGREGATE_TYPE, identifier).token()
+            yield lambda client, cursor=cursor: client.list(cursor=cursor, take=PAGE_ITEMS)
+        else:
+            name = next(timelines)
+            yield lambda client, name=name: client.events(AGGREGATE_TYPE, name, take=PAGE_ITEMS)
+
+
+class Clients:
+    """Does jobs against one daemon."""
+
+    def __init__(self, port: int, token: str, *, plain: bool = False) -> None:
+        self._port = port
+        self._token = token
+        self._plain = plain
+        self._started = False
+
+    def blocking(self) -> BlockingClient:
+        """Return a connected blocking client."""
+        return BlockingClient(HOST, self._port, self._token, no_noise=self._plain)
+
+    def work(self, job: dict[str, Any]) -> Outcome:
+        """Do one job."""
+        kind, seconds, options = job["work"], job["seconds"], job["options"]
+        if job["how"] == "blocking":
+            steps = calls(kind, options, options.get("seed", 0))
+            client = self.blocking()
+            try:
+                for _warm in range(8):
+                    next(steps)(client)
+                return repeat(lambda: next(steps)(client), seconds)
+            finally:
+                client.close()
+        if not self._started:
+            self._started = True
+            threading.Thread(
+                target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True
+            ).start()
+        clients, depth = job["clients"], job["depth"] or 1
+        outcome = threads.blockingCallFromThread(
+            reactor,
+            lambda: Deferred.fromCoroutine(
+                self._concurrent(kind, clients, depth, seconds, options)
+            ),
+        )
+        return cast(Outcome, outcome)
+
+    async def _concurrent(
+        self, kind: str, clients: int, depth: int, seconds: float, options: dict[str, Any]
+    ) -> Outcome:
+        base = options.get("seed", 0) * 1_000
+        connected = []
+        for _client in range(clients):
+            client = Client(HOST, self._port, self._token, no_noise=self._plain, reactor=reactor)
+            await client.connect()
+            connected.append(client)
+        lanes = [
+            (client, calls(kind, options, base + index * depth + lane))
+            for index, client in enumerate(connected)
+            for lane in range(depth)
+        ]
+        await run_lanes(lanes, 0.05)
+        outcome = await run_lanes(lanes, seconds)
+        for client in connected:
+            await client.close()
+        return outcome
+
+
+def run_lanes(lanes: list[tuple[Any, Iterator[Call]]], seconds: float) -> Deferred[Outcome]:
+    """Keep one call of every lane on its way until the time is up."""
+    clock = time.perf_counter
+    latencies: list[float] = []
+    finished: Deferred[Outcome] = Deferred()
+    start = clock()
+    until = start + seconds
+    operations, running = 0, len(lanes)
+
+    def launch(client: Any, steps: Iterator[Call], now: float) -> None:
+        answer = next(steps)(client)
+        answer.addCallbacks(landed, failed, callbackArgs=(client, steps, now))
+
+    def landed(_answer: Any, client: Any, steps: Iterator[Call], sent: float) -> None:
+        nonlocal operations, running
+        now = clock()
+        operations += 1
+        if operations <= LATENCIES_KEPT:
+            latencies.append((now - sent) * 1e3)
+        if now < until:
+            launch(client, steps, now)
+            return
+        running -= 1
+        if not running and not finished.called:
+            finished.callback(Outcome(operations, now - start, latencies))
+
+    def failed(failure: Any) -> None:
+        if not finished.called:
+            finished.errback(failure)
+
+    for client, steps in lanes:
+        launch(client, steps, start)
+    return finished
