@@ -82,6 +82,11 @@ class ClientProcess:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT,
         )  # fmt: skip
 
+    @property
+    def pid(self) -> int:
+        """The process number."""
+        return self._process.pid
+
     def send(self, job: dict[str, Any]) -> None:
         """Hand over a job without waiting for it."""
         _written(self._process.stdin, json.dumps(job))

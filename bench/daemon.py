@@ -23,7 +23,13 @@ START_TIMEOUT_S = 120.0
 STOP_TIMEOUT_S = 60.0
 POLL_S = 0.005
 
-DBX = (sys.executable, "-m", "eventdbx.surfaces.cli.main")
+DBX = (
+    sys.executable,
+    "-c",
+    "from eventdbx.surfaces.cli.main import main; raise SystemExit(main())",
+)
+"""The command of this checkout, whether or not it is installed."""
+
 BAD_LOG_LINES = ("Traceback", "Unhandled", "never retrieved", "CRITICAL", "critical")
 
 
@@ -39,14 +45,14 @@ class Daemon:
         folder: Path | None = None,
         *,
         settings: Sequence[str] = (),
-        command: Sequence[str] = DBX,
+        command: Sequence[str] | None = None,
         environment: dict[str, str] | None = None,
     ) -> None:
         self._own = folder is None
         self.folder = folder or Path(tempfile.mkdtemp(prefix="bench-eventdbx-"))
         self.folder.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self._command = list(command)
+        self._command = list(command or DBX)
         self.process: subprocess.Popen[bytes] | None = None
         kept = {key: value for key, value in os.environ.items() if not key.startswith("EVENTDBX_")}
         self.environment = kept | {

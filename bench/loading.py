@@ -6,8 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bench import workload
 from bench.daemon import Daemon
-from eventdbx.client import BlockingClient
-from eventdbx.domain.commands import Write
+from eventdbx.client import BlockingClient, Write
 
 HOST = "127.0.0.1"
 
@@ -76,8 +75,14 @@ def append_some(daemon: Daemon, events: int) -> None:
 
 def count_events(daemon: Daemon) -> int:
     """Return the number of events in the store, every one of them verified."""
-    client = connect(daemon)
-    report = client.verify_store()
-    client.close()
-    assert not report["findings"], report["findings"]
-    return int(report["events"])
+    events = 0
+    after: str | None = None
+    with connect(daemon) as client:
+        while True:
+            report = client.verify_store(after=after)
+            assert not report["findings"], report["findings"]
+            events += int(report["events"])
+            after = report["next"]
+            if after is None:
+                break
+    return events

@@ -14,61 +14,67 @@ from typing import Any, cast
 from twisted.internet import reactor as _reactor
 from twisted.internet import threads
 from twisted.internet.defer import Deferred
+from twisted.internet.endpoints import HostnameEndpoint
 
+from bench.loading import write_of
 from bench.measure import LATENCIES_KEPT, Outcome, repeat
 from bench.workload import (
     AGGREGATE_TYPE,
+    AGGREGATES,
     EVENT_TYPE,
-    METADATA,
+    METADATA_TEXT,
     PAGE_ITEMS,
     SELECTED,
     Choice,
+    text_of,
 )
 from eventdbx.client import BlockingClient, Client
-from eventdbx.domain.commands import Write
 from eventdbx.domain.cursors import AggregateCursor
 
 reactor = cast(Any, _reactor)
 HOST = "127.0.0.1"
-
-
-def write_of(identifier: str, body: dict[str, Any]) -> Write:
-    """Return one write of a batch."""
-    raise NotImplementedError
-
-
 Call = Callable[[Any], Any]
 
 
 def calls(work: str, options: dict[str, Any], seed: int) -> Iterator[Call]:
     """Yield functions that perform one operation on a client, blocking or not."""
-    choice = Choice(seed)
+    choice = Choice(seed, options.get("aggregates", AGGREGATES))
     if work == "batch":
-        for batch in choice.batches(options.get("spread", 1)):
-            writes = [write_of(identifier, body) for identifier, body in batch]
-            yield lambda client, writes=writes: client.commit_batch(writes)
-    elif work in ("append", "append_to"):
-        for name, body in choice.appends(options.get("among")):
-            yield lambda client, name=name, body=body: client.append(
-                AGGREGATE_TYPE, name, EVENT_TYPE, body, metadata=METADATA
-            )
-    else:
-        yield from _reads(work, choice)
+        return (_batch(batch) for batch in choice.batches(options.get("spread", 1)))
+    if work in ("append", "append_to"):
+        return (_append(*each) for each in choice.appends(options.get("among")))
+    if work == "events":
+        return (_events(name) for name in choice.timelines())
+    read = {"get": _get, "select": _select, "list": _list}[work]
+    return (read(name) for name in choice.ids())
 
 
-def _reads(work: str, choice: Choice) -> Iterator[Call]:
-    timelines = choice.timelines()
-    for identifier in choice.ids():
-        if work == "get":
-            yield lambda client, name=identifier: client.get(AGGREGATE_TYPE, name)
-        elif work == "select":
-            yield lambda client, name=identifier: client.select(AGGREGATE_TYPE, name, SELECTED)
-        elif work == "list":
-            cursor = AggregateCursor(False, AGGREGATE_TYPE, identifier).token()
-            yield lambda client, cursor=cursor: client.list(cursor=cursor, take=PAGE_ITEMS)
-        else:
-            name = next(timelines)
-            yield lambda client, name=name: client.events(AGGREGATE_TYPE, name, take=PAGE_ITEMS)
+def _batch(batch: list[tuple[str, dict[str, Any]]]) -> Call:
+    writes = [write_of(name, text_of(body)) for name, body in batch]
+    return lambda client: client.commit_batch(writes)
+
+
+def _append(name: str, body: dict[str, Any]) -> Call:
+    return lambda client: client.append(
+        AGGREGATE_TYPE, name, EVENT_TYPE, body, metadata=METADATA_TEXT
+    )
+
+
+def _get(name: str) -> Call:
+    return lambda client: client.get(AGGREGATE_TYPE, name)
+
+
+def _select(name: str) -> Call:
+    return lambda client: client.select(AGGREGATE_TYPE, name, *SELECTED)
+
+
+def _list(name: str) -> Call:
+    cursor = AggregateCursor(False, AGGREGATE_TYPE, name).token()
+    return lambda client: client.list(cursor=cursor, take=PAGE_ITEMS)
+
+
+def _events(name: str) -> Call:
+    return lambda client: client.events(AGGREGATE_TYPE, name, take=PAGE_ITEMS)
 
 
 class Clients:
@@ -102,13 +108,11 @@ class Clients:
                 target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True
             ).start()
         clients, depth = job["clients"], job["depth"] or 1
-        outcome = threads.blockingCallFromThread(
-            reactor,
-            lambda: Deferred.fromCoroutine(
-                self._concurrent(kind, clients, depth, seconds, options)
-            ),
-        )
-        return cast(Outcome, outcome)
+
+        def start() -> Deferred[Outcome]:
+            return Deferred.fromCoroutine(self._concurrent(kind, clients, depth, seconds, options))
+
+        return cast(Outcome, threads.blockingCallFromThread(reactor, cast(Any, start)))
 
     async def _concurrent(
         self, kind: str, clients: int, depth: int, seconds: float, options: dict[str, Any]
@@ -116,9 +120,8 @@ class Clients:
         base = options.get("seed", 0) * 1_000
         connected = []
         for _client in range(clients):
-            client = Client(HOST, self._port, self._token, no_noise=self._plain, reactor=reactor)
-            await client.connect()
-            connected.append(client)
+            endpoint = HostnameEndpoint(reactor, HOST, self._port)
+            connected.append(await Client.connect(endpoint, self._token, no_noise=self._plain))
         lanes = [
             (client, calls(kind, options, base + index * depth + lane))
             for index, client in enumerate(connected)

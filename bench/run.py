@@ -21,7 +21,7 @@ from bench import machine, paging, report
 from bench.measure import Outcome, Summary, summary
 from bench.plan import ROWS, SIZES, Row, Sizes, Style, styles
 from bench.postgres import PostgresMissing
-from bench.sides import OurSide, PostgresSide, Side, SqliteSide
+from bench.sides import OurSide, PostgresSide, Side, SqliteSide, Weight
 
 Found = dict[tuple[str, str], dict[Style, list[Outcome]]]
 SIDE_OF = {"ours": "ours", "tx": "postgres", "fn": "postgres", "sqlite": "sqlite"}
@@ -129,7 +129,7 @@ def main(arguments: list[str] | None = None) -> int:
     wanted = options.sides.split(",")
     machine.pin_to_cores()
     pages: dict[tuple[str, int], Summary] = {}
-    stores = {}
+    stores: dict[int, Weight] = {}
     with ExitStack() as stack:
         sides = start_sides(wanted, sizes, options.plain, stack)
         found = run_rounds(sides, rows, sizes)
