@@ -35,7 +35,7 @@ ERA_CYCLES = 10
 """So many cycles write to the same aggregates, which are then only verified with the store."""
 
 PAGE = 500
-RUN_S = (0.03, 0.5)
+RUN_S = (0.03, 0.6)
 KILL_AGAIN_SHARE = 0.15
 
 
@@ -141,11 +141,9 @@ class Harness:
                 raise Lost(f"{where}: nobody sent {event['payload']}")
             if tag in stored:
                 raise Lost(f"{where}: {tag} is stored twice")
-            if (
-                event["aggregate_id"] != sent.aggregate_id
-                or event["payload"] != sent.stored_payload
-            ):
-                raise Lost(f"{where}: {tag} was sent as {sent.stored_payload}")
+            found = event["aggregate_id"], event["payload"], event.get("extensions")
+            if found != (sent.aggregate_id, sent.stored_payload, sent.extensions):
+                raise Lost(f"{where}: {tag} was sent as {sent}, found {found}")
             stored[tag] = event
             versions.setdefault(event["aggregate_id"], []).append(event["version"])
         self._check_acknowledged(stored)
