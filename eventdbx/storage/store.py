@@ -25,6 +25,7 @@ from eventdbx import limits
 from eventdbx.errors import StorageError, StoreFailed
 from eventdbx.storage.hops import synchronous, threaded
 from eventdbx.storage.interfaces import IHop, IOrderedStore, IReadView
+from eventdbx.storage.overlay import overlaid
 
 __all__ = ["Durability", "Store", "Transaction", "synchronous", "threaded"]
 
@@ -49,13 +50,13 @@ class Transaction:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key`` after every step accepted so far and this one's own writes."""
-        value = self._changes.get(key, _MISSING)
+        value: bytes | None = self._changes.get(key, _MISSING)
         if value is not _MISSING:
-            return value  # type: ignore[no-any-return]
+            return value
         for layer in self._layers:
             value = layer.get(key, _MISSING)
             if value is not _MISSING:
-                return value  # type: ignore[no-any-return]
+                return value
         return self._backend.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -79,30 +80,15 @@ class Transaction:
         for layer in (*reversed(self._layers), self._changes):
             overlay.update((key, layer[key]) for key in layer if start <= key < stop)
         stored = self._backend.view().scan(start, stop, reverse=reverse)
-        return _merged(stored, overlay, reverse) if overlay else stored
-
-
-def _merged(
-    stored: Iterator[tuple[bytes, bytes]], overlay: dict[bytes, bytes | None], reverse: bool
-) -> Iterator[tuple[bytes, bytes]]:
-    """``stored`` with ``overlay`` over it, both in the same direction."""
-    newer = deque(sorted(overlay, reverse=reverse))
-    for pair in stored:
-        key = pair[0]
-        while newer and (newer[0] > key if reverse else newer[0] < key):
-            first = newer.popleft()
-            if (value := overlay[first]) is not None:
-                yield first, value
-        if key not in overlay:
-            yield pair
-    for first in newer:
-        if (value := overlay[first]) is not None:
-            yield first, value
+        if not overlay:
+            return stored
+        keys = sorted(overlay, reverse=reverse)
+        return overlaid(stored, keys, overlay.__getitem__, reverse=reverse)
 
 
 def _failure() -> Failure:
     """The exception being dealt with."""
-    return Failure()  # type: ignore[no-untyped-call]
+    return Failure()
 
 
 class _Batch:
