@@ -15,12 +15,10 @@ written atomically.
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import weakref
-from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import chain
-from threading import Lock
-from typing import Any, NoReturn
+from typing import Any
 
 import rocksdict
 from twisted.logger import Logger
@@ -31,7 +29,7 @@ from eventdbx.errors import StorageError
 from eventdbx.storage import wal
 from eventdbx.storage.interfaces import Changes, IOrderedStore, IReadView
 from eventdbx.storage.lock import ProcessLock
-from eventdbx.storage.overlay import overlaid
+from eventdbx.storage.rocksview import RocksView, Written, translated
 
 FORMAT_KEY = b"\x00format"
 FORMAT = 1
@@ -40,20 +38,8 @@ FORMAT = 1
 _LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
 _SIDE_TEXT = '{"raw_mode":true,"prefix_extractors":{}}'
-_CLOSED = "the event store is closed"
 
 _log = Logger()
-
-
-def _translated(error: BaseException) -> StorageError:
-    text = str(error)
-    if isinstance(error, rocksdict.DbClosedError):
-        return StorageError(_CLOSED)
-    if text.startswith("Corruption"):
-        return StorageError(f"the data is damaged: {text}")
-    if "No space left" in text or "Disk quota" in text or "File too large" in text:
-        return StorageError(f"the disk is full: {text}")
-    return StorageError(text)
 
 
 def _options() -> Any:
@@ -92,7 +78,7 @@ def _open_database(path: str, read_only: bool) -> Any:
             access_type=access.read_only(False) if read_only else access.read_write(),
         )
     except Exception as error:
-        raise _translated(error) from error
+        raise translated(error) from error
 
 
 def _mend_side_file(path: str) -> None:
@@ -113,135 +99,36 @@ def _mend_side_file(path: str) -> None:
         raise StorageError(f"cannot write {side}: {error.strerror}") from error
 
 
-def _check_log(path: str) -> None:
-    """Refuse a store whose recovery would drop acknowledged writes, before anything changes.
+def _lost_writes(path: str) -> str | None:
+    """Where acknowledged writes stand that recovery would drop; found without any change.
 
     After a clean stop the log is empty and this costs nothing; after a crash the log is
     recovered once more, into memory only.
     """
     if not wal.logs(path) or not os.path.exists(os.path.join(path, "CURRENT")):
-        return
+        return None
     database = _open_database(path, read_only=True)
     recovered = database.latest_sequence_number()
     database.close()
-    where = wal.lost_record(path, recovered)
-    if where is not None:
-        raise StorageError(
-            f"the write-ahead log of {path} is damaged: acknowledged writes follow the damage "
-            f"({where}), so the store is not opened; restore a backup or the damaged file"
-        )
+    return wal.lost_record(path, recovered)
 
 
-class _Written:
-    """The keys of one batch, and the batch after it."""
-
-    __slots__ = ("keys", "next")
-
-    def __init__(self, keys: tuple[bytes, ...]) -> None:
-        self.keys = keys
-        self.next: _Written | None = None
-
-
-@implementer(IReadView)
-class RocksView:
-    """A RocksDB snapshot for point reads; for scans an iterator of now, corrected.
-
-    The binding's iterators show the newest state even when a snapshot makes them. So the view
-    knows where in the chain of batches it was taken: whatever was written after that point is
-    looked up in the snapshot instead. Batches that no view can ask for are garbage.
-    """
-
-    __slots__ = ("__weakref__", "_changed", "_database", "_known", "_lock", "_seen", "_snapshot")
-
-    def __init__(self, database: Any, snapshot: Any, seen: _Written) -> None:
-        self._database = database
-        self._snapshot = snapshot
-        self._seen = seen
-        self._known: set[bytes] = set()
-        self._changed: list[bytes] = []
-        self._lock = Lock()
-
-    def get(self, key: bytes) -> bytes | None:
-        """See :class:`IReadView`."""
-        try:
-            return self._snapshot[key]  # type: ignore[no-any-return]
-        except Exception as error:
-            if error.args == ("key not found",):
-                return None
-            self._complain(error)
-
-    def scan(
-        self, start: bytes, stop: bytes, *, reverse: bool = False
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """See :class:`IReadView`. The first pair of a range costs about 10 us, others 1 us."""
-        if self._snapshot is None:
-            raise StorageError(_CLOSED)
-        if start >= stop:
-            return iter(())
-        pairs = self._newest(start, stop, reverse)
-        try:
-            # The iterator must stand before the changes are collected: what is written between
-            # the two is then among the changes.
-            first = [next(pairs)]
-        except StopIteration:
-            first = []
-        changed = self._changed_between(start, stop)
-        pairs = chain(first, pairs)
-        if not changed:
-            return pairs
-        if reverse:
-            changed.reverse()
-        return overlaid(pairs, changed, self.get, reverse=reverse)
-
-    def _newest(self, start: bytes, stop: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        """The range in the state of the moment of the first ``next``."""
-        last = stop if reverse else start
-        try:
-            for pair in self._database.items(backwards=reverse, from_key=last):
-                last = pair[0]
-                if start <= last < stop:
-                    yield pair
-                elif last != stop or not reverse:
-                    return
-            self._check_end(last, reverse)
-        except Exception as error:
-            self._complain(error)
-
-    def _check_end(self, last: bytes, reverse: bool) -> None:
-        """``items()`` ended behind ``last``: is there nothing more, or a damaged block?"""
-        cursor = self._database.iter()
-        if reverse:
-            cursor.seek_for_prev(last)
-        else:
-            cursor.seek(last)
-        if cursor.valid():
-            if reverse:
-                cursor.prev()
-            else:
-                cursor.next()
-        cursor.status()
-
-    def _changed_between(self, start: bytes, stop: bytes) -> list[bytes]:
-        """The keys of the range that were written since the view was taken, ascending."""
-        if self._seen.next is None and not self._changed:
-            return []
-        with self._lock:
-            fresh: set[bytes] = set()
-            while (written := self._seen.next) is not None:
-                fresh.update(written.keys)
-                self._seen = written
-            fresh -= self._known
-            if fresh:
-                self._known |= fresh
-                self._changed.extend(fresh)
-                self._changed.sort()
-            changed = self._changed
-            return changed[bisect_left(changed, start) : bisect_left(changed, stop)]
-
-    def _complain(self, error: Exception) -> NoReturn:
-        if isinstance(error, StorageError):
-            raise error
-        raise (StorageError(_CLOSED) if self._snapshot is None else _translated(error)) from error
+def _give_up_lost_writes(path: str) -> None:
+    """Recover up to the damage; keep the damaged logs aside and out of the way of later checks."""
+    damaged = [log_path for _, log_path, _ in wal.logs(path)]
+    aside = tempfile.mkdtemp(prefix="given-up-", dir=path)
+    for log_path in damaged:
+        shutil.copy2(log_path, aside)
+    database = _open_database(path, read_only=False)
+    try:
+        database.flush(True)
+    finally:
+        database.close()
+    # All that could be read is in tables now, and no log before the newest is needed.
+    for log_path in damaged:
+        if os.path.exists(log_path):
+            os.remove(log_path)
+    _log.warn("gave up damaged logs of {path}, kept in {aside}", path=path, aside=aside)
 
 
 @implementer(IOrderedStore)
@@ -253,7 +140,7 @@ class RocksStore:
         self._path = path
         self._lock = lock
         self._closed = False
-        self._written = _Written(())
+        self._written = Written(())
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
         self._unsynced = rocksdict.WriteOptions()
         self._unsynced.sync = False
@@ -272,7 +159,7 @@ class RocksStore:
         ``read_only`` takes no lock, sees what was written before the call, and does not
         check the log for damage, for another process may be writing it.
         ``accept_loss`` opens a store whose log is damaged and gives up every write from the
-        damage on: a last resort for who has no backup.
+        damage on (the log is kept aside): a last resort for who has no backup.
 
         Raises :class:`StoreLocked` if another process has it open, :class:`StorageError` if
         the format is unknown, the log or the files are damaged, or the disk fails.
@@ -288,8 +175,15 @@ class RocksStore:
         try:
             if not read_only:
                 _mend_side_file(path)
-                if not accept_loss:
-                    _check_log(path)
+                where = _lost_writes(path)
+                if where is not None and accept_loss:
+                    _give_up_lost_writes(path)
+                elif where is not None:
+                    raise StorageError(
+                        f"the write-ahead log of {path} is damaged: acknowledged writes follow "
+                        f"the damage ({where}), so the store is not opened; restore a backup "
+                        "or the damaged file"
+                    )
             store = cls(_open_database(path, read_only), path, lock)
             try:
                 store._check_format(read_only)
@@ -297,10 +191,12 @@ class RocksStore:
                 store._database.close()
                 raise
             return store
-        except BaseException:
+        except BaseException as error:
             if lock is not None:
                 lock.release()
-            raise
+            if isinstance(error, StorageError) or not isinstance(error, Exception):
+                raise
+            raise translated(error) from error
 
     def _check_format(self, read_only: bool) -> None:
         found = self.get(FORMAT_KEY)
@@ -323,7 +219,7 @@ class RocksStore:
             written = self._written
             view = RocksView(self._database, self._database.snapshot(), written)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         self._views.add(view)
         return view
 
@@ -332,7 +228,7 @@ class RocksStore:
         try:
             return self._database.get(key)  # type: ignore[no-any-return]
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def write(self, changes: Changes, *, sync: bool) -> None:
         """See :class:`IOrderedStore`."""
@@ -345,21 +241,21 @@ class RocksStore:
                 else:
                     put(key, value)
             # Known before it is done, so that no scan misses it.
-            written = _Written(tuple(changes))
+            written = Written(tuple(changes))
             self._written.next = written
             self._written = written
             self._database.write(batch, self._unsynced)
             if sync:
                 self._database.flush_wal(True)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def sync(self) -> None:
         """See :class:`IOrderedStore`."""
         try:
             self._database.flush_wal(True)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def statistics(self) -> dict[str, int]:
         """See :class:`IOrderedStore`."""
@@ -376,14 +272,14 @@ class RocksStore:
                 or 0,
             }
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def checkpoint(self, path: str) -> None:
         """See :class:`IOrderedStore`. Tables are hard links if ``path`` is on the same disk."""
         try:
             rocksdict.Checkpoint(self._database).create_checkpoint(path)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
 
     def close(self) -> None:
         """See :class:`IOrderedStore`. Writes the memtable out, so the next start is quick."""
@@ -397,7 +293,7 @@ class RocksStore:
             if self._lock is not None:
                 self._database.flush(True)
         except Exception as error:
-            raise _translated(error) from error
+            raise translated(error) from error
         finally:
             self._database.close()
             if self._lock is not None:
