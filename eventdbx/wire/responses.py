@@ -7,7 +7,8 @@ of data and a few texts (:class:`Layout`); the bytes are made of that in
 
 from __future__ import annotations
 
-from typing import Any, Callable, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from eventdbx import limits
 

@@ -12,10 +12,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import capnp
+import capnp as pycapnp
 
 from eventdbx.errors import ConfigError
 
+# To a type checker the folder capnp/ of a checkout looks like the package, which has no types.
+capnp: Any = pycapnp
+
+# It would turn schema files found anywhere on sys.path into modules.
 capnp.remove_import_hook()
 
 _PACKAGE = Path(__file__).resolve().parent.parent

@@ -99,11 +99,10 @@ def aggregate_cursor_for(
         return cursor
     if isinstance(cursor, TimestampCursor):
         if by_time:
-            _check_scope(
-                cursor.archived,
-                scope,
-                "timestamp cursor must reference {} aggregates in this scope",
-            )
+            if scope != "all" and cursor.archived != (scope == "archived"):
+                raise InvalidCursor(
+                    f"timestamp cursor must reference {scope} aggregates in this scope"
+                )
             return cursor
         cursor = AggregateCursor(cursor.archived, cursor.aggregate_type, cursor.aggregate_id)
     elif by_time:

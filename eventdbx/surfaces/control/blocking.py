@@ -1,0 +1,237 @@
+"""A client that waits: one connection, one call at a time, no Twisted.
+
+Every method raises the :mod:`eventdbx.errors` class of the server's error code; IoError when the
+server cannot be reached or goes away. Options of the three writes: metadata, note, publish,
+expected_version, idempotency_key.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+from eventdbx.domain.commands import Write
+from eventdbx.errors import ConfigError, IoError
+from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, result_of
+from eventdbx.wire import requests as rq
+from eventdbx.wire.client_connection import (
+    AnswerReceived,
+    BadServer,
+    ClientConnection,
+    Established,
+    Rejected,
+)
+
+T = TypeVar("T")
+list_ = list
+"""The built-in, where the method of that name hides it."""
+
+_READ_BYTES = 262_144
+
+
+class BlockingClient:
+    """One session with a server; use it as a context manager or close it.
+
+    ``timeout_s`` bounds the wait for the connection and for each answer.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        token: str,
+        *,
+        tenant: str | None = None,
+        no_noise: bool = False,
+        timeout_s: float = 30.0,
+    ) -> None:
+        self._address = f"{host}:{port}"
+        self._calls = Calls(token)
+        self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise)
+        try:
+            self._socket = socket.create_connection((host, port), timeout_s)
+        except OSError as error:
+            raise IoError(f"cannot connect to {self._address}: {error.strerror or error}") from None
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            self._open()
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self) -> None:
+        for event in self._wait():
+            if isinstance(event, Established):
+                return
+            if isinstance(event, Rejected):
+                raise ConfigError(f"control handshake rejected: {event.message}")
+
+    def _wait(self) -> list_[Any]:
+        """Send what is queued; return the next events."""
+        try:
+            while True:
+                data = self._wire.data_to_send()
+                if data:
+                    self._socket.sendall(data)
+                received = self._socket.recv(_READ_BYTES)
+                if not received:
+                    raise IoError(f"the server at {self._address} closed the connection")
+                events = self._wire.receive_data(received)
+                if events:
+                    return events
+        except TimeoutError:
+            self.close()
+            raise IoError(f"the server at {self._address} did not answer in time") from None
+        except OSError as error:
+            raise IoError(f"connection to {self._address} failed: {error.strerror}") from None
+        except BadServer as error:
+            raise IoError(f"{self._address}: {error}") from None
+
+    def call(self, call: Call[T]) -> T:
+        """Carry out one call and return its result."""
+        identifier = self._wire.send_request(call.request)
+        for event in self._wait():
+            assert isinstance(event, AnswerReceived)
+            if event.reply.id == identifier:
+                return result_of(call, event.reply)
+        raise IoError(f"the server at {self._address} answered another request")
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def __enter__(self) -> BlockingClient:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def create(
+        self, aggregate_type: str, aggregate_id: str, event_type: str, payload: Any, **options: Any
+    ) -> dict[str, Any] | None:
+        """Create an aggregate with its first event; return the aggregate."""
+        return self.call(
+            self._calls.write(
+                rq.CreateAggregate, aggregate_type, aggregate_id, event_type, payload, **options
+            )
+        )
+
+    def append(
+        self, aggregate_type: str, aggregate_id: str, event_type: str, payload: Any, **options: Any
+    ) -> dict[str, Any] | None:
+        """Append an event, creating the aggregate when there is none; return the event."""
+        return self.call(
+            self._calls.write(
+                rq.AppendEvent, aggregate_type, aggregate_id, event_type, payload, **options
+            )
+        )
+
+    def patch(
+        self, aggregate_type: str, aggregate_id: str, event_type: str, patch: Any, **options: Any
+    ) -> dict[str, Any] | None:
+        """Append the event that a JSON Patch (RFC 6902) of the state comes to; return it."""
+        return self.call(
+            self._calls.write(
+                rq.PatchEvent, aggregate_type, aggregate_id, event_type, patch, **options
+            )
+        )
+
+    def get(self, aggregate_type: str, aggregate_id: str) -> dict[str, Any] | None:
+        """Return an aggregate, or None."""
+        return self.call(self._calls.get(aggregate_type, aggregate_id))
+
+    def select(self, aggregate_type: str, aggregate_id: str, *fields: str) -> dict[str, Any] | None:
+        """Return the values at dotted paths of the state, or None without the aggregate."""
+        return self.call(self._calls.select(aggregate_type, aggregate_id, fields))
+
+    def list(self, **options: Any) -> Listed:
+        """Return a page of aggregates (take, cursor, filter, sort, include_archived, …)."""
+        return self.call(self._calls.list(**options))
+
+    def events(self, aggregate_type: str, aggregate_id: str, **options: Any) -> Listed:
+        """Return a page of an aggregate's events (take, cursor, filter)."""
+        return self.call(self._calls.events(aggregate_type, aggregate_id, **options))
+
+    def verify(self, aggregate_type: str, aggregate_id: str) -> str:
+        """Return the Merkle root, recomputed from the stored events."""
+        return self.call(self._calls.verify(aggregate_type, aggregate_id))
+
+    def archive(
+        self, aggregate_type: str, aggregate_id: str, note: str | None = None
+    ) -> dict[str, Any] | None:
+        """Archive an aggregate; return it."""
+        return self.call(self._calls.set_archive(aggregate_type, aggregate_id, True, note))
+
+    def restore(
+        self, aggregate_type: str, aggregate_id: str, note: str | None = None
+    ) -> dict[str, Any] | None:
+        """Bring an archived aggregate back; return it."""
+        return self.call(self._calls.set_archive(aggregate_type, aggregate_id, False, note))
+
+    def snapshot(
+        self, aggregate_type: str, aggregate_id: str, comment: str | None = None
+    ) -> dict[str, Any]:
+        """Keep the present state under a snapshot id; return the snapshot."""
+        return self.call(self._calls.snapshot(aggregate_type, aggregate_id, comment))
+
+    def snapshots(
+        self,
+        aggregate_type: str | None = None,
+        aggregate_id: str | None = None,
+        version: int | None = None,
+    ) -> list_[dict[str, Any]]:
+        """Return snapshots, optionally of a type, an aggregate, a version."""
+        return self.call(self._calls.snapshots(aggregate_type, aggregate_id, version))
+
+    def snapshot_get(self, snapshot_id: int) -> dict[str, Any] | None:
+        """Return one snapshot, or None."""
+        return self.call(self._calls.snapshot_get(snapshot_id))
+
+    def referrers(self, aggregate_type: str, aggregate_id: str) -> list_[dict[str, Any]]:
+        """Return who refers to an aggregate."""
+        return self.call(self._calls.referrers(aggregate_type, aggregate_id))
+
+    def outbox(self, after_event_id: int | None = None, take: int | None = None) -> OutboxRead:
+        """Return events of the whole domain after an id, in commit order."""
+        return self.call(self._calls.outbox(after_event_id, take))
+
+    def commit_batch(
+        self,
+        writes: Sequence[Write],
+        *,
+        idempotency_key: str | None = None,
+        answer: str = "receipts",
+    ) -> list_[dict[str, Any]]:
+        """Commit several writes, all or none; return a receipt, event or aggregate for each."""
+        return self.call(
+            self._calls.commit_batch(writes, idempotency_key=idempotency_key, answer=answer)
+        )
+
+    def aggregate_at(
+        self, aggregate_type: str, aggregate_id: str, **options: Any
+    ) -> dict[str, Any]:
+        """Return ``{"aggregate", "events"?}`` as of version, time_ns, or now (include_events)."""
+        return self.call(self._calls.aggregate_at(aggregate_type, aggregate_id, **options))
+
+    def scan_aggregates(self, **options: Any) -> Listed:
+        """Return a page of aggregates by every means that the command line has."""
+        return self.call(self._calls.scan_aggregates(**options))
+
+    def scan_events(self, **options: Any) -> Listed:
+        """Return a page of events of everything, a type, an aggregate, or by event_id."""
+        return self.call(self._calls.scan_events(**options))
+
+    def verify_store(self, **options: Any) -> dict[str, Any]:
+        """Verify one aggregate or some of the store; ``next`` of the report says where to go on."""
+        return self.call(self._calls.verify_store(**options))
+
+    def status(self) -> dict[str, Any]:
+        """Return how the server is doing."""
+        return self.call(self._calls.status())

@@ -1,0 +1,236 @@
+"""What a client can call, once for all clients: method to request, answer to result.
+
+The two clients (:mod:`eventdbx.surfaces.control.blocking` and
+:mod:`eventdbx.surfaces.control.client`) differ only in how they wait.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, NamedTuple, TypeVar
+
+import orjson
+
+from eventdbx import errors
+from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.wire import requests as rq
+from eventdbx.wire.codec_client import ERROR_MEMBER, Reply
+
+T = TypeVar("T", covariant=True)
+list_ = list
+"""The built-in, where the method of that name hides it."""
+
+_ERRORS: dict[str, type[errors.EventDBXError]] = {
+    kind.code: kind
+    for kind in (
+        errors.InvalidToken,
+        errors.TokenExpired,
+        errors.TokenLimitReached,
+        errors.Unauthorized,
+        errors.AggregateNotFound,
+        errors.AggregateArchived,
+        errors.SchemaExists,
+        errors.SchemaNotFound,
+        errors.InvalidSchema,
+        errors.SchemaViolation,
+        errors.InvalidCursor,
+        errors.ConfigError,
+        errors.StorageError,
+        errors.IoError,
+        errors.SerializationError,
+        errors.TenantQuota,
+        errors.ReplicationConflict,
+    )
+}
+
+
+class Call(NamedTuple, Generic[T]):
+    """A request, and what makes its result out of the answer."""
+
+    request: rq.Request
+    result: Callable[[Reply], T]
+
+
+class Listed(NamedTuple):
+    """One page: JSON objects, and the cursor of the next page or None."""
+
+    items: list[dict[str, Any]]
+    next_cursor: str | None
+
+
+class OutboxRead(NamedTuple):
+    """Events in commit order, and the id to go on after (None: nothing was there)."""
+
+    items: list[dict[str, Any]]
+    next_after: int | None
+
+
+def result_of(call: Call[T], reply: Reply) -> T:
+    """Return the result of an answered call; raise the error that the server answered with."""
+    if reply.member == ERROR_MEMBER:
+        raise error_of(reply.texts[0].decode(), reply.texts[1].decode())
+    return call.result(reply)
+
+
+def error_of(code: str, message: str) -> errors.EventDBXError:
+    """Return the exception for an error answer; its text is exactly the server's message."""
+    kind = _ERRORS.get(code, errors.StorageError)
+    error = kind(message.removeprefix(kind.prefix))
+    error.args = (message,)
+    return error
+
+
+def _json(reply: Reply) -> Any:
+    text = reply.texts[0]
+    return orjson.loads(text) if text else None
+
+
+def _page(reply: Reply) -> Listed:
+    has_cursor = reply.words[0] & 1
+    return Listed(orjson.loads(reply.texts[0]), reply.texts[1].decode() if has_cursor else None)
+
+
+def _found(reply: Reply) -> Any:
+    return orjson.loads(reply.texts[0]) if reply.words[0] & 1 else None
+
+
+def _outbox(reply: Reply) -> OutboxRead:
+    after = reply.words[0] if reply.words[1] & 1 else None
+    return OutboxRead(orjson.loads(reply.texts[0]), after)
+
+
+def _text(reply: Reply) -> str:
+    return reply.texts[0].decode()
+
+
+def as_json(value: Any) -> str:
+    """Return a JSON text: texts and bytes are taken to be JSON already."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode()
+    return orjson.dumps(value).decode()
+
+
+class Calls:
+    """Every operation as a :class:`Call`; ``token`` authorises each of them."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def write(
+        self,
+        kind: type[rq.AppendEvent] | type[rq.CreateAggregate] | type[rq.PatchEvent],
+        aggregate_type: str,
+        aggregate_id: str,
+        event_type: str,
+        content: Any,
+        *,
+        metadata: Any = None,
+        note: str | None = None,
+        publish: Sequence[PublishTarget] = (),
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[dict[str, Any] | None]:
+        """One event: the answer is the event, for a creation the aggregate."""
+        request = kind(
+            self._token,
+            aggregate_type,
+            aggregate_id,
+            event_type,
+            as_json(content),
+            note,
+            None if metadata is None else as_json(metadata),
+            tuple(publish) or None,
+            expected_version,
+            idempotency_key,
+        )
+        return Call(request, _json)
+
+    def get(self, aggregate_type: str, aggregate_id: str) -> Call[dict[str, Any] | None]:
+        """One aggregate, or None."""
+        return Call(rq.GetAggregate(self._token, aggregate_type, aggregate_id), _found)
+
+    def select(
+        self, aggregate_type: str, aggregate_id: str, fields: Sequence[str]
+    ) -> Call[dict[str, Any] | None]:
+        """Values at dotted paths of the state, or None without such an aggregate."""
+        request = rq.SelectAggregate(self._token, aggregate_type, aggregate_id, tuple(fields))
+        return Call(request, _found)
+
+    def list(self, **options: Any) -> Call[Listed]:
+        """A page of aggregates; options are the fields of ``requests.ListAggregates``."""
+        return Call(rq.ListAggregates(self._token, **options), _page)
+
+    def events(self, aggregate_type: str, aggregate_id: str, **options: Any) -> Call[Listed]:
+        """A page of an aggregate's events; options are cursor, take and filter."""
+        return Call(rq.ListEvents(self._token, aggregate_type, aggregate_id, **options), _page)
+
+    def verify(self, aggregate_type: str, aggregate_id: str) -> Call[str]:
+        """The recomputed Merkle root."""
+        return Call(rq.VerifyAggregate(aggregate_type, aggregate_id), _text)
+
+    def set_archive(
+        self, aggregate_type: str, aggregate_id: str, archived: bool, note: str | None
+    ) -> Call[dict[str, Any] | None]:
+        """Archive or restore: the answer is the aggregate."""
+        request = rq.SetAggregateArchive(self._token, aggregate_type, aggregate_id, archived, note)
+        return Call(request, _json)
+
+    def snapshot(
+        self, aggregate_type: str, aggregate_id: str, comment: str | None
+    ) -> Call[dict[str, Any]]:
+        """Keep the present state: the answer is the snapshot."""
+        return Call(rq.CreateSnapshot(self._token, aggregate_type, aggregate_id, comment), _json)
+
+    def snapshots(
+        self, aggregate_type: str | None, aggregate_id: str | None, version: int | None
+    ) -> Call[list_[dict[str, Any]]]:
+        """Snapshots, optionally of a type, an aggregate, a version."""
+        return Call(rq.ListSnapshots(self._token, aggregate_type, aggregate_id, version), _json)
+
+    def snapshot_get(self, snapshot_id: int) -> Call[dict[str, Any] | None]:
+        """One snapshot, or None."""
+        return Call(rq.GetSnapshot(self._token, snapshot_id), _found)
+
+    def referrers(self, aggregate_type: str, aggregate_id: str) -> Call[list_[dict[str, Any]]]:
+        """Who refers to an aggregate."""
+        return Call(rq.ListReferrers(self._token, aggregate_type, aggregate_id), _json)
+
+    def outbox(self, after_event_id: int | None, take: int | None) -> Call[OutboxRead]:
+        """Events after an id, in commit order."""
+        return Call(rq.ReadOutbox(self._token, after_event_id, take), _outbox)
+
+    def commit_batch(
+        self, writes: Sequence[Write], *, idempotency_key: str | None = None, answer: str
+    ) -> Call[list_[dict[str, Any]]]:
+        """Several writes, all or none."""
+        request = rq.CommitBatch(self._token, tuple(writes), idempotency_key, answer)
+        return Call(request, _json)
+
+    def aggregate_at(
+        self, aggregate_type: str, aggregate_id: str, **options: Any
+    ) -> Call[dict[str, Any]]:
+        """``{"aggregate", "events"?}`` at a version or time; options as ReadAggregate's fields."""
+        return Call(rq.ReadAggregate(self._token, aggregate_type, aggregate_id, **options), _json)
+
+    def scan_aggregates(self, **options: Any) -> Call[Listed]:
+        """A page of aggregates by every means; options are the fields of ScanAggregates."""
+        return Call(rq.ScanAggregates(self._token, **options), _scanned)
+
+    def scan_events(self, **options: Any) -> Call[Listed]:
+        """A page of events by every means; options are the fields of ScanEvents."""
+        return Call(rq.ScanEvents(self._token, **options), _scanned)
+
+    def verify_store(self, **options: Any) -> Call[dict[str, Any]]:
+        """A report on some of the store; options are the fields of Verify."""
+        return Call(rq.Verify(self._token, **options), _json)
+
+    def status(self) -> Call[dict[str, Any]]:
+        """How the server is doing."""
+        return Call(rq.Status(self._token), _json)
+
+
+def _scanned(reply: Reply) -> Listed:
+    document = orjson.loads(reply.texts[0])
+    return Listed(document["items"], document["next_cursor"])

@@ -1,0 +1,163 @@
+"""The client's side of one connection, without a transport: the twin of the server's.
+
+Hello, key exchange, requests and their answers. Several requests may be on their way; answers
+come in the order of the requests. Sockets are in :mod:`eventdbx.surfaces.control.client`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import NamedTuple
+
+from eventdbx import limits
+from eventdbx.wire.codec_client import (
+    Reply,
+    decode_hello_reply,
+    decode_reply,
+    encode_hello,
+    encode_request,
+    fragment_message,
+)
+from eventdbx.wire.framing import FramingError, Inbox, framed
+from eventdbx.wire.noise import Initiator, NoiseError, Transport
+from eventdbx.wire.pointers import MalformedMessage
+from eventdbx.wire.requests import Request
+
+_FRAGMENT_BYTES = limits.FRAME_PLAINTEXT_BYTES_MAX - 256
+
+
+class Established(NamedTuple):
+    """The session is open: requests may be sent."""
+
+
+class Rejected(NamedTuple):
+    """The server refuses the session; it closes the connection."""
+
+    message: str
+
+
+class AnswerReceived(NamedTuple):
+    """A whole answer; the parts of an extension answer are joined."""
+
+    reply: Reply
+
+
+Event = Established | Rejected | AnswerReceived
+
+
+class BadServer(Exception):
+    """The other side does not speak the protocol, or does not hold the token's key."""
+
+
+class ClientConnection:
+    """One session with a server; the token opens it and keys its encryption."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        tenant: str | None = None,
+        no_noise: bool = False,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        self._token = token
+        self._no_noise = no_noise
+        self._entropy = entropy
+        self._inbox = Inbox()
+        self._outbox: list[bytes] = [encode_hello(token, tenant, no_noise=no_noise)]
+        self._next: Callable[[], Event | None] = self._hello_reply
+        self._initiator: Initiator | None = None
+        self._transport: Transport | None = None
+        self._last_id = 0
+        self._parts: list[bytes] = []
+        self._parts_bytes = 0
+
+    def receive_data(self, data: bytes) -> list[Event]:
+        """Return what these bytes say. Raises BadServer."""
+        self._inbox.feed(data)
+        events: list[Event] = []
+        try:
+            while (event := self._next()) is not None:
+                events.append(event)
+        except (FramingError, MalformedMessage, NoiseError) as error:
+            raise BadServer(f"the server answered something else: {error}") from None
+        return events
+
+    def data_to_send(self) -> bytes:
+        """Return what is queued, once."""
+        data = b"".join(self._outbox)
+        self._outbox.clear()
+        return data
+
+    def send_request(self, request: Request) -> int:
+        """Queue a request and return its id. Only after the session is established.
+
+        Raises ValueError for a request that is larger than a server accepts.
+        """
+        self._last_id += 1
+        message = encode_request(self._last_id, request)
+        if len(message) <= limits.FRAME_PLAINTEXT_BYTES_MAX:
+            self._send(message)
+            return self._last_id
+        if len(message) > limits.REQUEST_BYTES_MAX:
+            raise ValueError(f"request exceeds {limits.REQUEST_BYTES_MAX} bytes; send it in parts")
+        for start in range(0, len(message), _FRAGMENT_BYTES):
+            part = message[start : start + _FRAGMENT_BYTES]
+            more = start + _FRAGMENT_BYTES < len(message)
+            self._send(fragment_message(self._last_id, part, more=more))
+        return self._last_id
+
+    def _send(self, message: bytes) -> None:
+        payload = message if self._transport is None else self._transport.seal(message)
+        self._outbox.append(len(payload).to_bytes(4, "big"))
+        self._outbox.append(payload)
+
+    def _hello_reply(self) -> Event | None:
+        raw = self._inbox.raw_message(limits.HELLO_BYTES_MAX)
+        if raw is None:
+            return None
+        reply = decode_hello_reply(raw)
+        if not reply.accepted:
+            self._next = _nothing
+            return Rejected(reply.message)
+        if reply.no_noise:
+            self._next = self._answer
+            return Established()
+        if self._no_noise:
+            self._next = _nothing
+            return Rejected("--no-noise requested but the server refused plaintext")
+        self._initiator = Initiator(self._token, self._entropy)
+        self._outbox.append(framed(self._initiator.message))
+        self._next = self._handshake
+        return None
+
+    def _handshake(self) -> Event | None:
+        frame = self._inbox.frame()
+        if frame is None:
+            return None
+        assert self._initiator is not None
+        self._transport = self._initiator.finish(frame)
+        self._initiator = None
+        self._next = self._answer
+        return Established()
+
+    def _answer(self) -> Event | None:
+        while (frame := self._inbox.frame()) is not None:
+            raw = frame if self._transport is None else self._transport.open(frame)
+            reply = decode_reply(raw)
+            if not reply.more and not self._parts:
+                return AnswerReceived(reply)
+            self._parts.append(reply.texts[0])
+            self._parts_bytes += len(reply.texts[0])
+            if self._parts_bytes > limits.RESPONSE_BYTES_MAX:
+                raise MalformedMessage("answer is too large")
+            if not reply.more:
+                whole = b"".join(self._parts)
+                self._parts, self._parts_bytes = [], 0
+                return AnswerReceived(reply._replace(texts=(whole,)))
+        return None
+
+
+def _nothing() -> Event | None:
+    return None
