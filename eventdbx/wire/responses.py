@@ -195,6 +195,10 @@ Response = (
 )
 
 
+BLANKABLE: frozenset[type] = frozenset((EventReply, AggregateReply, ArchiveReply, SnapshotReply))
+"""Answers to writes: clients know them with a blank text, too."""
+
+
 class Layout(NamedTuple):
     """A response as its struct: which member of the union, data words, texts in order."""
 

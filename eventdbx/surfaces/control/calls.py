@@ -12,7 +12,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import orjson
 
 from eventdbx import errors
-from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.domain.commands import PublishTarget, Write, WriteKind
 from eventdbx.wire import requests as rq
 from eventdbx.wire.codec_client import ERROR_MEMBER, Reply
 
@@ -41,6 +41,16 @@ _ERRORS: dict[str, type[errors.EventDBXError]] = {
         errors.TenantQuota,
         errors.ReplicationConflict,
     )
+}
+
+
+_ONE_FRAME_CHARACTERS = 16_000
+"""Content and metadata up to this length surely fit a frame, even all escaped or four bytes each."""
+
+_LARGE: dict[type, tuple[WriteKind, str]] = {
+    rq.AppendEvent: ("append", "events"),
+    rq.PatchEvent: ("patch", "events"),
+    rq.CreateAggregate: ("create", "aggregates"),
 }
 
 
@@ -133,14 +143,25 @@ class Calls:
         idempotency_key: str | None = None,
     ) -> Call[dict[str, Any] | None]:
         """One event: the answer is the event, for a creation the aggregate."""
+        text = as_json(content)
+        extra = None if metadata is None else as_json(metadata)
+        if len(text) + len(extra or "") > _ONE_FRAME_CHARACTERS and not publish:
+            # The answer would not fit a frame; that of a batch may have any length.
+            kind_name, answer = _LARGE[kind]
+            write = Write(
+                kind_name, aggregate_type, aggregate_id, event_type, text, extra, note, (),
+                expected_version, idempotency_key,
+            )  # fmt: skip
+            batch = self.commit_batch((write,), answer=answer)
+            return Call(batch.request, lambda reply: batch.result(reply)[0])
         request = kind(
             self._token,
             aggregate_type,
             aggregate_id,
             event_type,
-            as_json(content),
+            text,
             note,
-            None if metadata is None else as_json(metadata),
+            extra,
             tuple(publish) or None,
             expected_version,
             idempotency_key,

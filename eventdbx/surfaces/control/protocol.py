@@ -34,6 +34,7 @@ from eventdbx.wire.events import (
     RequestReceived,
 )
 from eventdbx.wire.requests import WRITES
+from eventdbx.wire.responses import BLANKABLE
 
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
 _SWEEP_S = 15.0
@@ -192,7 +193,10 @@ class ControlProtocol(Protocol):
         try:
             self._wire.send_response(received, response)
         except EventDBXError as error:
-            self._wire.send_response(received, failed(error))
+            # A write that is committed must not be answered with an error: the client would
+            # repeat it. It gets the blank text that verbose_responses=false gives.
+            blank = type(response) in BLANKABLE
+            self._wire.send_response(received, type(response)(b"") if blank else failed(error))
         self._flush()
 
     def _flush(self) -> None:
