@@ -1,0 +1,250 @@
+"""Commands and groups in click's frame with our own reading of the line, errors and help.
+
+The reading itself is in :mod:`eventdbx.surfaces.cli.arguments`. Commands are declared with
+click's decorators; ``examples`` is the one thing that each must say besides.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+import click
+
+from eventdbx.surfaces.cli.arguments import (
+    HelpWanted,
+    Scan,
+    missing_arguments,
+    spelling,
+    takes_value,
+)
+from eventdbx.surfaces.cli.failures import EXIT_DONE, EXIT_USAGE, Failure, Stop, UsageFailure
+from eventdbx.surfaces.cli.helptext import help_page, usage_line
+
+
+class DbxCommand(click.Command):
+    """A command without subcommands."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs["add_help_option"] = False
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the line into ``ctx.params``. Raises UsageFailure, Stop after help."""
+        _read_line(self, ctx, args, group=False)
+        return []
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help page."""
+        return help_page(ctx.command_path, self, examples=self.examples)
+
+
+class DbxGroup(click.Group):
+    """A command with subcommands. Without one it shows its help on stderr."""
+
+    command_class = DbxCommand
+    group_class = type
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        aliases: dict[str, str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        kwargs["add_help_option"] = False
+        super().__init__(*args, **kwargs)
+        self.examples = tuple(examples)
+        self.aliases = aliases or {}
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the options in front of the subcommand. Raises UsageFailure, Stop after help."""
+        rest = _read_line(self, ctx, args, group=True)
+        if not rest and not self.invoke_without_command:
+            sys.stderr.write(self.get_help(ctx))
+            raise Stop(EXIT_USAGE)
+        ctx._protected_args, ctx.args = rest[:1], rest[1:]
+        return ctx.args
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the first word names; ``help`` is answered here."""
+        name, rest = args[0], args[1:]
+        if name == "help" and self.get_command(ctx, "help") is None:
+            self._show_help_of(ctx, rest)
+        return name, self._command(ctx, name), rest
+
+    def _command(self, ctx: click.Context, name: str) -> click.Command:
+        command = self.get_command(ctx, self.aliases.get(name, name))
+        if command is None:
+            raise self.unknown(ctx, name)
+        return command
+
+    def unknown(self, ctx: click.Context, name: str) -> Exception:
+        """Return what an unknown subcommand ends with."""
+        close = get_close_matches(name, self.list_commands(ctx), 3, 0.7)
+        tip = None
+        if len(close) == 1:
+            tip = f"a similar subcommand exists: '{close[0]}'"
+        elif close:
+            words = ", ".join(f"'{one}'" for one in close)
+            tip = f"some similar subcommands exist: {words}"
+        return UsageFailure(
+            f"unrecognized subcommand '{name}'", usage=usage_line(ctx.command_path, self), tip=tip
+        )
+
+    def _show_help_of(self, ctx: click.Context, words: list[str]) -> None:
+        command: click.Command = self
+        for word in words:
+            found = None
+            if isinstance(command, DbxGroup):
+                found = command.get_command(ctx, command.aliases.get(word, word))
+            if found is None:
+                raise UsageFailure(
+                    f"unrecognized subcommand '{word}'",
+                    usage=usage_line(ctx.command_path, command),
+                )
+            ctx = click.Context(found, info_name=word, parent=ctx)
+            command = found
+        sys.stdout.write(command.get_help(ctx))
+        raise Stop(EXIT_DONE)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the visible subcommands in the order of their declaration."""
+        return [name for name, command in self.commands.items() if not command.hidden]
+
+    def phrases(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return name and one-line phrase of each visible subcommand."""
+        rows = []
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is not None and not command.hidden:
+                rows.append((name, (command.help or "").strip().partition("\n")[0]))
+        return rows
+
+    def get_help(self, ctx: click.Context) -> str:
+        """Return the help page."""
+        rows = [*self.phrases(ctx), ("help", "Print this message or the help of a subcommand")]
+        return help_page(ctx.command_path, self, commands=rows, examples=self.examples)
+
+
+class LazyGroup(DbxGroup):
+    """The root: its commands live in modules that are imported when they are needed.
+
+    ``modules`` maps a command to its module and phrase. The module has ``register(group)``, which
+    adds its commands.
+    """
+
+    group_class = DbxGroup
+
+    def __init__(self, *args: Any, modules: dict[str, tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._modules = modules
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing its module the first time."""
+        if cmd_name not in self.commands and cmd_name in self._modules:
+            import_module(self._modules[cmd_name][0]).register(self)
+        return self.commands.get(cmd_name)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the table."""
+        return list(self._modules)
+
+    def phrases(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return the table's phrases: the page of the root imports nothing."""
+        return [(name, phrase) for name, (_module, phrase) in self._modules.items()]
+
+    def unknown(self, ctx: click.Context, name: str) -> Exception:
+        """An unknown command is a failure, not wrong usage: plugins may be missing."""
+        close = get_close_matches(name, self.list_commands(ctx), 1, 0.75)
+        hint = f"did you mean '{close[0]}'?" if close else None
+        return Failure(f"unknown command '{name}'", hint=hint)
+
+
+def _read_line(
+    command: click.Command, ctx: click.Context, args: Sequence[str], *, group: bool
+) -> list[str]:
+    usage = usage_line(ctx.command_path, command)
+    root = ctx.find_root()
+    shared = [] if root is ctx else [one for one in root.command.params if one.expose_value]
+    scan = Scan(command.params, shared, group=group, usage=usage)
+    try:
+        scan.read(args)
+    except HelpWanted:
+        sys.stdout.write(command.get_help(ctx))
+        raise Stop(EXIT_DONE) from None
+    for name, value in scan.shared_values.items():
+        root.params[name] = _shared_value(root, name, value)
+    scan.check_combinations()
+    # A group without a subcommand shows its help, whatever else is missing.
+    missing = [
+        one
+        for one in command.params
+        if one.required and not scan.values.get(one.name or "", ()) and one.name not in scan.values
+    ]
+    if missing:
+        missing.sort(key=lambda one: isinstance(one, click.Argument))
+        raise missing_arguments(missing, usage)
+    for parameter in command.params:
+        _convert(parameter, ctx, scan.values)
+    return scan.rest
+
+
+def _shared_value(root: click.Context, name: str, value: Any) -> Any:
+    for parameter in root.command.params:
+        if parameter.name == name:
+            return _checked(parameter, lambda: parameter.process_value(root, value), value)
+    raise AssertionError(name)
+
+
+def _convert(parameter: click.Parameter, ctx: click.Context, values: dict[str, Any]) -> None:
+    given = values.get(parameter.name or "")
+    _checked(parameter, lambda: parameter.handle_parse_result(ctx, values, []), given)
+
+
+def _checked(parameter: click.Parameter, convert: Any, given: Any) -> Any:
+    try:
+        return convert()
+    except click.BadParameter as error:
+        raise _invalid_value(parameter, given, error) from None
+    except click.UsageError as error:
+        raise UsageFailure(error.format_message()) from None
+
+
+def _invalid_value(
+    parameter: click.Parameter, given: Any, error: click.BadParameter
+) -> UsageFailure:
+    """Return the failure for a value that its type refused; it names value, place and reason."""
+    reason = error.message
+    value = given
+    if isinstance(given, tuple):
+        # Which one of several it was, the type says itself (see eventdbx.surfaces.cli.values).
+        value = getattr(error, "value", given[-1] if given else "")
+    if isinstance(parameter.type, click.Choice):
+        words = ", ".join(map(str, parameter.type.choices))
+        return UsageFailure(
+            f"invalid value '{value}' for '{spelling(parameter)}'\n  [possible values: {words}]"
+        )
+    kind = parameter.type
+    if isinstance(kind, click.types.IntParamType):
+        reason = _integer_reason(str(value), kind)
+    if not takes_value(parameter) and isinstance(parameter, click.Option):
+        return UsageFailure(reason)
+    return UsageFailure(f"invalid value '{value}' for '{spelling(parameter)}': {reason}")
+
+
+def _integer_reason(text: str, kind: click.types.IntParamType) -> str:
+    if not text:
+        return "cannot parse integer from empty string"
+    try:
+        int(text)
+    except ValueError:
+        return "invalid digit found in string"
+    low, high = getattr(kind, "min", None), getattr(kind, "max", None)
+    return f"{text} is not in {'' if low is None else low}..={'' if high is None else high}"
