@@ -72,7 +72,7 @@ class ExtensionRoutes:
         return session.domain.writer.write(
             request.writes,
             actor=grant.actor,
-            authorise=writing(grant),
+            authorise=writing(session, grant),
             idempotency_key=request.idempotency_key,
             render=_RENDER[request.answer],
         )

@@ -1,0 +1,77 @@
+"""A domain without a server: the store opened by the command itself, everything at once.
+
+The calls of a client are answered by the server's own routes, in this process and without a
+reactor, so that a command prints the same whether a daemon runs or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.python.failure import Failure
+
+from eventdbx.domain.grants import Grant
+from eventdbx.services.stores import open_domain
+from eventdbx.services.workspace import Opened
+from eventdbx.storage.hops import synchronous
+from eventdbx.surfaces.control.calls import Call, result_of
+from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
+from eventdbx.wire.codec_client import EXTENSION_MEMBER, Reply
+from eventdbx.wire.responses import Extension, layout
+
+T = TypeVar("T")
+
+_PAGE_MAX = 1 << 40
+_OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
+
+
+class OfflineStore:
+    """One domain's store, held exclusively until it is closed.
+
+    Raises StoreLocked when another process has it, StorageError when it cannot be read.
+    """
+
+    def __init__(self, place: Opened, domain: str) -> None:
+        workspace, config = place
+        path = workspace.store_path(domain)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._domain = open_domain(domain, path, config, hop=synchronous())
+        self._session = Session(_OWNER, self._domain, owner=True)
+        self._routes = Routes(
+            verifier=None,
+            open_domain=lambda _name: self._domain,
+            settings=Settings(config.list_page_size, _PAGE_MAX, config.verbose_responses, False),
+            run_slowly=_run_now,
+            status=dict,
+        )
+
+    def call(self, call: Call[T]) -> T:
+        """Carry out one call; raises the EventDBXError that a server would answer with."""
+        response = self._routes.answer(self._session, call.request)
+        if isinstance(response, Deferred):
+            response = _result(response)
+        if isinstance(response, Extension):
+            return result_of(call, Reply(0, EXTENSION_MEMBER, (0,), (response.json,)))
+        member, words, texts = layout(response)
+        return result_of(call, Reply(0, member, words, texts))
+
+    def close(self) -> None:
+        """Give the store back."""
+        _result(self._domain.store.close())
+
+
+def _run_now(work: Callable[[], Any]) -> Deferred[Any]:
+    try:
+        return succeed(work())
+    except Exception as error:
+        return succeed(failed(error))
+
+
+def _result(deferred: Deferred[Any]) -> Any:
+    """Return the result of a Deferred that has fired, an error as the answer it becomes."""
+    found: list[Any] = []
+    deferred.addBoth(found.append)
+    assert found, "offline work never waits"
+    return failed(found[0]) if isinstance(found[0], Failure) else found[0]
