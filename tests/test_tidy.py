@@ -34,10 +34,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Modules outside the rooms: what they may import is said here one by one.
-FRONT_DOORS = {"client": ("surfaces",)}
+FRONT_DOORS = {"client": ("surfaces", "domain")}
 
-# Starting the server is the one thing a surface does with the rooms above it: only these do.
-UPWARD: dict[str, tuple[str, ...]] = {}
+# The command line is a program on top of everything: it starts the server and, when none runs,
+# opens the store itself. Nothing imports it in turn.
+PROGRAM = "surfaces/cli/"
 
 # Where each foreign package may be imported; a name ending in "/" is a whole room.
 FOREIGN: dict[str, tuple[str, ...]] = {
@@ -144,12 +145,23 @@ class Layers(SynchronousTestCase):
                 other = room_of(imported.module)
                 if other in (None, room) or other not in LEVEL and other not in FRONT_DOORS:
                     continue
-                if other in UPWARD.get(name, ()):
+                if name.startswith(PROGRAM) and other == "services":
                     continue
                 beside = {room, other} <= set(LAYERS[0])
                 if beside or LEVEL.get(other, len(LAYERS)) < LEVEL[room]:
                     continue
                 wrong.append(f"{name}:{imported.line} imports {imported.module}")
+        self.assertEqual(wrong, [])
+
+    def test_nothing_imports_the_program(self) -> None:
+        """The command line stands on top: no module outside it imports it."""
+        wrong = [
+            f"{inside(path)}:{imported.line} imports {imported.module}"
+            for path in python_files(PACKAGE)
+            if not inside(path).startswith(PROGRAM)
+            for imported in imports(path)
+            if imported.module.startswith("eventdbx." + PROGRAM.rstrip("/").replace("/", "."))
+        ]
         self.assertEqual(wrong, [])
 
     def test_front_doors_open_only_onto_their_room(self) -> None:

@@ -7,15 +7,19 @@ reactor, so that a command prints the same whether a daemon runs or not.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 
 from eventdbx.domain.grants import Grant
+from eventdbx.services.files import make_directory
 from eventdbx.services.stores import open_domain
 from eventdbx.services.workspace import Opened
 from eventdbx.storage.hops import synchronous
+from eventdbx.storage.interfaces import IOrderedStore
+from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.control.calls import Call, result_of
 from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
 from eventdbx.wire.codec_client import EXTENSION_MEMBER, Reply
@@ -28,16 +32,21 @@ _OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
 
 
 class OfflineStore:
-    """One domain's store, held exclusively until it is closed.
+    """One domain's store; with ``writes`` held exclusively until it is closed.
 
-    Raises StoreLocked when another process has it, StorageError when it cannot be read.
+    Without ``writes`` it is read as it is now, whoever else has it open, and a store that does
+    not exist reads as empty. Raises StoreLocked when another process holds what is to be
+    written, StorageError when the store cannot be read.
     """
 
-    def __init__(self, place: Opened, domain: str) -> None:
+    def __init__(self, place: Opened, domain: str, *, writes: bool = True) -> None:
         workspace, config = place
         path = workspace.store_path(domain)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._domain = open_domain(domain, path, config, hop=synchronous())
+        backend = None if writes else _for_reading(path)
+        if writes:
+            make_directory(path.parent)
+        self._domain = open_domain(domain, path, config, hop=synchronous(), backend=backend)
+        self._reading = backend
         self._session = Session(_OWNER, self._domain, owner=True)
         self._routes = Routes(
             verifier=None,
@@ -59,7 +68,18 @@ class OfflineStore:
 
     def close(self) -> None:
         """Give the store back."""
+        if self._reading is not None:
+            self._reading.close()  # Nothing was written, so there is nothing to commit.
+            return
         _result(self._domain.store.close())
+
+
+def _for_reading(path: Path) -> IOrderedStore:
+    if (path / "CURRENT").is_file():
+        return RocksStore.open(str(path), read_only=True)
+    from eventdbx.storage.memory import MemoryStore
+
+    return MemoryStore()
 
 
 def _run_now(work: Callable[[], Any]) -> Deferred[Any]:

@@ -21,7 +21,7 @@ from eventdbx.application.writer import OpenRules, Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError
-from eventdbx.storage.interfaces import IHop
+from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.store import Store
 
@@ -34,13 +34,15 @@ def open_domain(
     hop: IHop,
     clock: IReactorTime | None = None,
     on_failure: Callable[[Failure], None] | None = None,
+    backend: IOrderedStore | None = None,
 ) -> Domain:
     """Open (or create) the store of a domain and put its writer in front.
 
-    Raises StoreLocked when another process holds it, StorageError when it cannot be read.
+    ``backend`` is one opened already, in place of that at ``path``. Raises StoreLocked when
+    another process holds it, StorageError when it cannot be read.
     """
     store = Store(
-        RocksStore.open(str(path)),
+        RocksStore.open(str(path)) if backend is None else backend,
         hop=hop,
         durability=config.durability if clock is not None else "always",
         clock=clock,

@@ -203,9 +203,7 @@ class Scan:
             return parameter.flag_value
         if rest and rest[0] != "--" and rest[0].partition("=")[0] not in self._by_flag:
             raise self.unexpected(rest[0], f"to pass '{rest[0]}' as a value, use '-- {rest[0]}'")
-        raise UsageFailure(
-            f"a value is required for '{spelling(parameter)}' but none was supplied"
-        )
+        raise UsageFailure(f"a value is required for '{spelling(parameter)}' but none was supplied")
 
     def check_combinations(self) -> None:
         """Raise UsageFailure for options that exclude each other or lack their companion."""
@@ -220,9 +218,7 @@ class Scan:
         given = {one.name for one in self.given}
         by_name = {one.name: one for one, _shared in self._by_flag.values()}
         missing = [
-            by_name[name]
-            for one in self.given
-            for name in sorted(_names(one, "requires") - given)
+            by_name[name] for one in self.given for name in sorted(_names(one, "requires") - given)
         ]
         if missing:
             raise missing_arguments(missing, self._usage)
@@ -231,9 +227,7 @@ class Scan:
 def missing_arguments(parameters: Sequence[click.Parameter], usage: str) -> UsageFailure:
     """Return the failure for arguments that had to be given."""
     lines = "".join(f"\n  {spelling(one)}" for one in parameters)
-    return UsageFailure(
-        f"the following required arguments were not provided:{lines}", usage=usage
-    )
+    return UsageFailure(f"the following required arguments were not provided:{lines}", usage=usage)
 
 
 def takes_value(parameter: click.Parameter) -> bool:

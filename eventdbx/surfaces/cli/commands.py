@@ -24,6 +24,9 @@ from eventdbx.surfaces.cli.arguments import (
 from eventdbx.surfaces.cli.failures import EXIT_DONE, EXIT_USAGE, Failure, Stop, UsageFailure
 from eventdbx.surfaces.cli.helptext import help_page, usage_line
 
+_UNSET = getattr(click.core, "UNSET", None)
+"""What newer versions of click keep for an option that was not given."""
+
 
 class DbxCommand(click.Command):
     """A command without subcommands."""
@@ -47,7 +50,7 @@ class DbxGroup(click.Group):
     """A command with subcommands. Without one it shows its help on stderr."""
 
     command_class = DbxCommand
-    group_class = type
+    group_class: Any = type
 
     def __init__(
         self,
@@ -67,8 +70,19 @@ class DbxGroup(click.Group):
         if not rest and not self.invoke_without_command:
             sys.stderr.write(self.get_help(ctx))
             raise Stop(EXIT_USAGE)
-        ctx._protected_args, ctx.args = rest[:1], rest[1:]
-        return ctx.args
+        ctx.args = rest
+        return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the subcommand that the line names."""
+        result = click.Command.invoke(self, ctx)
+        if not ctx.args:
+            return result
+        name, command, rest = self.resolve_command(ctx, ctx.args)
+        assert command is not None
+        ctx.invoked_subcommand = name
+        with command.make_context(name, rest, parent=ctx) as inner:
+            return inner.command.invoke(inner)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -193,14 +207,15 @@ def _read_line(
         raise missing_arguments(missing, usage)
     for parameter in command.params:
         _convert(parameter, ctx, scan.values)
+    for name, value in ctx.params.items():
+        if value is _UNSET:
+            ctx.params[name] = None
     return scan.rest
 
 
 def _shared_value(root: click.Context, name: str, value: Any) -> Any:
-    for parameter in root.command.params:
-        if parameter.name == name:
-            return _checked(parameter, lambda: parameter.process_value(root, value), value)
-    raise AssertionError(name)
+    parameter = next(one for one in root.command.params if one.name == name)
+    return _checked(parameter, lambda: parameter.process_value(root, value), value)
 
 
 def _convert(parameter: click.Parameter, ctx: click.Context, values: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def help_page(
 
 
 def _argument_text(argument: click.Argument) -> str:
-    return argument.help if isinstance(argument, Argument) else ""
+    return (argument.help or "") if isinstance(argument, Argument) else ""
 
 
 def _option_spelling(option: click.Option) -> str:

@@ -7,17 +7,19 @@ a daemon would use. Reads are unfiltered and uncapped either way.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from eventdbx.config import split_address
+from eventdbx.config import Value, split_address
 from eventdbx.errors import ConfigError, EventDBXError, IoError
 from eventdbx.services.pidfile import read_record
 from eventdbx.services.workspace import Opened, ensure_cli_token, open_workspace
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
+from eventdbx.surfaces.cli.output import note
 from eventdbx.surfaces.control.calls import Call, Calls, Listed
 
 if TYPE_CHECKING:
@@ -25,6 +27,11 @@ if TYPE_CHECKING:
     from eventdbx.surfaces.control.blocking import BlockingClient
 
 T = TypeVar("T")
+
+PAGE_ITEMS = 1_000
+"""Items asked for at once, however many a command prints: memory stays that of one page."""
+
+FALLBACK_TTL_S = 120
 
 
 class Database(Protocol):
@@ -36,7 +43,17 @@ class Database(Protocol):
 
 def opened(context: click.Context) -> Opened:
     """Return the workspace that the command line and the environment name."""
-    return open_workspace(context.find_root().params.get("config"))
+    options = context.find_root().params
+    overrides: dict[str, Value] = {}
+    if options.get("data_dir"):
+        overrides["data_dir"] = os.path.abspath(options["data_dir"])
+    if options.get("no_noise"):
+        overrides["no_noise"] = True
+    place = open_workspace(options.get("config"), overrides=overrides)
+    if options.get("verbose"):
+        note(f"config: {place.workspace.config_path}")
+        note(f"data directory: {place.workspace.data_dir}")
+    return place
 
 
 def daemon_runs(place: Opened) -> bool:
@@ -47,81 +64,156 @@ def daemon_runs(place: Opened) -> bool:
 
 @contextmanager
 def database(
-    context: click.Context, *, token: str | None = None, domain: str | None = None
+    context: click.Context,
+    *,
+    token: str | None = None,
+    doing: str | None = None,
+    writes: bool = False,
 ) -> Iterator[tuple[Database, Calls]]:
-    """Open the way to the data; yields what carries out calls, and the calls to carry out."""
+    """Open the way to the data; yields what carries out calls, and the calls to carry out.
+
+    ``doing`` ("append event") is said when the server refuses; without it a refusal reads as it
+    would without a server. ``writes`` takes the store's exclusive lock when there is no server.
+    """
     place = opened(context)
-    way: BlockingClient | OfflineStore
-    if daemon_runs(place):
-        text = chosen_token(place, token)
-        way = _connect(place, text, domain)
-        calls = Calls(text)
-    else:
+    address = server_address(context, place)
+    if address is None:
         from eventdbx.services.offline import OfflineStore
 
-        way = OfflineStore(place, domain or place.config.domain)
-        calls = Calls("")
+        store: OfflineStore = OfflineStore(place, place.config.domain, writes=writes)
+        try:
+            yield store, Calls("")
+        finally:
+            store.close()
+        return
+    where = f"via running server socket {address}"
+    text = chosen_token(place, token)
+    given = context.find_root().params.get("socket") is not None
+    tenant = None if given and not place.config.tenants.multi_tenant else place.config.domain
+    failing = f"failed to {doing or 'reach the database'} {where}"
+    client = _connect(address, text, tenant, place.config.no_noise, failing)
     try:
-        yield way, calls
+        yield client, Calls(text)
+    except IoError as error:
+        raise Failure(failing, error.detail, code=UNREACHABLE) from None
+    except EventDBXError as error:
+        if doing is None:
+            raise
+        cause = f"server returned {error.code}: {error}"
+        raise Failure(failing, cause, code=error.code) from None
     finally:
-        way.close()
+        client.close()
+
+
+def server_address(context: click.Context, place: Opened) -> str | None:
+    """Return where the server listens that owns the data, or None when there is none."""
+    given: str | None = context.find_root().params.get("socket")
+    if given is not None:
+        return given
+    return place.config.socket.bind_addr if daemon_runs(place) else None
 
 
 def chosen_token(place: Opened, given: str | None) -> str:
     """Return the token for the server: the option, the environment, else the operator's own."""
-    import os
-
     for text in (given, os.environ.get("EVENTDBX_TOKEN")):
         if text and text.strip():
             return text.strip()
-    return ensure_cli_token(place)
+    try:
+        return ensure_cli_token(place)
+    except IoError as error:
+        note(f"warning: {error.detail}; using a token for {FALLBACK_TTL_S} seconds")
+        return _fresh_token(place)
 
 
-def _connect(place: Opened, token: str, domain: str | None) -> BlockingClient:
+def _fresh_token(place: Opened) -> str:
+    import time
+    import uuid
+
+    from eventdbx.application.tokens import issue, signing_key
+
+    auth = place.config.auth
+    user = os.environ.get("USER") or os.environ.get("USERNAME") or "local"
+    return issue(
+        signing_key(auth),
+        issuer=auth.issuer,
+        audience=auth.audience,
+        jti=str(uuid.uuid4()),
+        now_s=int(time.time()),
+        ttl_s=FALLBACK_TTL_S,
+        subject=f"cli:{user}",
+        group="cli",
+        user=user,
+        actions=["*.*"],
+        resources=["*"],
+        issued_by="cli",
+    )
+
+
+def _connect(
+    address: str, token: str, tenant: str | None, no_noise: bool, failing: str
+) -> BlockingClient:
     from eventdbx.surfaces.control.blocking import BlockingClient
 
-    address = place.config.socket.bind_addr
     try:
         host, port = split_address(address)
     except ValueError:
-        raise ConfigError(f"socket.bind_addr '{address}' is no address to connect to") from None
+        raise ConfigError(f"'{address}' is no address to connect to") from None
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     try:
-        return BlockingClient(
-            host,
-            port,
-            token,
-            tenant=domain or place.config.domain,
-            no_noise=place.config.no_noise,
-        )
+        return BlockingClient(host, port, token, tenant=tenant, no_noise=no_noise)
     except IoError as error:
         raise Failure(
-            f"failed to connect to the running server at {address}",
+            failing,
+            f"failed to connect to CLI proxy at {address}",
             error.detail,
-            hint="see `dbx status`, or stop the server and work on the store directly",
+            hint="see `dbx status`; after `dbx stop` commands work on the store directly",
             code=UNREACHABLE,
         ) from None
     except EventDBXError as error:
-        raise Failure(error.detail, code=error.code) from None
+        code = "invalid_token" if "token" in error.detail else error.code
+        raise Failure(failing, error.detail, code=code) from None
 
 
-def pages(
-    way: Database,
-    page: Callable[[str | None, int], Call[Listed]],
-    take: int | None,
-    start: str | None,
-) -> Iterator[tuple[dict[str, Any], str | None]]:
-    """Yield (item, cursor after the whole page) of as many pages as ``take`` items need.
+class Pages:
+    """Items of as many pages as ``take`` needs (None: all there are), one page in memory.
 
-    ``take`` None means all there are.
+    ``page`` is called with (cursor, skip, take) and returns the call for a page. After the last
+    item ``next_cursor`` says where to go on, None at the end of the list. Sorted lists have no
+    cursor: their next page is reached by skipping.
     """
-    cursor, left = start, take
-    while left is None or left > 0:
-        listed = way.call(page(cursor, 1_000 if left is None else min(left, 1_000)))
-        for item in listed.items:
-            yield item, listed.next_cursor
-        cursor = listed.next_cursor
-        if cursor is None:
-            return
-        if left is not None:
-            left -= len(listed.items)
+
+    def __init__(
+        self,
+        way: Database,
+        page: Callable[[str | None, int, int], Call[Listed]],
+        *,
+        take: int | None,
+        cursor: str | None = None,
+        skip: int = 0,
+        by_skipping: bool = False,
+    ) -> None:
+        self._way = way
+        self._page = page
+        self._take = take
+        self._cursor = cursor
+        self._skip = skip
+        self._by_skipping = by_skipping
+        self.next_cursor: str | None = None
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        cursor, skip, left = self._cursor, self._skip, self._take
+        while left is None or left > 0:
+            wanted = PAGE_ITEMS if left is None else min(left, PAGE_ITEMS)
+            listed = self._way.call(self._page(cursor, skip, wanted))
+            yield from listed.items
+            cursor = self.next_cursor = listed.next_cursor
+            got = len(listed.items)
+            left = None if left is None else left - got
+            if self._by_skipping:
+                skip += got
+                if got == 0:
+                    return
+            else:
+                skip = 0
+                if cursor is None:
+                    return

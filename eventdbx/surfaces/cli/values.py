@@ -21,7 +21,7 @@ class WrongValue(click.BadParameter):
         super().__init__(message)
 
 
-class Unsigned(click.ParamType):
+class Unsigned(click.ParamType):  # type: ignore[type-arg]
     """An unsigned integer of so many bits."""
 
     name = "integer"
@@ -29,9 +29,7 @@ class Unsigned(click.ParamType):
     def __init__(self, bits: int) -> None:
         self._bits = bits
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the number; raises WrongValue with the reason."""
         if isinstance(value, int):
             return value
@@ -57,7 +55,7 @@ class Pair(NamedTuple):
     typed: bool
 
 
-class KeyValue(click.ParamType):
+class KeyValue(click.ParamType):  # type: ignore[type-arg]
     """``KEY=VALUE``, split at the first ``=``, both sides trimmed; ``KEY:=JSON`` if ``typed``."""
 
     name = "pair"
@@ -66,9 +64,7 @@ class KeyValue(click.ParamType):
         self._noun = noun
         self._typed = typed
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Pair:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Pair:
         """Return the pair; raises WrongValue with the reason."""
         if isinstance(value, Pair):
             return value

@@ -1,0 +1,144 @@
+"""The program ``dbx``: its commands, its options for all of them, and how it ends.
+
+Commands are imported when they are called. Nothing here imports Twisted, the store or the wire,
+so that ``dbx --version`` and help answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from eventdbx.surfaces.cli.failures import (
+    EXIT_DONE,
+    EXIT_INTERRUPTED,
+    EXIT_USAGE,
+    Failure,
+    Stop,
+    UsageFailure,
+    exit_status,
+    failure_of,
+    failure_text,
+)
+
+_HERE = "eventdbx.surfaces.cli."
+
+MODULES: dict[str, tuple[str, str]] = {
+    "start": (_HERE + "lifecycle", "Start the EventDBX server"),
+    "stop": (_HERE + "lifecycle", "Stop the EventDBX server"),
+    "status": (_HERE + "lifecycle", "Display EventDBX server status"),
+    "restart": (_HERE + "lifecycle", "Restart the EventDBX server"),
+    "destroy": (_HERE + "lifecycle", "Destroy all EventDBX data and configuration"),
+    "serve": (_HERE + "lifecycle", "Manage EventDBX server lifecycle"),
+    "init": (_HERE + "init_command", "Initialize a local EventDBX workspace"),
+    "config": (_HERE + "config_command", "Update system configuration"),
+    "aggregate": (_HERE + "aggregate_commands", "Manage aggregates"),
+    "events": (
+        _HERE + "event_commands",
+        "List events in the store or inspect a specific event",
+    ),
+    "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
+    "verify": (_HERE + "verify_command", "Recompute every hash of the store, or of one aggregate"),
+}
+"""Every command with the module that registers it and its phrase, in the order of the help."""
+
+EPILOG = """
+Exit status: 0 done, also when there was nothing to do; 1 any failure; 2 wrong usage.
+With EVENTDBX_EXIT_CODES=fine a failure is told apart: 3 server not reachable, 4 not found,
+5 conflict or already exists, 6 not allowed, 7 invalid input, 1 everything else.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line (default: that of the process) and return the exit status."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    _use_utf8()
+    try:
+        status = _answer(args)
+        sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Whoever read our output has seen enough.
+        _forget_stdout()
+        return EXIT_DONE
+
+
+def _answer(args: list[str]) -> int:
+    if args in (["--version"], ["-V"], ["version"]):
+        from eventdbx import __version__
+
+        print(f"eventdbx version {__version__}")
+        return EXIT_DONE
+    try:
+        return _run(args)
+    except Stop as stop:
+        return stop.status
+    except UsageFailure as failure:
+        sys.stderr.write(failure.text())
+        return EXIT_USAGE
+    except Failure as failure:
+        sys.stderr.write(failure_text(failure))
+        return exit_status(failure, os.environ)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _run(args: list[str]) -> int:
+    import click
+
+    from eventdbx.errors import EventDBXError
+    from eventdbx.surfaces.cli.root import root_command
+
+    if not all(_is_text(one) for one in args):
+        raise UsageFailure("invalid UTF-8 was detected in one or more arguments")
+    root = root_command(MODULES, EPILOG)
+    try:
+        with root.make_context("dbx", args) as context:
+            status = root.invoke(context)
+        return status if isinstance(status, int) else EXIT_DONE
+    except EventDBXError as error:
+        raise failure_of(error) from None
+    except click.UsageError as error:
+        raise UsageFailure(error.format_message()) from None
+    except click.ClickException as error:
+        raise Failure(error.format_message()) from None
+    except click.exceptions.Exit as ended:
+        return ended.exit_code
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise Failure(f"{where}{error.strerror or error}", code="io") from None
+
+
+def _is_text(word: str) -> bool:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _use_utf8() -> None:
+    """Results are UTF-8 whatever the locale says; some tests replace the streams by others."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None and (stream.encoding or "").lower() != "utf-8":
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _forget_stdout() -> None:
+    """Let the interpreter flush into nothing at its end instead of complaining."""
+    try:
+        sink = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(sink, sys.stdout.fileno())
+        os.close(sink)
+    except (OSError, ValueError):
+        pass
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
