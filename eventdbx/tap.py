@@ -22,7 +22,10 @@ class Options(UsageOptions):
     optParameters = [["config", "c", None, "Path of config.toml (created when missing)"]]
 
 
-def make_service(options: Any) -> IService:
-    """Return the server's service tree for the configuration that the options name."""
+def makeService(options: Any) -> IService:
+    """Return the server's service tree for the configuration that the options name.
+
+    twistd finds this function by its name.
+    """
     workspace = open_workspace(options["config"], environ=os.environ)
     return twistd_service(workspace, reactor)
