@@ -1,37 +1,29 @@
-"""From Cap'n Proto messages to requests, hellos and command lines.
+"""From Cap'n Proto messages to requests.
 
 One table maps the members of the request union to what reads them. Generations of clients that
 disagree about a member are told apart by the size of its struct (docs/protocol.md). How messages
-are cut and pointers followed is in :mod:`eventdbx.wire.pointers`.
+are cut and pointers followed is in :mod:`eventdbx.wire.pointers`; the hello and our own extensions
+have codecs of their own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from eventdbx.domain.commands import PublishTarget, Write, WriteKind
-from eventdbx.errors import EventDBXError, InvalidSchema, SerializationError
+from eventdbx.domain.commands import PublishTarget
+from eventdbx.errors import EventDBXError, InvalidSchema
 from eventdbx.wire import requests as rq
-from eventdbx.wire.events import CliRequestReceived, HelloReceived
+from eventdbx.wire.codec_extensions import (
+    Decoded,
+    decode_extension,
+    nonblank,
+    unknown_member,
+    write_options,
+)
 from eventdbx.wire.pointers import MalformedMessage, Message, Struct
 
-_U32 = 0xFFFFFFFF
-
-
-class Fragment(NamedTuple):
-    """Part of a request that is larger than a frame; never leaves the wire."""
-
-    part: bytes
-    more: bool
-
-
-Decoded = rq.Request | Fragment
 WriteRequest = TypeVar("WriteRequest", rq.AppendEvent, rq.CreateAggregate, rq.PatchEvent)
-
-
-def _nonblank(text: str) -> str | None:
-    return text.strip() or None
 
 
 # Reads.
@@ -48,10 +40,10 @@ def _list_aggregates(body: Struct) -> rq.ListAggregates:
     flags = body.word(0)
     return rq.ListAggregates(
         token,
-        _nonblank(cursor) if flags & 1 else None,
+        nonblank(cursor) if flags & 1 else None,
         body.word(1) if flags & 2 else None,
-        _nonblank(text_filter) if flags & 4 else None,
-        _nonblank(sort) if flags & 8 else None,
+        nonblank(text_filter) if flags & 4 else None,
+        nonblank(sort) if flags & 8 else None,
         flags & 16 != 0,
         flags & 32 != 0,
         flags & 64 != 0,
@@ -70,7 +62,7 @@ def _list_aggregates_g1(body: Struct) -> rq.ListAggregates:
     return rq.ListAggregates(
         token,
         take=body.word(1) if flags & 1 else None,
-        filter=_nonblank(text_filter) if flags & 2 else None,
+        filter=nonblank(text_filter) if flags & 2 else None,
         include_archived=flags & 8 != 0,
         archived_only=flags & 16 != 0,
         skip=body.word(0),
@@ -109,7 +101,7 @@ def _list_events(body: Struct) -> rq.ListEvents:
             aggregate_id,
             None,
             body.word(1) if flags & 1 else None,
-            _nonblank(text_filter) if flags & 2 else None,
+            nonblank(text_filter) if flags & 2 else None,
             body.word(0),
         )
     aggregate_type, aggregate_id, cursor, text_filter, token = body.texts(_EVENTS)
@@ -118,9 +110,9 @@ def _list_events(body: Struct) -> rq.ListEvents:
         token,
         aggregate_type,
         aggregate_id,
-        _nonblank(cursor) if flags & 1 else None,
+        nonblank(cursor) if flags & 1 else None,
         body.word(1) if flags & 2 else None,
-        _nonblank(text_filter) if flags & 4 else None,
+        nonblank(text_filter) if flags & 4 else None,
     )
 
 
@@ -170,7 +162,7 @@ def _writing(kind: type[WriteRequest], fields: tuple[str, ...]) -> Callable[[Str
         if flags & 4:
             targets = tuple(_publish_target(target) for target in body.structs(7))
         if body.pointers > 8:
-            expected, key = _options(body.struct(8))
+            expected, key = write_options(body.struct(8))
         return kind(
             token,
             aggregate_type,
@@ -193,11 +185,6 @@ def _publish_target(target: Struct) -> PublishTarget:
     return PublishTarget(plugin, mode if flags & 1 else None, priority if flags & 2 else None)
 
 
-def _options(options: Struct) -> tuple[int | None, str | None]:
-    expected = options.word(1) if options.word(0) & 1 else None
-    return expected, options.text(0, "idempotency_key") or None
-
-
 def _write_hello_less(body: Struct) -> rq.AppendEvent | rq.PatchEvent:
     """Read an append of the generation without hello: payload or patch, whichever is there."""
     token, aggregate_type, aggregate_id, event_type, payload, patch, note, metadata = body.texts(
@@ -210,9 +197,9 @@ def _write_hello_less(body: Struct) -> rq.AppendEvent | rq.PatchEvent:
         aggregate_type,
         aggregate_id,
         event_type,
-        _nonblank(patch) or _nonblank(payload),
+        nonblank(patch) or nonblank(payload),
         note if flags & 1 else None,
-        _nonblank(metadata) if flags & 2 else None,
+        nonblank(metadata) if flags & 2 else None,
     )
 
 
@@ -223,7 +210,7 @@ def _set_aggregate_archive(body: Struct) -> rq.SetAggregateArchive:
     token, aggregate_type, aggregate_id, note = body.texts(_ARCHIVE)
     flags = body.word(0)
     return rq.SetAggregateArchive(
-        token, aggregate_type, aggregate_id, flags & 1 != 0, _nonblank(note) if flags & 2 else None
+        token, aggregate_type, aggregate_id, flags & 1 != 0, nonblank(note) if flags & 2 else None
     )
 
 
@@ -235,7 +222,7 @@ _SNAPSHOT = (*_NAMED, "comment")
 def _create_snapshot(body: Struct) -> rq.CreateSnapshot:
     token, aggregate_type, aggregate_id, comment = body.texts(_SNAPSHOT)
     return rq.CreateSnapshot(
-        token, aggregate_type, aggregate_id, _nonblank(comment) if body.word(0) & 1 else None
+        token, aggregate_type, aggregate_id, nonblank(comment) if body.word(0) & 1 else None
     )
 
 
@@ -244,8 +231,8 @@ def _list_snapshots(body: Struct) -> rq.ListSnapshots:
     flags = body.word(0)
     return rq.ListSnapshots(
         token,
-        _nonblank(aggregate_type) if flags & 1 else None,
-        _nonblank(aggregate_id) if flags & 2 else None,
+        nonblank(aggregate_type) if flags & 1 else None,
+        nonblank(aggregate_id) if flags & 2 else None,
         body.word(1) if flags & 4 else None,
     )
 
@@ -287,115 +274,6 @@ def _tenant_schema_publish(body: Struct) -> rq.TenantSchemaPublish:
     )
 
 
-# Extensions.
-
-_KINDS: tuple[WriteKind, ...] = ("create", "append", "patch", "apply")
-ANSWERS = ("receipts", "events", "aggregates")
-_BATCH_WRITE = ("aggregate_type", "aggregate_id", "event_type", "content_json", "metadata_json",
-                "note")  # fmt: skip
-
-
-def _extension(body: Struct) -> Decoded:
-    token = body.text(0, "token")
-    member = body.word(0) & 0xFFFF
-    read = _EXTENSIONS.get(member)
-    if read is None:
-        return rq.Unreadable(_unknown_member(member))
-    return read(token, body.struct(1))
-
-
-def _fragment(_token: str, body: Struct) -> Fragment:
-    return Fragment(body.data(0), body.word(0) & 1 != 0)
-
-
-def _commit_batch(token: str, body: Struct) -> rq.CommitBatch:
-    writes = tuple(_batch_write(write) for write in body.structs(0))
-    answer = body.word(0) & 0xFFFF
-    if answer >= len(ANSWERS):
-        raise _unknown_member(answer)
-    return rq.CommitBatch(token, writes, body.text(1, "idempotency_key") or None, ANSWERS[answer])
-
-
-def _batch_write(body: Struct) -> Write:
-    aggregate_type, aggregate_id, event_type, content, metadata, note = body.texts(_BATCH_WRITE)
-    word = body.word(0)
-    kind = word & 0xFFFF
-    if kind >= len(_KINDS):
-        raise _unknown_member(kind)
-    expected, key = _options(body.struct(6))
-    return Write(
-        _KINDS[kind],
-        aggregate_type,
-        aggregate_id,
-        event_type,
-        _nonblank(content),
-        _nonblank(metadata),
-        note if word >> 16 & 1 else None,
-        (),
-        expected,
-        key,
-    )
-
-
-def _read_aggregate(token: str, body: Struct) -> rq.ReadAggregate:
-    aggregate_type, aggregate_id = body.texts(_SELECT)
-    word, at = body.word(0), body.word(1)
-    member = word & 0xFFFF
-    if member > 2:
-        raise _unknown_member(member)
-    return rq.ReadAggregate(
-        token,
-        aggregate_type,
-        aggregate_id,
-        at if member == 1 else None,
-        at - (at >> 63 << 64) if member == 2 else None,
-        word >> 16 & 1 != 0,
-    )
-
-
-def _scan_aggregates(token: str, body: Struct) -> rq.ScanAggregates:
-    aggregate_type, *rest = body.texts(("aggregate_type", "cursor", "filter", "sort", "scope"))
-    cursor, text_filter, sort, scope = map(_nonblank, rest)
-    return rq.ScanAggregates(
-        token, aggregate_type or None, cursor, body.word(0), body.word(1), text_filter, sort, scope
-    )
-
-
-def _scan_events(token: str, body: Struct) -> rq.ScanEvents:
-    aggregate_type, aggregate_id, *rest = body.texts(
-        ("aggregate_type", "aggregate_id", "cursor", "filter", "sort", "scope")
-    )
-    cursor, text_filter, sort, scope = map(_nonblank, rest)
-    return rq.ScanEvents(
-        token,
-        aggregate_type or None,
-        aggregate_id or None,
-        body.word(0) or None,
-        cursor,
-        body.word(1),
-        body.word(2),
-        text_filter,
-        sort,
-        scope,
-    )
-
-
-def _verify(token: str, body: Struct) -> rq.Verify:
-    names = body.texts(("aggregate_type", "aggregate_id", "after"))
-    aggregate_type, aggregate_id, after = (text or None for text in names)
-    return rq.Verify(token, aggregate_type, aggregate_id, after, body.word(0))
-
-
-_EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
-    0: _fragment,
-    1: _commit_batch,
-    2: _read_aggregate,
-    3: _scan_aggregates,
-    4: _scan_events,
-    5: _verify,
-    6: lambda token, body: rq.Status(token),
-}
-
 _REQUESTS: dict[int, Callable[[Struct], Decoded]] = {
     0: _list_aggregates,
     1: _get_aggregate,
@@ -420,7 +298,7 @@ _REQUESTS: dict[int, Callable[[Struct], Decoded]] = {
     20: _get_snapshot,
     21: _list_referrers,
     22: _read_outbox,
-    23: _extension,
+    23: decode_extension,
 }
 
 # One client numbers its snapshot operations where others have schemas and tenants. Its structs have
@@ -435,12 +313,6 @@ _HELLO_LESS: dict[int, Callable[[Struct], Decoded]] = {
     **{member: _REQUESTS[member] for member in (0, 1, 2, 4)},
     3: _write_hello_less,
 }
-
-
-def _unknown_member(member: int) -> SerializationError:
-    return SerializationError(
-        f"Enum value or union discriminant {member} was not present in the schema."
-    )
 
 
 def decode_request(
@@ -464,56 +336,8 @@ def decode_request(
     else:
         read = _REQUESTS.get(member)
     if read is None:
-        return identifier, rq.Unreadable(_unknown_member(member)), None
+        return identifier, rq.Unreadable(unknown_member(member)), None
     try:
         return identifier, read(body), reply
     except EventDBXError as error:
         return identifier, rq.Unreadable(error), None
-
-
-def is_hello_less(message: Message) -> bool:
-    """Return whether a first message is a control request of a client that sends no hello."""
-    root = message.root()
-    pointer = message.root_pointer()
-    return (root.words, root.pointers) == (2, 1) and pointer is not None and pointer[1] == 0
-
-
-def decode_hello(message: Message, *, framed: bool) -> HelloReceived | CliRequestReceived:
-    """Return what the first message of a connection is, by the shape of its root.
-
-    Raises MalformedMessage for a shape of no known peer.
-    """
-    root = message.root()
-    shape = root.words, root.pointers
-    if shape == (0, 1):
-        return CliRequestReceived(_arguments(root))
-    if shape not in ((1, 1), (1, 2)):
-        raise MalformedMessage("first message is neither hello nor command line")
-    token, token_error = _hello_text(root, 0, "control token")
-    tenant, tenant_error = _hello_text(root, 1, "control tenant id")
-    word = root.word(0)
-    return HelloReceived(
-        word & 0xFFFF, token, token_error, tenant, tenant_error, word >> 16 & 1 != 0, framed
-    )
-
-
-def decode_cli_request(message: Message) -> CliRequestReceived:
-    """Return one more command line. Raises MalformedMessage when it is none."""
-    return CliRequestReceived(_arguments(message.root()))
-
-
-def _arguments(root: Struct) -> tuple[str, ...]:
-    try:
-        return root.text_list(0, "args")
-    except SerializationError as error:
-        raise MalformedMessage(str(error)) from None
-
-
-def _hello_text(root: Struct, index: int, what: str) -> tuple[str | None, str | None]:
-    """Return a text of a hello or None, and why it could not be read or None."""
-    try:
-        return root.text(index, what), None
-    except SerializationError as error:
-        return None, f"invalid UTF-8 in {what}: {error.detail.partition(': ')[2]}"
-    except MalformedMessage as error:
-        return None, f"failed to read {what}: {error}"

@@ -11,13 +11,9 @@ import os
 from collections.abc import Callable
 
 from eventdbx import limits
-from eventdbx.wire.codec_requests import (
-    Fragment,
-    decode_cli_request,
-    decode_hello,
-    decode_request,
-    is_hello_less,
-)
+from eventdbx.wire.codec_extensions import Fragment
+from eventdbx.wire.codec_hello import decode_cli_request, decode_hello, is_hello_less
+from eventdbx.wire.codec_requests import decode_request
 from eventdbx.wire.codec_responses import (
     encode_cli_response,
     encode_hello_response,
@@ -59,7 +55,7 @@ class ServerConnection:
         self._hello: HelloReceived | None = None
         self._transport: Transport | None = None
         self._framed = True
-        self._fragments: tuple[int, list[bytes], int] | None = None
+        self._fragments: tuple[int, bytearray] | None = None
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Return what the peer said with these bytes and what was left of those before.
@@ -211,21 +207,21 @@ class ServerConnection:
 
     def _fragment(self, identifier: int, fragment: Fragment) -> Event | None:
         """Join the fragments of a large request; the last one makes it a request."""
-        known, parts, size = self._fragments or (identifier, [], 0)
-        size += len(fragment.part)
+        known, joined = self._fragments or (identifier, bytearray())
         if known != identifier or not fragment.part:
             raise MalformedMessage("fragments of two requests are mixed")
-        if size > limits.REQUEST_BYTES_MAX:
+        if len(joined) + len(fragment.part) > limits.REQUEST_BYTES_MAX:
             raise MalformedMessage("request in fragments is too large")
-        parts.append(fragment.part)
+        joined += fragment.part
         if fragment.more:
-            self._fragments = (identifier, parts, size)
+            self._fragments = (identifier, joined)
             return None
         self._fragments = None
-        event = self._request(b"".join(parts))
-        if not isinstance(event, RequestReceived) or event.id != identifier:
+        # Not through _request: fragments in fragments would be a recursion that a peer controls.
+        whole, request, reply = decode_request(Message(bytes(joined)))
+        if whole != identifier or isinstance(request, Fragment):
             raise MalformedMessage("fragments do not make up their request")
-        return event
+        return RequestReceived(identifier, request, reply)
 
     def send_response(self, received: RequestReceived, response: Response) -> None:
         """Queue the answer to a request. Raises FrameTooLarge, and queues nothing then."""

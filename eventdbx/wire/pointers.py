@@ -295,8 +295,8 @@ class Struct:
         step = words + pointers
         if tag & 3 or step * count > total_words:
             raise MalformedMessage("list of structs is larger than it says")
-        # Structs without content take no bytes, yet each costs us one object.
-        message.spend(count * 8)
+        # Structs without content take no bytes, yet each costs us some objects.
+        message.spend(count * 64)
         return [
             Struct(message, segment, content + 8 + n * step * 8, words, pointers, self.depth - 1)
             for n in range(count)

@@ -1,0 +1,153 @@
+"""From Cap'n Proto messages to the requests that only EventDBX's own clients send.
+
+Their layout is capnp/ext.capnp. Also what the published requests have in common with them: the
+options of a write, blank texts, and members that nobody knows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from eventdbx.domain.commands import Write, WriteKind
+from eventdbx.errors import SerializationError
+from eventdbx.wire import requests as rq
+from eventdbx.wire.pointers import Struct
+
+
+class Fragment(NamedTuple):
+    """Part of a request that is larger than a frame; never leaves the wire."""
+
+    part: bytes
+    more: bool
+
+
+Decoded = rq.Request | Fragment
+
+
+def nonblank(text: str) -> str | None:
+    """Return a text without the space around it, None if nothing is left."""
+    return text.strip() or None
+
+
+def unknown_member(member: int) -> SerializationError:
+    """Return the error for a union member or enumerant that the schema does not have."""
+    return SerializationError(
+        f"Enum value or union discriminant {member} was not present in the schema."
+    )
+
+
+def write_options(options: Struct) -> tuple[int | None, str | None]:
+    """Return the expected version and the idempotency key, None where not given."""
+    expected = options.word(1) if options.word(0) & 1 else None
+    return expected, options.text(0, "idempotency_key") or None
+
+
+_NAMES = ("aggregate_type", "aggregate_id")
+_KINDS: tuple[WriteKind, ...] = ("create", "append", "patch", "apply")
+ANSWERS = ("receipts", "events", "aggregates")
+_BATCH_WRITE = ("aggregate_type", "aggregate_id", "event_type", "content_json", "metadata_json",
+                "note")  # fmt: skip
+
+
+def _fragment(_token: str, body: Struct) -> Fragment:
+    return Fragment(body.data(0), body.word(0) & 1 != 0)
+
+
+def _commit_batch(token: str, body: Struct) -> rq.CommitBatch:
+    writes = tuple(_batch_write(write) for write in body.structs(0))
+    answer = body.word(0) & 0xFFFF
+    if answer >= len(ANSWERS):
+        raise unknown_member(answer)
+    return rq.CommitBatch(token, writes, body.text(1, "idempotency_key") or None, ANSWERS[answer])
+
+
+def _batch_write(body: Struct) -> Write:
+    aggregate_type, aggregate_id, event_type, content, metadata, note = body.texts(_BATCH_WRITE)
+    word = body.word(0)
+    kind = word & 0xFFFF
+    if kind >= len(_KINDS):
+        raise unknown_member(kind)
+    expected, key = write_options(body.struct(6))
+    return Write(
+        _KINDS[kind],
+        aggregate_type,
+        aggregate_id,
+        event_type,
+        nonblank(content),
+        nonblank(metadata),
+        note if word >> 16 & 1 else None,
+        (),
+        expected,
+        key,
+    )
+
+
+def _read_aggregate(token: str, body: Struct) -> rq.ReadAggregate:
+    aggregate_type, aggregate_id = body.texts(_NAMES)
+    word, at = body.word(0), body.word(1)
+    member = word & 0xFFFF
+    if member > 2:
+        raise unknown_member(member)
+    return rq.ReadAggregate(
+        token,
+        aggregate_type,
+        aggregate_id,
+        at if member == 1 else None,
+        at - (at >> 63 << 64) if member == 2 else None,
+        word >> 16 & 1 != 0,
+    )
+
+
+def _scan_aggregates(token: str, body: Struct) -> rq.ScanAggregates:
+    aggregate_type, *rest = body.texts(("aggregate_type", "cursor", "filter", "sort", "scope"))
+    cursor, text_filter, sort, scope = map(nonblank, rest)
+    return rq.ScanAggregates(
+        token, aggregate_type or None, cursor, body.word(0), body.word(1), text_filter, sort, scope
+    )
+
+
+def _scan_events(token: str, body: Struct) -> rq.ScanEvents:
+    aggregate_type, aggregate_id, *rest = body.texts(
+        ("aggregate_type", "aggregate_id", "cursor", "filter", "sort", "scope")
+    )
+    cursor, text_filter, sort, scope = map(nonblank, rest)
+    return rq.ScanEvents(
+        token,
+        aggregate_type or None,
+        aggregate_id or None,
+        body.word(0) or None,
+        cursor,
+        body.word(1),
+        body.word(2),
+        text_filter,
+        sort,
+        scope,
+    )
+
+
+def _verify(token: str, body: Struct) -> rq.Verify:
+    names = body.texts(("aggregate_type", "aggregate_id", "after"))
+    aggregate_type, aggregate_id, after = (text or None for text in names)
+    return rq.Verify(token, aggregate_type, aggregate_id, after, body.word(0))
+
+
+_EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
+    0: _fragment,
+    1: _commit_batch,
+    2: _read_aggregate,
+    3: _scan_aggregates,
+    4: _scan_events,
+    5: _verify,
+    6: lambda token, body: rq.Status(token),
+}
+
+
+def decode_extension(body: Struct) -> Decoded:
+    """Return one request of capnp/ext.capnp. Raises EventDBXError for what it cannot mean."""
+    token = body.text(0, "token")
+    member = body.word(0) & 0xFFFF
+    read = _EXTENSIONS.get(member)
+    if read is None:
+        raise unknown_member(member)
+    return read(token, body.struct(1))
