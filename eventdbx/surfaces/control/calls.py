@@ -45,7 +45,7 @@ _ERRORS: dict[str, type[errors.EventDBXError]] = {
 
 
 _ONE_FRAME_CHARACTERS = 16_000
-"""Content and metadata up to this length surely fit a frame, even all escaped or four bytes each."""
+"""Content and metadata up to this length surely fit a frame, even four bytes a character."""
 
 _LARGE: dict[type, tuple[WriteKind, str]] = {
     rq.AppendEvent: ("append", "events"),

@@ -85,13 +85,20 @@ class ControlProtocol(Protocol):
             self.log.info("control connection closed: {reason}", reason=str(error), peer=self._peer)
             self.close()
             return
-        if self._wire.inside_frame and _QUICKACK is not None:
-            # A peer that writes length and body apart waits for this acknowledgement.
-            self.transport.socket.setsockopt(  # type: ignore[union-attr]
-                socket.IPPROTO_TCP, _QUICKACK, 1
-            )
+        if self._wire.inside_frame:
+            self._acknowledge()
         self._pump()
         self._flush()
+
+    def _acknowledge(self) -> None:
+        """Acknowledge a partial frame at once: its sender may be waiting for just that.
+
+        A peer that writes length and body apart, without TCP_NODELAY, would otherwise be held up
+        by our delayed acknowledgement, 40 ms for every request.
+        """
+        handle = getattr(self.transport, "socket", None)
+        if handle is not None and _QUICKACK is not None:
+            handle.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
 
     def _act(self, event: object) -> None:
         if isinstance(event, RequestReceived):
