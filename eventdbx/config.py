@@ -60,6 +60,7 @@ __all__ = [
     "fresh_text",
     "parse_config",
     "parse_restrict",
+    "shown_document",
     "shown_text",
     "split_address",
     "updated_text",
@@ -364,6 +365,13 @@ def shown_text(config: Config, *, everything: bool = False, secrets: bool = Fals
             hide = item.metadata["secret"] and value and not secrets
             rows.append((path, HIDDEN if hide else value))
     return _toml(rows)
+
+
+def shown_document(
+    config: Config, *, everything: bool = False, secrets: bool = False
+) -> dict[str, Any]:
+    """Return what :func:`shown_text` shows as one value."""
+    return tomllib.loads(shown_text(config, everything=everything, secrets=secrets))
 
 
 def _toml(rows: list[tuple[str, Any]]) -> str:
