@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.wire import requests as rq
 from eventdbx.wire.messages import control_message
-from eventdbx.wire.pointers import MalformedMessage, Message, Struct
+from eventdbx.wire.pointers import Message
+from eventdbx.wire.pointers import control_message as read_control_message
 from eventdbx.wire.schema import load
 
 _WRITE_MEMBERS: dict[type, int] = {rq.AppendEvent: 3, rq.PatchEvent: 5, rq.CreateAggregate: 7}
@@ -80,16 +81,12 @@ def decode_hello_reply(raw: bytes) -> HelloReply:
 
 def decode_reply(raw: bytes) -> Reply:
     """Return one message of an answer. Raises MalformedMessage."""
-    root = Message(raw).root()
-    if root.words < 2 or not root.pointers:
-        raise MalformedMessage("message is not a control response")
-    member = root.word(1) & 0xFFFF
-    body: Struct = root.struct(0)
+    identifier, member, body = read_control_message(raw)
     words = tuple(body.word(index) for index in range(body.words))
     if member == _EXTENSION_MEMBER:
-        return Reply(root.word(0), member, words, (body.data(0),), bool(words and words[0] & 1))
+        return Reply(identifier, member, words, (body.data(0),), bool(words and words[0] & 1))
     texts = tuple(body.blob(index) for index in range(body.pointers))
-    return Reply(root.word(0), member, words, texts)
+    return Reply(identifier, member, words, texts)
 
 
 def fragment_message(identifier: int, part: bytes, *, more: bool) -> bytes:

@@ -21,7 +21,7 @@ from eventdbx.wire.codec_extensions import (
     unknown_member,
     write_options,
 )
-from eventdbx.wire.pointers import MalformedMessage, Message, Struct
+from eventdbx.wire.pointers import Struct, control_message
 
 WriteRequest = TypeVar("WriteRequest", rq.AppendEvent, rq.CreateAggregate, rq.PatchEvent)
 
@@ -315,19 +315,13 @@ _HELLO_LESS: dict[int, Callable[[Struct], Decoded]] = {
 }
 
 
-def decode_request(
-    message: Message, *, hello_less: bool = False
-) -> tuple[int, Decoded, int | None]:
+def decode_request(data: bytes, *, hello_less: bool = False) -> tuple[int, Decoded, int | None]:
     """Return a request's id, the request, and the union member its answer must use, if unusual.
 
-    A request whose meaning is unknown is Unreadable. Raises MalformedMessage when the message
-    is no control request.
+    A request whose meaning is unknown is Unreadable. Raises MalformedMessage when the data are
+    no control request.
     """
-    root = message.root()
-    if root.words < 2 or not root.pointers:
-        raise MalformedMessage("message is not a control request")
-    identifier, member = root.word(0), root.word(1) & 0xFFFF
-    body = root.struct(0)
+    identifier, member, body = control_message(data)
     reply = None
     if hello_less:
         read = _HELLO_LESS.get(member)

@@ -168,7 +168,7 @@ class ServerConnection:
 
     def _unencrypted(self, frame: bytes) -> Event | None:
         """A peer that was told to encrypt and does not: serve it only if that is allowed."""
-        identifier, _request, _reply = decode_request(Message(frame))
+        identifier, _request, _reply = decode_request(frame)
         if self._plaintext_allowed:
             self._next = self._plain_request
             return self._request(frame)
@@ -195,9 +195,7 @@ class ServerConnection:
         return None
 
     def _request(self, raw: bytes) -> Event | None:
-        identifier, request, reply = decode_request(
-            Message(raw), hello_less=self._hello_less and not self._framed
-        )
+        identifier, request, reply = decode_request(raw, hello_less=not self._framed)
         if type(request) is Fragment:
             return self._fragment(identifier, request)
         assert not isinstance(request, Fragment)
@@ -218,7 +216,7 @@ class ServerConnection:
             return None
         self._fragments = None
         # Not through _request: fragments in fragments would be a recursion that a peer controls.
-        whole, request, reply = decode_request(Message(bytes(joined)))
+        whole, request, reply = decode_request(bytes(joined))
         if whole != identifier or isinstance(request, Fragment):
             raise MalformedMessage("fragments do not make up their request")
         return RequestReceived(identifier, request, reply)

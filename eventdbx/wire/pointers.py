@@ -21,10 +21,14 @@ SEGMENTS_MAX = 511
 AMPLIFICATION_MAX = 8
 """Bytes read through pointers for each byte received: pointers may overlap, bombs must not."""
 
-DEPTH_MAX = 16
+DEPTH_MAX = 8
 """Structs in structs; the deepest message of the protocol has five."""
 
 _WORD = Packing("<Q")
+_HEAD = Packing("<QQQQQ")
+_CONTROL_ROOT = 1 << 48 | 2 << 32
+"""Root pointer of a request or response: two words and a pointer, right behind it."""
+
 _POINTERS = [Packing(f"<{count}Q") for count in range(17)]
 
 
@@ -154,6 +158,31 @@ Pointer = tuple[int, int, int, int]
 """Segment, kind (0 struct, 1 list), offset of the content, upper half of the pointer."""
 
 
+def control_message(data: bytes) -> tuple[int, int, Struct]:
+    """Return the id, the union member and the member's struct of a request or response.
+
+    Raises MalformedMessage when the message is neither.
+    """
+    size = len(data)
+    if size >= 40 and not size & 7:
+        # Nearly every writer puts the fixed part first, in one segment: read at one go.
+        table, root, identifier, member, pointer = _HEAD.unpack_from(data)
+        if table == size - 8 << 29 and root == _CONTROL_ROOT and not pointer & 3:
+            at = 40 + (pointer >> 2 & 0x3FFFFFFF) * 8
+            words, pointers = pointer >> 32 & 0xFFFF, pointer >> 48
+            if pointer and at + (words + pointers) * 8 <= size:
+                message = Message(data)
+                return (
+                    identifier,
+                    member & 0xFFFF,
+                    Struct(message, 0, at, words, pointers, DEPTH_MAX),
+                )
+    top = Message(data).root()
+    if top.words < 2 or not top.pointers:
+        raise MalformedMessage("message is neither a control request nor a response")
+    return top.word(0), top.word(1) & 0xFFFF, top.struct(0)
+
+
 def _segments(data: bytes, count: int) -> tuple[list[tuple[int, int]], int]:
     if count > SEGMENTS_MAX:
         raise MalformedMessage("message has too many segments")
@@ -218,26 +247,26 @@ class Struct:
         message = self.message
         data, at = message.data, self.pointers_at
         known = min(len(fields), self.pointers, 16)
-        start, end = message.segments[self.segment]
-        found = []
+        end = message.segments[self.segment][1]
+        spent = 0
+        found: list[str] = []
         for field, word in zip(fields, _POINTERS[known].unpack_from(data, at), strict=False):
             at += 8
             if not word:
                 found.append("")
                 continue
             # The usual case in line: a byte list in the same segment, after this pointer.
-            first = at + ((word & 0xFFFFFFFF) >> 2) * 8
+            first = at + (word >> 2 & 0x3FFFFFFF) * 8
             last = first + (word >> 35) - 1
             if word & 0x700000003 == 0x200000001 and first <= last < end and not data[last]:
-                message.budget -= last - first
-                if message.budget < 0:
-                    message.spend(0)
+                spent += last - first
                 try:
                     found.append(data[first:last].decode())
                 except UnicodeDecodeError:
                     decode(data[first:last], field)
             else:
                 found.append(message.text_at(self.segment, at - 8, field))
+        message.spend(spent)
         if known < len(fields):
             found.extend([""] * (len(fields) - known))
         return found
