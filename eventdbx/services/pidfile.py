@@ -133,7 +133,7 @@ class PidFile:
         else:
             raise IoError(f"cannot lock {self._path}")
         os.ftruncate(descriptor, 0)
-        content = {"pid": os.getpid(), "started_at": format_ns(now_ns)}
+        content = {"pid": os.getpid(), "started_at": format_ns(now_ns // 1000 * 1000)}
         os.pwrite(descriptor, json.dumps(content, separators=(",", ":")).encode(), 0)
         self._descriptor = descriptor
 

@@ -1,0 +1,308 @@
+"""The server's life: ``start``, ``stop``, ``status``, ``restart``, and the same under ``serve``.
+
+Removing everything is in :mod:`eventdbx.surfaces.cli.destroying`. Only ``start`` and ``restart``
+import Twisted, and without ``--foreground`` only in the new process.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from eventdbx.config import Value
+from eventdbx.domain.timestamps import format_ns, format_offset
+from eventdbx.errors import EventDBXError, IoError
+from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, read_record, remove_stale
+from eventdbx.services.workspace import Opened, ensure_cli_token, open_workspace
+from eventdbx.settings import RESTRICT_MODES
+from eventdbx.surfaces.cli.commands import DbxGroup
+from eventdbx.surfaces.cli.destroying import register_destroy
+from eventdbx.surfaces.cli.failures import Failure, Stop
+from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
+from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.values import U16, WrongValue
+
+KILL_WAIT_S = 2.0
+"""A killed process is gone at once, unless it hangs in the kernel."""
+
+STOP_MARGIN_S = 5.0
+"""Beyond the time that requests in flight have: closing the store, a sync of the disk."""
+
+POLL_S = 0.02
+STATUS_DOWN = 3
+
+
+class RestrictMode(click.ParamType):  # type: ignore[type-arg]
+    """A schema mode in any of its spellings."""
+
+    name = "mode"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return off, default or strict; raises WrongValue."""
+        if value not in RESTRICT_MODES:
+            raise WrongValue("expected off, default or strict", value)
+        return RESTRICT_MODES[value]
+
+
+START_OPTIONS = all_of(
+    option("--port", type=U16, metavar="PORT", help="Port for health and metrics (saved)"),
+    option("--data-dir", metavar="PATH", help="Directory of the data (saved)"),
+    option("--foreground", is_flag=True, help="Stay in this terminal, log to stderr"),
+    option(
+        "--restrict",
+        type=RestrictMode(),
+        is_flag=False,
+        flag_value="default",
+        metavar="MODE",
+        help="Schema mode: off, default or strict (saved; omitted: as configured)",
+    ),
+)
+
+
+def register(root: click.Group) -> None:
+    """Add the commands to the root, and the group ``serve`` with the same ones."""
+    _register_in(root, path="dbx", create=True)
+
+    @root.group("serve", cls=DbxGroup, examples=("dbx serve start", "dbx serve status"))
+    def serve() -> None:
+        """Manage EventDBX server lifecycle"""
+
+    _register_in(serve, path="dbx serve", create=False)
+
+
+def _register_in(group: click.Group, *, path: str, create: bool) -> None:
+    @group.command(
+        "start", examples=(f"{path} start", f"{path} start --foreground --restrict strict")
+    )
+    @START_OPTIONS
+    @click.pass_context
+    def start(context: click.Context, /, **given: Any) -> int:
+        """Start the EventDBX server
+
+        Returns when the server answers, or says why it does not.
+        """
+        return _start(context, given, path=path, create=create)
+
+    @group.command("stop", examples=(f"{path} stop",))
+    @click.pass_context
+    def stop(context: click.Context) -> None:
+        """Stop the EventDBX server
+
+        Requests in flight are answered first.
+        """
+        print_line(stop_server(_opened(context, create=create)))
+
+    @group.command("status", examples=(f"{path} status", f"{path} status --check"))
+    @option("--check", is_flag=True, help="Exit with 3 if no server runs")
+    @AS_JSON
+    @click.pass_context
+    def status(context: click.Context, check: bool, as_json: bool) -> None:
+        """Display EventDBX server status"""
+        place = _opened(context, create=create)
+        alive = _show_status(place, as_json=as_json, with_domain=create)
+        if check and not alive:
+            raise Stop(STATUS_DOWN)
+
+    @group.command("restart", examples=(f"{path} restart",))
+    @START_OPTIONS
+    @click.pass_context
+    def restart(context: click.Context, /, **given: Any) -> int:
+        """Restart the EventDBX server"""
+        try:
+            print_line(stop_server(_opened(context, create=create)))
+        except (Failure, EventDBXError) as failure:
+            note(f"warning: {failure}")
+        return _start(context, given, path=path, create=create)
+
+    register_destroy(group, path=path, workspace_only=not create, stop_server=stop_server)
+
+
+def _opened(
+    context: click.Context, *, create: bool, overrides: dict[str, Value] | None = None
+) -> Opened:
+    shared = context.find_root().params
+    together: dict[str, Value] = {}
+    if shared.get("data_dir"):
+        together["data_dir"] = os.path.abspath(shared["data_dir"])
+    if shared.get("no_noise"):
+        together["no_noise"] = True
+    return open_workspace(
+        shared.get("config"), create=create, overrides={**together, **(overrides or {})}
+    )
+
+
+def _start(context: click.Context, given: dict[str, Any], *, path: str, create: bool) -> int:
+    changes = {
+        key: given[key] for key in ("port", "data_dir", "restrict") if given[key] is not None
+    }
+    if "data_dir" in changes:
+        changes["data_dir"] = os.path.abspath(changes["data_dir"])
+    place = _opened(context, create=create, overrides=changes)
+    record = read_record(place.workspace.pid_path)
+    if record is not None and record.alive:
+        raise Failure(AlreadyRunning(record.pid).detail)
+    ensure_cli_token(place)
+    if changes:
+        place.workspace.save(changes)
+    if given["foreground"]:
+        return _run_here(place)
+    _run_detached(place, path)
+    return 0
+
+
+def _run_here(place: Opened) -> int:
+    note(f"configuration loaded; starting server (pid={os.getpid()})")
+
+    from eventdbx.services.running import run
+
+    reasons: list[str] = []
+
+    def told(reason: str | None) -> None:
+        if reason is not None:
+            reasons.append(reason)
+
+    status = run(place.config, place.workspace, foreground=True, on_ready=told)
+    if reasons:
+        raise Failure(reasons[0])
+    return status
+
+
+def _run_detached(place: Opened, path: str) -> None:
+    from eventdbx.services.detaching import start_daemon
+
+    def body(tell: Callable[[str | None], None]) -> int:
+        from eventdbx.services.running import run
+
+        return run(place.config, place.workspace, foreground=False, on_ready=tell)
+
+    outcome = start_daemon(body)
+    if outcome.reason is not None:
+        raise Failure(
+            "EventDBX server failed to start (process exited with status 1). "
+            f"Re-run with `{path} start --foreground` for details.",
+            outcome.reason,
+        )
+    record = read_record(place.workspace.pid_path)
+    started = None if record is None else record.started_at
+    since = "" if started is None else f" since {format_offset(started)}"
+    print_line(
+        f"EventDBX server is running on port {place.config.socket.port} (pid {outcome.pid})"
+        f"{since} (restrict={place.config.restrict})"
+    )
+
+
+def stop_server(place: Opened) -> str:
+    """Stop the server of a data directory; return the line that says what was done.
+
+    Waits for requests in flight, then kills. Raises Failure if the process cannot be stopped.
+    """
+    path = place.workspace.pid_path
+    record = read_record(path)
+    if record is None:
+        return "No running EventDBX server found."
+    if not record.alive:
+        remove_stale(path)
+        return "Removed stale EventDBX server pid file."
+    patience_s = place.config.limits.drain_timeout_secs + STOP_MARGIN_S
+    _signal(record.pid, signal.SIGTERM)
+    if not _gone(place, record, patience_s):
+        _signal(record.pid, signal.SIGKILL)
+        if not _gone(place, record, KILL_WAIT_S):
+            raise Failure(
+                f"failed to stop EventDBX server (pid {record.pid}); process is still running"
+            )
+        remove_stale(path)
+    stopped = f"EventDBX server stopped (pid {record.pid})"
+    if record.started_at is None:
+        return stopped
+    up = uptime(time.time_ns() - record.started_at)
+    return f"{stopped} after {up} (started {format_offset(record.started_at)})"
+
+
+def _signal(pid: int, number: int) -> None:
+    if pid <= 0:
+        raise Failure("a server is running, but its pid file does not say which process it is")
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass
+    except PermissionError:
+        raise IoError(f"not allowed to stop process {pid}") from None
+
+
+def _gone(place: Opened, record: ServerRecord, patience_s: float) -> bool:
+    """Wait for the lock to be given up: the last thing a server does, however it ends."""
+    until = time.monotonic() + patience_s
+    while True:
+        now = read_record(place.workspace.pid_path)
+        if now is None or not now.alive or now.pid != record.pid:
+            return True
+        if time.monotonic() > until:
+            return False
+        time.sleep(POLL_S)
+
+
+def _show_status(place: Opened, *, as_json: bool, with_domain: bool) -> bool:
+    """Print whether a server runs, and return it."""
+    config = place.config
+    record = read_record(place.workspace.pid_path)
+    alive = record is not None and record.alive
+    stale = record is not None and not alive and remove_stale(place.workspace.pid_path)
+    if as_json:
+        print_json(
+            {
+                "running": alive,
+                "pid": record.pid if record is not None and alive else None,
+                "started_at": _time(record) if alive else None,
+                "bind_addr": config.socket.bind_addr,
+                "restrict": config.restrict,
+                "domain": config.domain,
+                "data_dir": str(place.workspace.data_dir),
+            }
+        )
+    elif record is not None and alive:
+        print_line(_status_line(place, record, with_domain=with_domain))
+    else:
+        tail = " (removed stale pid file)" if stale else ""
+        print_line(f"EventDBX server is not running{tail}.")
+        if with_domain:
+            print_line(f"Active domain: {config.domain}")
+    return alive
+
+
+def _status_line(place: Opened, record: ServerRecord, *, with_domain: bool) -> str:
+    config = place.config
+    parts = [
+        f"EventDBX server is running on port {config.socket.port} (pid {record.pid})",
+        f"restrict={config.restrict}",
+    ]
+    if with_domain:
+        parts.append(f"domain={config.domain}")
+    if record.started_at is not None:
+        up = uptime(time.time_ns() - record.started_at)
+        parts.append(f"up for {up} (since {format_offset(record.started_at)})")
+    return " — ".join(parts)
+
+
+def _time(record: ServerRecord | None) -> str | None:
+    if record is None or record.started_at is None:
+        return None
+    return format_ns(record.started_at)
+
+
+def uptime(elapsed_ns: int) -> str:
+    """Return a duration as ``1d 2h 5m``: no zero units, seconds only beside less than three."""
+    if elapsed_ns < 0:
+        return "unknown duration"
+    rest = elapsed_ns // 1_000_000_000
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, length)
+        if count and (unit != "s" or len(parts) < 3):
+            parts.append(f"{count}{unit}")
+    return " ".join(parts) or "under 1s"
