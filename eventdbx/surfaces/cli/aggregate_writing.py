@@ -8,7 +8,7 @@ import click
 
 from eventdbx.domain.commands import Write, WriteKind
 from eventdbx.domain.patches import apply_patch
-from eventdbx.errors import AggregateNotFound, InvalidSchema, StorageError
+from eventdbx.errors import AggregateNotFound, InvalidSchema, SchemaViolation, StorageError
 from eventdbx.surfaces.cli import documents
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
@@ -47,8 +47,16 @@ def write_event(context: click.Context, write: Write, token: str | None) -> dict
     # What can be seen without the store is refused without asking the server for it.
     draft_write(write, None)
     answer = "aggregates" if write.kind == "create" else "events"
-    with database(context, token=token, doing=_DOING[write.kind], writes=True) as (way, calls):
-        done = way.call(calls.commit_batch((write,), answer=answer))[0]
+    names = f"aggregate {write.aggregate_type}::{write.aggregate_id}"
+    try:
+        with database(context, token=token, doing=_DOING[write.kind], writes=True) as (way, calls):
+            done = way.call(calls.commit_batch((write,), answer=answer))[0]
+    except AggregateNotFound as error:
+        raise Failure(f"{names} does not exist", code=error.code) from None
+    except SchemaViolation as error:
+        if error.detail == f"{names} already exists":
+            raise Failure(error.detail, code=error.code) from None
+        raise
     return done if opened(context).config.verbose_responses else None
 
 
@@ -127,11 +135,7 @@ def _register_events(group: click.Group) -> None:
         if not daemon_runs(opened(context)):
             _check_operations(operations)
         write = _write("patch", given, text)
-        try:
-            _print_event(write_event(context, write, given["token"]))
-        except AggregateNotFound as error:
-            names = f"{write.aggregate_type}::{write.aggregate_id}"
-            raise Failure(f"aggregate {names} does not exist", code=error.code) from None
+        _print_event(write_event(context, write, given["token"]))
 
 
 def _event_write(kind: WriteKind, given: dict[str, Any]) -> Write:

@@ -89,15 +89,15 @@ def failure_of(error: EventDBXError) -> Failure:
     return Failure(shown, code=error.code)
 
 
-def failure_text(failure: Failure) -> str:
-    """Return all lines for stderr."""
+def failure_text(failure: Failure, *, hints: bool) -> str:
+    """Return all lines for stderr; ``hints`` is for people, scripts compare the rest."""
     lines = [f"Error: {failure.message}"]
     if failure.causes:
         lines += ["", "Caused by:"]
         numbered = len(failure.causes) > 1
         for number, cause in enumerate(failure.causes):
             lines.append(f"    {number}: {cause}" if numbered else f"    {cause}")
-    if failure.hint:
+    if failure.hint and hints:
         lines += ["", f"hint: {failure.hint}"]
     return "\n".join(lines) + "\n"
 

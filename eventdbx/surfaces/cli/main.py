@@ -78,7 +78,7 @@ def _answer(args: list[str]) -> int:
         sys.stderr.write(failure.text())
         return EXIT_USAGE
     except Failure as failure:
-        sys.stderr.write(failure_text(failure))
+        sys.stderr.write(failure_text(failure, hints=sys.stderr.isatty()))
         return exit_status(failure, os.environ)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
