@@ -100,14 +100,24 @@ class Daemon:
         assert self.process is not None, "the daemon does not run"
         return self.process.pid
 
+    def launch(self) -> None:
+        """Start the process in the foreground without waiting for it."""
+        with (self.folder / "server.log").open("ab") as output:
+            self.process = subprocess.Popen(
+                [*self._command, "start", "--foreground"],
+                cwd=self.folder,
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
     def start(self) -> float:
         """Start in the foreground; return the seconds until the port took a connection."""
         before = time.perf_counter()
-        with (self.folder / "server.log").open("ab") as output:
-            self.process = process = subprocess.Popen(
-                [*self._command, "start", "--foreground"], cwd=self.folder, env=self.environment,
-                stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-            )  # fmt: skip
+        self.launch()
+        process = self.process
+        assert process is not None
         while time.perf_counter() - before < START_TIMEOUT_S:
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()

@@ -27,11 +27,11 @@ if __name__ == "__main__":
 
 from bench import loading
 from bench.daemon import Daemon
-from bench.kill_clients import PipeliningClient, Sent, WaitingClient
+from bench.kill_clients import PipeliningClient, Retry, Sent, WaitingClient
 from eventdbx.client import BlockingClient
 from eventdbx.errors import EventDBXError, IoError
 
-ERA_CYCLES = 10
+ERA_CYCLES = 5
 """So many cycles write to the same aggregates, which are then only verified with the store."""
 
 PAGE = 500
@@ -116,19 +116,11 @@ class Harness:
 
     def _restart(self) -> None:
         while self._random.random() < KILL_AGAIN_SHARE:
-            starter = threading.Thread(target=self._start_until_killed)
-            starter.start()
-            time.sleep(self._random.uniform(0.0, 0.6))
+            self.daemon.launch()
+            time.sleep(self._random.uniform(0.0, 0.8))
             self.daemon.kill()
-            starter.join()
             self.kills += 1
         self.daemon.start()
-
-    def _start_until_killed(self) -> None:
-        try:
-            self.daemon.start()
-        except (EventDBXError, OSError, RuntimeError, AssertionError):
-            return
 
     def _check(self, client: BlockingClient, era: str) -> None:
         stored: dict[str, dict[str, Any]] = {}
@@ -176,25 +168,24 @@ class Harness:
         self.in_doubt = len(self.sent) - self.acknowledged
 
     def _retry(self, client: BlockingClient) -> None:
-        """Send again what has a key, whether or not it was acknowledged."""
-        for sent in list(self.sent.values()):
-            if sent.retry is None or sent.cycle != f"c{self._cycle}":
-                continue
-            if sent.answer is not None and self._random.random() < 0.7:
+        """Send again what has a key: all that is in doubt, and some that was acknowledged."""
+        together: dict[Retry, list[Sent]] = {}
+        for sent in self.sent.values():
+            if sent.retry is not None and sent.cycle == f"c{self._cycle}":
+                together.setdefault(sent.retry, []).append(sent)
+        for retry, members in together.items():
+            known = members[0].answer is not None
+            if known and self._random.random() < 0.7:
                 continue
             try:
-                answer = sent.retry(client)
+                answer = retry(client)
             except IoError:
                 raise
             except EventDBXError as error:
-                # In doubt, never stored, and no longer possible: then it must not be there.
-                if sent.answer is not None:
-                    raise Lost(f"the retry of {sent.tag} was refused: {error}") from error
-                sent.retry = None
-                self.refused += 1
-                continue
+                raise Lost(f"the retry of {members[0].tag} was refused: {error}") from error
             self.retried += 1
-            sent.settle(answer)
+            for sent in members:
+                sent.settle(answer)
 
     def _verify_everything(self) -> None:
         events = loading.count_events(self.daemon)
