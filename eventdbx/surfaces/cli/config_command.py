@@ -10,7 +10,7 @@ from eventdbx.config import Config, Value, shown_document, shown_text
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
-from eventdbx.surfaces.cli.session import daemon_runs, opened
+from eventdbx.surfaces.cli.places import daemon_runs, opened
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
 WORD = click.Choice(["true", "false"])

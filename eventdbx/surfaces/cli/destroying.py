@@ -17,10 +17,11 @@ import click
 
 from eventdbx.errors import IoError
 from eventdbx.services.pidfile import PidFile
-from eventdbx.services.workspace import LOCAL_NAME, PID_NAME, Opened, open_workspace
+from eventdbx.services.workspace import LOCAL_NAME, PID_NAME, Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import option
 from eventdbx.surfaces.cli.output import note, print_line
+from eventdbx.surfaces.cli.places import opened
 
 OURS = frozenset(
     (
@@ -50,9 +51,7 @@ def register_destroy(
     @option("--yes", is_flag=True, help="Do not ask")
     @click.pass_context
     def destroy(context: click.Context, yes: bool) -> None:
-        shared = context.find_root().params
-        overrides = {"data_dir": shared["data_dir"]} if shared.get("data_dir") else None
-        place = open_workspace(shared.get("config"), create=not workspace_only, overrides=overrides)
+        place = opened(context, create=not workspace_only)
         remove(place, yes, stop_server)
 
 

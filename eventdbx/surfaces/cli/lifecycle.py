@@ -14,17 +14,17 @@ from typing import Any
 
 import click
 
-from eventdbx.config import Value
 from eventdbx.domain.timestamps import format_ns, format_offset
 from eventdbx.errors import EventDBXError, IoError
 from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, read_record, remove_stale
-from eventdbx.services.workspace import Opened, ensure_cli_token, open_workspace
+from eventdbx.services.workspace import Opened, ensure_cli_token
 from eventdbx.settings import RESTRICT_MODES
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.destroying import register_destroy
 from eventdbx.surfaces.cli.failures import Failure, Stop
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.places import opened
 from eventdbx.surfaces.cli.values import U16, WrongValue
 
 KILL_WAIT_S = 2.0
@@ -95,7 +95,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
 
         Requests in flight are answered first.
         """
-        print_line(stop_server(_opened(context, create=create)))
+        print_line(stop_server(opened(context, create=create)))
 
     @group.command("status", examples=(f"{path} status", f"{path} status --check"))
     @option("--check", is_flag=True, help="Exit with 3 if no server runs")
@@ -103,7 +103,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
     @click.pass_context
     def status(context: click.Context, check: bool, as_json: bool) -> None:
         """Display EventDBX server status"""
-        place = _opened(context, create=create)
+        place = opened(context, create=create)
         alive = _show_status(place, as_json=as_json, with_domain=create)
         if check and not alive:
             raise Stop(STATUS_DOWN)
@@ -114,26 +114,12 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
     def restart(context: click.Context, /, **given: Any) -> int:
         """Restart the EventDBX server"""
         try:
-            print_line(stop_server(_opened(context, create=create)))
+            print_line(stop_server(opened(context, create=create)))
         except (Failure, EventDBXError) as failure:
             note(f"warning: {failure}")
         return _start(context, given, path=path, create=create)
 
     register_destroy(group, path=path, workspace_only=not create, stop_server=stop_server)
-
-
-def _opened(
-    context: click.Context, *, create: bool, overrides: dict[str, Value] | None = None
-) -> Opened:
-    shared = context.find_root().params
-    together: dict[str, Value] = {}
-    if shared.get("data_dir"):
-        together["data_dir"] = os.path.abspath(shared["data_dir"])
-    if shared.get("no_noise"):
-        together["no_noise"] = True
-    return open_workspace(
-        shared.get("config"), create=create, overrides={**together, **(overrides or {})}
-    )
 
 
 def _start(context: click.Context, given: dict[str, Any], *, path: str, create: bool) -> int:
@@ -142,7 +128,7 @@ def _start(context: click.Context, given: dict[str, Any], *, path: str, create: 
     }
     if "data_dir" in changes:
         changes["data_dir"] = os.path.abspath(changes["data_dir"])
-    place = _opened(context, create=create, overrides=changes)
+    place = opened(context, create=create, overrides=changes)
     record = read_record(place.workspace.pid_path)
     if record is not None and record.alive:
         raise Failure(AlreadyRunning(record.pid).detail)

@@ -1,0 +1,46 @@
+"""Which workspace a command works in, and whether a server runs there.
+
+Nothing here imports Twisted, the store or the wire: commands about files and processes need no
+more than this. The way to the data is in :mod:`eventdbx.surfaces.cli.session`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import click
+
+from eventdbx.config import Value
+from eventdbx.services.pidfile import read_record
+from eventdbx.services.workspace import Opened, open_workspace
+from eventdbx.surfaces.cli.output import note
+
+
+def opened(
+    context: click.Context, *, create: bool = True, overrides: Mapping[str, Value] | None = None
+) -> Opened:
+    """Return the workspace that the command line and the environment name.
+
+    ``overrides`` (dotted path to value) beat the options of the root; ``create`` False refuses to
+    make a configuration. Raises what :func:`~eventdbx.services.workspace.open_workspace` raises.
+    """
+    options = context.find_root().params
+    shared: dict[str, Value] = {}
+    if options.get("data_dir"):
+        shared["data_dir"] = os.path.abspath(options["data_dir"])
+    if options.get("no_noise"):
+        shared["no_noise"] = True
+    place = open_workspace(
+        options.get("config"), create=create, overrides={**shared, **(overrides or {})}
+    )
+    if options.get("verbose"):
+        note(f"config: {place.workspace.config_path}")
+        note(f"data directory: {place.workspace.data_dir}")
+    return place
+
+
+def daemon_runs(place: Opened) -> bool:
+    """Say whether a live server holds the data directory."""
+    record = read_record(place.workspace.pid_path)
+    return record is not None and record.alive
