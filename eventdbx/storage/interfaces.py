@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from zope.interface import Attribute, Interface
+from zope.interface import Interface
 
 Changes: TypeAlias = Mapping[bytes, "bytes | None"]
 """One batch: key to new value; None deletes, and deleting what is not there is no error."""
@@ -71,12 +71,16 @@ class IOrderedStore(Interface):
 class IHop(Interface):
     """Where commits run: a thread in life, the caller itself offline, a stepper in tests."""
 
-    def run(work: Callable[[], None], done: Callable[[], None]) -> None:
-        """Call ``work`` once, away from the caller if it blocks, then ``done`` on the caller's
-        thread. Calls are made in order, one at a time; neither callable raises.
+    def gather(depart: Callable[[], None]) -> None:
+        """Call ``depart`` once, when what arrives together has arrived; at once if unknown."""
+
+    def run(work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
+        """Call ``work`` once, which may block, then ``done`` on the caller's thread.
+
+        Pairs are called in order, one at a time; neither callable raises. ``alone`` says that
+        one caller waits for it and nothing else does, so that blocking briefly may be
+        cheaper than going elsewhere.
         """
 
     def stop() -> None:
         """No call follows. Resources go once the last ``done`` has been called."""
-
-    inline = Attribute("True if ``run`` returns only after ``done``.")

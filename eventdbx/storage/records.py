@@ -70,6 +70,8 @@ def decode_event(record: bytes) -> Event:
         form, root, salt, leaf_n, payload_n, extensions_n, note_n = _EVENT.unpack_from(record)
         if form != EVENT_FORMAT:
             raise DamagedRecord(f"unknown event record format {form}")
+        if extensions_n < -1 or note_n < -1:
+            raise DamagedRecord("event record has an impossible length in it")
         start = _EVENT.size
         leaf = record[start : start + leaf_n]
         start += leaf_n
@@ -300,7 +302,9 @@ def decode_remembered(record: bytes) -> Remembered:
 
 def encode_audit(archived: bool, at_ns: int, comment: str | None, actor: Actor | None) -> bytes:
     """Return the record of who archived (or restored) an aggregate, when and why."""
-    return b"\x01" + orjson.dumps([archived, at_ns, comment, None if actor is None else list(actor)])
+    return b"\x01" + orjson.dumps(
+        [archived, at_ns, comment, None if actor is None else list(actor)]
+    )
 
 
 assert SALT_BYTES == 16, "the event record reserves 16 bytes for the salt"

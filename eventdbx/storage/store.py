@@ -148,6 +148,7 @@ class Store:
         self._in_flight: _Batch | None = None
         self._refusal: Callable[[], StorageError] | None = None
         self._stepping = False
+        self._gathering = False
         self._failed = self._finishing = False
         self._timer: IDelayedCall | None = None
         self._closers: list[Deferred[None]] | None = None
@@ -189,10 +190,11 @@ class Store:
             deferred.callback(outcome)
             return deferred
         self.waiting_count += 1
-        if self._in_flight is None:
-            self._depart()
-        elif forming.full:
+        if forming.full:
             self._set_aside()
+        if self._in_flight is None and not self._gathering:
+            self._gathering = True
+            self._hop.gather(self._gathered)
         return deferred
 
     def view(self) -> IReadView:
@@ -242,8 +244,7 @@ class Store:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._in_flight is None:
-            self._finish()
+        self._proceed()
         return deferred
 
     # How batches travel.
@@ -251,13 +252,25 @@ class Store:
     def _last_accepted(self) -> _Batch | None:
         return self._closed_batches[-1] if self._closed_batches else self._in_flight
 
+    def _gathered(self) -> None:
+        self._gathering = False
+        self._proceed()
+
+    def _proceed(self) -> None:
+        """Whatever can be done next."""
+        if self._in_flight is None:
+            if self._closed_batches or self._forming.waiters:
+                self._depart(others_wait=False)
+            elif self._closers:
+                self._finish()
+
     def _set_aside(self) -> None:
         """The forming batch is as large as batches get: it waits, another one forms."""
         self._closed_batches.append(self._forming)
         self._forming = _Batch()
         self._layers.insert(0, self._forming.changes)
 
-    def _depart(self) -> None:
+    def _depart(self, *, others_wait: bool) -> None:
         """Write the oldest batch and send its sync on the way."""
         if not self._closed_batches:
             self._set_aside()
@@ -272,7 +285,8 @@ class Store:
         self._layers.pop()
         self._in_flight = batch
         if self._durability == "always":
-            self._hop.run(lambda: self._sync(batch), lambda: self._landed(batch))
+            alone = len(batch.waiters) == 1 and not others_wait and not self._closed_batches
+            self._hop.run(lambda: self._sync(batch), lambda: self._landed(batch), alone=alone)
         else:
             self._landed(batch)
 
@@ -297,13 +311,13 @@ class Store:
             self._start_timer()
         # The disk works on the next batch while the callers of this one are told.
         if self._closed_batches or self._forming.waiters:
-            self._depart()
+            self._depart(others_wait=True)
         for deferred, outcome in batch.waiters:
             deferred.callback(outcome)
         if self._drained and not self.saturated:
             self._release_drained()
-        if self._closers is not None and self._in_flight is None:
-            self._finish()
+        if self._closers and not self._gathering:
+            self._proceed()
 
     def _start_timer(self) -> None:
         assert self._clock is not None
@@ -312,7 +326,7 @@ class Store:
     def _sync_due(self) -> None:
         self._timer = None
         errand = _Batch()
-        self._hop.run(lambda: self._sync(errand), lambda: self._synced(errand))
+        self._hop.run(lambda: self._sync(errand), lambda: self._synced(errand), alone=False)
 
     def _synced(self, errand: _Batch) -> None:
         if errand.failure is not None and not self._failed:
@@ -357,7 +371,9 @@ class Store:
         self._finishing = True
         self._view = None
         errand = _Batch()
-        self._hop.run(lambda: self._close_backend(errand), lambda: self._closed(errand))
+        self._hop.run(
+            lambda: self._close_backend(errand), lambda: self._closed(errand), alone=False
+        )
 
     def _close_backend(self, errand: _Batch) -> None:
         """On the other side of the hop."""

@@ -15,13 +15,25 @@ from eventdbx.storage.memory import MemoryStore
 class Stepper:
     """Holds what is on its way until the test lets it go on, one half at a time."""
 
-    inline = False
-
-    def __init__(self) -> None:
+    def __init__(self, *, patient: bool = False) -> None:
+        """A patient one gathers until :meth:`turn`."""
+        self.patient = patient
+        self.departures: list[Callable[[], None]] = []
         self.underway: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
         self.stopped = False
 
-    def run(self, work: Callable[[], None], done: Callable[[], None]) -> None:
+    def gather(self, depart: Callable[[], None]) -> None:
+        self.departures.append(depart)
+        if not self.patient:
+            self.turn()
+
+    def turn(self) -> None:
+        """Everything that arrives together has arrived."""
+        departures, self.departures = self.departures, []
+        for depart in departures:
+            depart()
+
+    def run(self, work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
         assert not self.stopped
         self.underway.append((work, done))
 

@@ -100,9 +100,7 @@ class EventRecordTests(SynchronousTestCase):
         leaves = set()
         for names in (("ab", "c"), ("a", "bc")):
             draft = Draft("e", None, {}, b"{}", None, None, None, None)
-            event, _head = decide(
-                new_head(*names), draft, event_id=1, now_ns=1, salt=bytes(16)
-            )
+            event, _head = decide(new_head(*names), draft, event_id=1, now_ns=1, salt=bytes(16))
             leaves.add(event.leaf)
         self.assertEqual(len(leaves), 2)
 
