@@ -35,7 +35,7 @@ from eventdbx import limits
 from eventdbx.storage.interfaces import IHop
 
 
-class ThreadedReactor(IReactorFromThreads, IReactorTime):  # type: ignore[misc]
+class ThreadedReactor(IReactorFromThreads, IReactorTime):
     """What the threaded hop needs of a reactor."""
 
 

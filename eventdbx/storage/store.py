@@ -149,7 +149,7 @@ class Store:
         self._refusal: Callable[[], StorageError] | None = None
         self._stepping = False
         self._gathering = False
-        self._failed = self._finishing = False
+        self._failed = self._finishing = self._gathering = False
         self._timer: IDelayedCall | None = None
         self._closers: list[Deferred[None]] | None = None
         self._drained: list[Deferred[None]] = []
