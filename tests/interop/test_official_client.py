@@ -1,18 +1,20 @@
 """The published client ``eventdbx`` 0.1.8 from PyPI, unmodified, against a running daemon.
 
 Every method of that client is called. It lives in ``build/interop``, made on the first run; the
-daemon is one for the whole class, each test uses aggregates of its own.
+daemon is one for all tests, each of which uses aggregates of its own.
 """
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
 import venv
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -69,32 +71,25 @@ class Client:
         self._process.communicate()
 
 
+@cache
+def running() -> tuple[Workspace, Client]:
+    """Return one daemon and one client for all tests; they end with the test process."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    workspace = Workspace(Path(folder.name) / "database")
+    workspace.start()
+    atexit.register(workspace.stop)
+    client = Client()
+    atexit.register(client.close)
+    return workspace, client
+
+
 class OfficialClient(SynchronousTestCase):
     """What a user of the published client sees."""
 
-    folder: ClassVar[TemporaryDirectory[str]]
-    workspace: ClassVar[Workspace]
-    client: ClassVar[Client]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Start one daemon and one client for all tests."""
-        cls.folder = TemporaryDirectory()
-        cls.workspace = Workspace(Path(cls.folder.name) / "database")
-        cls.workspace.start()
-        cls.client = Client()
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Stop both; a daemon that does not end cleanly fails the run."""
-        cls.client.close()
-        status = cls.workspace.stop()
-        cls.folder.cleanup()
-        assert status == 0, f"the daemon ended with {status}"
-
     def setUp(self) -> None:
         """Open a session as the client does by default: framed hello, Noise with a prologue."""
-        self.call = self.client
+        self.workspace, self.call = running()
         self.open()
 
     def open(self, **changes: Any) -> str:

@@ -5,6 +5,7 @@ Building needs no network, installing the wheel fetches its dependencies as pip 
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import subprocess
@@ -12,9 +13,9 @@ import sys
 import tarfile
 import venv
 import zipfile
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -39,32 +40,33 @@ def quiet(*command: str | Path, folder: Path) -> str:
     return done.stdout
 
 
+@cache
+def distributions() -> tuple[Path, Path]:
+    """Return a scratch folder and the folder with a wheel and an sdist, built once.
+
+    They are built from a copy of the sources without anything that earlier builds left.
+    """
+    scratch = TemporaryDirectory()
+    atexit.register(scratch.cleanup)
+    copy = Path(scratch.name) / "sources"
+    copy.mkdir()
+    leftovers = shutil.ignore_patterns("__pycache__", "*.py[cod]", "*.egg-info")
+    for name in SOURCES:
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, copy / name, ignore=leftovers)
+        else:
+            shutil.copy(ROOT / name, copy)
+    # The wheel is built from the sdist, so it also proves that the sdist is complete.
+    quiet(sys.executable, "-m", "build", "--no-isolation", folder=copy)
+    return Path(scratch.name), copy / "dist"
+
+
 class Distributions(SynchronousTestCase):
     """A build of a clean copy of the sources."""
 
-    folder: ClassVar[TemporaryDirectory[str]]
-    built: ClassVar[Path]
-
-    @classmethod
-    def setUpClass(cls) -> None:
-        """Copy the sources, without anything that earlier builds left, and build both."""
-        cls.folder = TemporaryDirectory()
-        copy = Path(cls.folder.name) / "sources"
-        copy.mkdir()
-        leftovers = shutil.ignore_patterns("__pycache__", "*.py[cod]", "*.egg-info")
-        for name in SOURCES:
-            if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, copy / name, ignore=leftovers)
-            else:
-                shutil.copy(ROOT / name, copy)
-        cls.built = copy / "dist"
-        # The wheel is built from the sdist, so it also proves that the sdist is complete.
-        quiet(sys.executable, "-m", "build", "--no-isolation", folder=copy)
-
-    @classmethod
-    def tearDownClass(cls) -> None:
-        """Remove everything."""
-        cls.folder.cleanup()
+    def setUp(self) -> None:
+        """Build, the first time."""
+        self.folder, self.built = distributions()
 
     def wheel(self) -> Path:
         """Return the wheel."""
@@ -95,7 +97,7 @@ class Distributions(SynchronousTestCase):
 
     def test_newcomer(self) -> None:
         """In an empty folder the installed wheel runs a database from first event to clean stop."""
-        home = Path(self.folder.name) / "environment"
+        home = self.folder / "environment"
         venv.create(home, with_pip=True)
         quiet(home / "bin" / "python", "-m", "pip", "install", "-q", self.wheel(), folder=home)
 
