@@ -139,12 +139,12 @@ class Harness:
             stored[tag] = event
             versions.setdefault(event["aggregate_id"], []).append(event["version"])
         self._check_acknowledged(stored)
-        for name, found in versions.items():
-            if sorted(found) != list(range(1, len(found) + 1)):
-                raise Lost(f"cycle {self._cycle}, {name}: versions {sorted(found)}")
+        for name, numbers in versions.items():
+            if sorted(numbers) != list(range(1, len(numbers) + 1)):
+                raise Lost(f"cycle {self._cycle}, {name}: versions {sorted(numbers)}")
             head = client.get(era, name)
-            if head is None or head["version"] != len(found):
-                raise Lost(f"cycle {self._cycle}, {name}: head {head} for {len(found)} events")
+            if head is None or head["version"] != len(numbers):
+                raise Lost(f"cycle {self._cycle}, {name}: head {head} for {len(numbers)} events")
             if client.verify(era, name) != head["merkle_root"]:
                 raise Lost(f"cycle {self._cycle}, {name}: the tree does not verify")
 

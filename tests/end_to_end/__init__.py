@@ -1,0 +1,1 @@
+"""Trials of the whole program: a real process, real sockets, real kills."""
