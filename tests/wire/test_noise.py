@@ -52,7 +52,7 @@ class Responding(SynchronousTestCase):
             self.assertRaises(NoiseError, respond, bytes(changed), (peers.TOKEN,), os.urandom)
 
     def test_key_without_secret(self) -> None:
-        """An ephemeral key of small order, which would make the session's keys known, is refused."""
+        """An ephemeral key that would make the session's keys known to all is refused."""
         client = Initiator(peers.TOKEN, os.urandom)
         self.assertRaises(NoiseError, client.finish, bytes(48))
 

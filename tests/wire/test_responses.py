@@ -1,4 +1,4 @@
-"""Responses on the wire: read by pycapnp they hold what was meant, in the size that was promised."""
+"""Responses on the wire: pycapnp reads what was meant, in the size that was promised."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from eventdbx.wire import responses as rs
 from eventdbx.wire.codec_responses import encode_hello_response, encode_response
 from tests.wire import peers
 
-JSON = st.text(alphabet=st.characters(codec="utf-8", exclude_characters="\0"), max_size=40)
+JSON = st.text(alphabet='a9"{ä\U0001f600', max_size=17)
 DOCUMENT = JSON.map(str.encode)
 MAYBE = st.none() | DOCUMENT
 TEXT = st.none() | JSON
@@ -142,7 +142,7 @@ class Bytes(SynchronousTestCase):
         )
         self.assertEqual(members - {"extension"}, set(CASES))
 
-    @settings(deadline=None, max_examples=300)
+    @settings(deadline=None, max_examples=200)
     @given(st.data(), st.sampled_from(sorted(CASES)), U64)
     def test_agrees_with_the_schema(
         self, data: st.DataObject, member: str, identifier: int
@@ -157,8 +157,9 @@ class Bytes(SynchronousTestCase):
         built.payload.init(member)
         for name, value in fields(response).items():
             setattr(getattr(built.payload, member), name, value)
-        self.assertEqual(encoded[:40], built.to_bytes()[:40])
-        self.assertEqual(len(encoded), len(built.to_bytes()))
+        by_schema = built.to_bytes()
+        self.assertEqual(encoded[:40], by_schema[:40])
+        self.assertEqual(len(encoded), len(by_schema))
 
     def test_hello(self) -> None:
         """An answer to a hello says whether, why, and whether without encryption."""

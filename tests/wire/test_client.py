@@ -1,0 +1,253 @@
+"""The client's side: what it sends is what the schemas describe, and both sides get along."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from eventdbx import limits
+from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.wire import requests as rq
+from eventdbx.wire import responses as rs
+from eventdbx.wire.client_connection import (
+    AnswerReceived,
+    BadServer,
+    ClientConnection,
+    Established,
+    Rejected,
+)
+from eventdbx.wire.codec_client import encode_request
+from eventdbx.wire.codec_extensions import ANSWERS
+from eventdbx.wire.codec_requests import decode_request
+from eventdbx.wire.connection import ServerConnection
+from eventdbx.wire.events import HelloReceived, RequestReceived
+from tests.wire import peers
+
+NAME = st.text(alphabet='a9"{ \tä\U0001f600', max_size=9)
+FILLED = NAME.map(lambda text: f"x{text}x")
+ABSENT = st.none() | FILLED
+U32 = st.integers(0, 2**32 - 1)
+U64 = st.integers(0, 2**64 - 1)
+COUNT = st.none() | U64
+TARGETS = st.none() | st.lists(
+    st.builds(PublishTarget, NAME, ABSENT, ABSENT), min_size=1, max_size=3
+).map(tuple)
+WRITTEN: Any = (NAME, NAME, NAME, NAME, ABSENT, st.none() | NAME, ABSENT, TARGETS, COUNT, ABSENT)
+WRITE = st.builds(
+    Write, st.sampled_from(("create", "append", "patch", "apply")), NAME, NAME, NAME, ABSENT,
+    ABSENT, st.none() | NAME, st.just(()), COUNT, ABSENT,
+)  # fmt: skip
+TIMES = st.one_of(
+    st.tuples(st.none(), st.none()),
+    st.tuples(U64, st.none()),
+    st.tuples(st.none(), st.integers(-(2**63), 2**63 - 1)),
+)
+
+REQUESTS: st.SearchStrategy[Any] = st.one_of(
+    st.builds(
+        rq.ListAggregates, NAME, ABSENT, COUNT, ABSENT, ABSENT, st.booleans(), st.booleans(),
+        st.booleans(), st.none() | U32, st.none(), st.none(),
+    ),
+    st.builds(rq.GetAggregate, NAME, NAME, NAME, st.booleans(), st.none() | U32),
+    st.builds(rq.ListEvents, NAME, NAME, NAME, ABSENT, COUNT, ABSENT, st.none()),
+    st.builds(rq.AppendEvent, *WRITTEN),
+    st.builds(rq.PatchEvent, *WRITTEN),
+    st.builds(rq.CreateAggregate, *WRITTEN),
+    st.builds(rq.VerifyAggregate, NAME, NAME),
+    st.builds(rq.SelectAggregate, NAME, NAME, NAME, st.lists(NAME, max_size=4).map(tuple)),
+    st.builds(rq.SetAggregateArchive, NAME, NAME, NAME, st.booleans(), ABSENT),
+    st.builds(rq.CreateSnapshot, NAME, NAME, NAME, ABSENT),
+    st.builds(rq.ListSnapshots, NAME, ABSENT, ABSENT, COUNT),
+    st.builds(rq.GetSnapshot, NAME, U64),
+    st.builds(rq.ListReferrers, NAME, NAME, NAME),
+    st.builds(rq.ReadOutbox, NAME, COUNT, COUNT),
+    st.builds(
+        rq.CommitBatch, NAME, st.lists(WRITE, max_size=4).map(tuple), ABSENT,
+        st.sampled_from(ANSWERS),
+    ),
+    TIMES.flatmap(
+        lambda at: st.builds(
+            rq.ReadAggregate, NAME, NAME, NAME, st.just(at[0]), st.just(at[1]), st.booleans()
+        )
+    ),
+    st.builds(rq.ScanAggregates, NAME, ABSENT, ABSENT, U64, U64, ABSENT, ABSENT, ABSENT),
+    st.builds(
+        rq.ScanEvents, NAME, ABSENT, ABSENT, st.none() | st.integers(1, 2**64 - 1), ABSENT, U64,
+        U64, ABSENT, ABSENT, ABSENT,
+    ),
+    st.builds(rq.Verify, NAME, ABSENT, ABSENT, ABSENT, U64),
+    st.builds(rq.Status, NAME),
+)  # fmt: skip
+
+
+def trimmed(request: Any) -> Any:
+    """Return a request as the server sees it: texts that may be blank without space around."""
+    keep = {"note", "key", "token", "idempotency_key", "aggregate_type", "aggregate_id", "after"}
+    if isinstance(request, rq.SetAggregateArchive):
+        keep.remove("note")
+    if isinstance(request, rq.ListSnapshots):
+        keep -= {"aggregate_type", "aggregate_id"}
+    if isinstance(request, rq.CommitBatch):
+        return request._replace(writes=tuple(trimmed(write) for write in request.writes))
+    return request._replace(
+        **{
+            name: value.strip()
+            for name, value in request._asdict().items()
+            if isinstance(value, str) and name not in keep and name not in ("event_type", "kind")
+        }
+    )
+
+
+class Requests(SynchronousTestCase):
+    """What a client sends."""
+
+    @settings(deadline=None, max_examples=200)
+    @given(REQUESTS, U64)
+    def test_understood(self, request: Any, identifier: int) -> None:
+        """The server understands every request as it was meant."""
+        self.assertEqual(
+            decode_request(encode_request(identifier, request)),
+            (identifier, trimmed(request), None),
+        )
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.builds(rq.AppendEvent, *WRITTEN))
+    def test_one_event_agrees_with_the_schema(self, request: rq.AppendEvent) -> None:
+        """One event, joined from bytes, reads as if it were built through the schema."""
+        request = request._replace(
+            publish_targets=None, expected_version=None, idempotency_key=None
+        )
+        encoded = encode_request(3, request)
+        with peers.schema("control").ControlRequest.from_bytes(encoded) as message:
+            body = message.payload.appendEvent
+            self.assertEqual(
+                (body.token, body.aggregateType, body.aggregateId, body.eventType),
+                (request.token, request.aggregate_type, request.aggregate_id, request.event_type),
+            )
+            self.assertEqual(body.payloadJson, request.content or "")
+            self.assertEqual((body.hasNote, body.note), (request.note is not None,
+                                                         request.note or ""))  # fmt: skip
+            self.assertEqual(
+                (body.hasMetadata, body.metadataJson),
+                (request.metadata is not None, request.metadata or ""),
+            )
+            self.assertFalse(body.options.hasExpectedVersion)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.lists(WRITE, max_size=5), ABSENT, st.sampled_from(ANSWERS))
+    def test_batch_agrees_with_the_schema(
+        self, writes: list[Write], key: str | None, answer: Any
+    ) -> None:
+        """A batch, joined from bytes, reads as if it were built through the schema."""
+        encoded = encode_request(3, rq.CommitBatch("t", tuple(writes), key, answer))
+        with peers.schema("control").ControlRequest.from_bytes(encoded) as message:
+            extension = message.payload.extension
+            batch = extension.commitBatch
+            self.assertEqual(extension.token, "t")
+            self.assertEqual((batch.idempotencyKey, str(batch.answer)), (key or "", answer))
+            for read, write in zip(batch.writes, writes, strict=True):
+                self.assertEqual(
+                    (str(read.kind), read.aggregateType, read.aggregateId, read.eventType),
+                    write[:4],
+                )
+                self.assertEqual(
+                    (read.contentJson, read.metadataJson), (write.content or "",
+                                                            write.metadata or ""))  # fmt: skip
+                self.assertEqual(read.note if read.hasNote else None, write.note)
+                options = read.options
+                self.assertEqual(
+                    options.expectedVersion if options.hasExpectedVersion else None,
+                    write.expected_version,
+                )
+                self.assertEqual(options.idempotencyKey, write.idempotency_key or "")
+
+
+class Session(SynchronousTestCase):
+    """Our client and our server, back to back."""
+
+    def open(
+        self, *, allowed: bool = False, no_noise: bool = False
+    ) -> tuple[ClientConnection, ServerConnection]:
+        """Open a session."""
+        client = ClientConnection("token", tenant="acme", no_noise=no_noise)
+        server = ServerConnection(plaintext_allowed=allowed)
+        (hello,) = server.receive_data(client.data_to_send())
+        assert isinstance(hello, HelloReceived)
+        self.assertEqual((hello.token, hello.tenant), ("token", "acme"))
+        server.accept_hello()
+        events = client.receive_data(server.data_to_send())
+        if not (allowed and no_noise):
+            server.receive_data(client.data_to_send())
+            events = client.receive_data(server.data_to_send())
+        self.assertEqual(events, [Established()])
+        return client, server
+
+    def serve(self, server: ServerConnection, data: bytes, response: Any) -> list[Any]:
+        """Answer every request in these bytes; return the requests."""
+        events = server.receive_data(data)
+        for event in events:
+            assert isinstance(event, RequestReceived)
+            server.send_response(event, response)
+        return [event.request for event in events if isinstance(event, RequestReceived)]
+
+    def test_pipelined(self) -> None:
+        """Answers come in the order of the requests, with and without encryption."""
+        for no_noise in (False, True):
+            client, server = self.open(allowed=True, no_noise=no_noise)
+            ids = [client.send_request(rq.GetAggregate("t", "a", str(n))) for n in range(9)]
+            served = self.serve(server, client.data_to_send(), rs.AggregateFound(b"{}"))
+            self.assertEqual([request.aggregate_id for request in served], list("012345678"))
+            answers = client.receive_data(server.data_to_send())
+            read = [event.reply.id for event in answers if isinstance(event, AnswerReceived)]
+            self.assertEqual(read, ids)
+
+    def test_rejected(self) -> None:
+        """A refused client learns the reason."""
+        client, server = ClientConnection("t"), ServerConnection(plaintext_allowed=False)
+        server.receive_data(client.data_to_send())
+        server.reject_hello("invalid control token")
+        self.assertEqual(
+            client.receive_data(server.data_to_send()), [Rejected("invalid control token")]
+        )
+
+    def test_no_plaintext(self) -> None:
+        """A client that insists on plain text is told that the server does not offer it."""
+        client = ClientConnection("t", no_noise=True)
+        server = ServerConnection(plaintext_allowed=False)
+        server.receive_data(client.data_to_send())
+        server.accept_hello()
+        (event,) = client.receive_data(server.data_to_send())
+        self.assertIsInstance(event, Rejected)
+
+    def test_large(self) -> None:
+        """Requests and extension answers beyond a frame go through in parts."""
+        client, server = self.open()
+        content = '"' + "x" * 250_000 + '"'
+        writes = tuple(Write("append", "a", str(n), "e", content) for n in range(3))
+        client.send_request(rq.CommitBatch("t", writes))
+        json = os.urandom(300_000)
+        (served,) = self.serve(server, client.data_to_send(), rs.Extension(json))
+        self.assertEqual(served, rq.CommitBatch("t", writes))
+        (event,) = client.receive_data(server.data_to_send())
+        assert isinstance(event, AnswerReceived)
+        self.assertEqual(event.reply.texts, (json,))
+
+    def test_too_large(self) -> None:
+        """A request beyond the server's bound is not sent at all."""
+        client, _server = self.open()
+        content = '"' + "x" * limits.REQUEST_BYTES_MAX + '"'
+        self.assertRaises(
+            ValueError, client.send_request, rq.AppendEvent("t", "a", "1", "e", content)
+        )
+        self.assertEqual(client.data_to_send(), b"")
+
+    def test_another_server(self) -> None:
+        """A server that does not hold the token's key, or speaks otherwise, is noticed."""
+        client, _server = self.open()
+        self.assertRaises(BadServer, client.receive_data, peers.frame(b"x" * 40))
+        other = ClientConnection("t")
+        self.assertRaises(BadServer, other.receive_data, b"HTTP/1.1 400 Bad Request\r\n")
