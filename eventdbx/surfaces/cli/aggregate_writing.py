@@ -47,17 +47,25 @@ def write_event(context: click.Context, write: Write, token: str | None) -> dict
     # What can be seen without the store is refused without asking the server for it.
     draft_write(write, None)
     answer = "aggregates" if write.kind == "create" else "events"
-    names = f"aggregate {write.aggregate_type}::{write.aggregate_id}"
     try:
         with database(context, token=token, doing=_DOING[write.kind], writes=True) as (way, calls):
-            done = way.call(calls.commit_batch((write,), answer=answer))[0]
+            try:
+                done = way.call(calls.commit_batch((write,), answer=answer))[0]
+            except SchemaViolation as error:
+                if "requires a schema" in error.detail:
+                    raise Failure(error.detail, code=error.code) from None
+                raise
     except AggregateNotFound as error:
-        raise Failure(f"{names} does not exist", code=error.code) from None
+        raise Failure(f"{_names(write)} does not exist", code=error.code) from None
     except SchemaViolation as error:
-        if error.detail == f"{names} already exists":
+        if error.detail == f"{_names(write)} already exists":
             raise Failure(error.detail, code=error.code) from None
         raise
     return done if opened(context).config.verbose_responses else None
+
+
+def _names(write: Write) -> str:
+    return f"aggregate {write.aggregate_type}::{write.aggregate_id}"
 
 
 def register(group: click.Group) -> None:

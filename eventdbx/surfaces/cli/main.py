@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from eventdbx.surfaces.cli.failures import (
     EXIT_DONE,
+    EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
     Failure,
@@ -82,6 +83,20 @@ def _answer(args: list[str]) -> int:
         return exit_status(failure, os.environ)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        return _mistake_of_ours(error, args)
+
+
+def _mistake_of_ours(error: Exception, args: list[str]) -> int:
+    """Even a bug ends with one line; ``-v`` shows where it is."""
+    if "-v" in args or "--verbose" in args:
+        import traceback
+
+        traceback.print_exception(error)
+    sys.stderr.write(f"Error: internal error: {type(error).__name__}: {error}\n")
+    return EXIT_FAILED
 
 
 def _run(args: list[str]) -> int:

@@ -32,6 +32,7 @@ PAGE_ITEMS = 1_000
 """Items asked for at once, however many a command prints: memory stays that of one page."""
 
 FALLBACK_TTL_S = 120
+_OPENED = "eventdbx.opened"
 
 
 class Database(Protocol):
@@ -42,8 +43,15 @@ class Database(Protocol):
 
 
 def opened(context: click.Context) -> Opened:
-    """Return the workspace that the command line and the environment name."""
-    options = context.find_root().params
+    """Return the workspace that the command line and the environment name; read only once."""
+    root = context.find_root()
+    known: Opened | None = root.meta.get(_OPENED)
+    if known is None:
+        known = root.meta[_OPENED] = _open(root.params)
+    return known
+
+
+def _open(options: dict[str, Any]) -> Opened:
     overrides: dict[str, Value] = {}
     if options.get("data_dir"):
         overrides["data_dir"] = os.path.abspath(options["data_dir"])

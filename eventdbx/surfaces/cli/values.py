@@ -37,8 +37,10 @@ class Unsigned(click.ParamType):  # type: ignore[type-arg]
             raise WrongValue("cannot parse integer from empty string", value)
         if not re.fullmatch(r"\+?[0-9]+", value, re.ASCII):
             raise WrongValue("invalid digit found in string", value)
-        if len(value) > 40 or int(value) >= 1 << self._bits:
+        if len(value) > 20 or int(value) >= 1 << 64:
             raise WrongValue("number too large to fit in target type", value)
+        if int(value) >= 1 << self._bits:
+            raise WrongValue(f"{value} is not in 0..={(1 << self._bits) - 1}", value)
         return int(value)
 
 
