@@ -72,6 +72,7 @@ setup(
             "hypothesis >= 6.100",
             "mypy >= 1.11",
             "mypy-zope >= 1.0.5",
+            "noiseprotocol >= 0.3.1",
             "pymerkle >= 6.1",
             "ruff >= 0.6",
             "setuptools >= 77",
