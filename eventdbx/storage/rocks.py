@@ -35,6 +35,9 @@ FORMAT_KEY = b"\x00format"
 FORMAT = 1
 """Raise when an older program could no longer read what this one writes."""
 
+_FILLER_KEY = b"\x00filler"
+_FILLER_BYTES = 1 << 20
+
 _LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
 _SIDE_TEXT = '{"raw_mode":true,"prefix_extractors":{}}'
@@ -153,6 +156,7 @@ class RocksStore:
         read_only: bool = False,
         create: bool = True,
         accept_loss: bool = False,
+        prepare_logs: bool = False,
     ) -> RocksStore:
         """Open the store in the folder ``path``, made (mode 0700) if ``create`` is true.
 
@@ -160,6 +164,7 @@ class RocksStore:
         check the log for damage, for another process may be writing it.
         ``accept_loss`` opens a store whose log is damaged and gives up every write from the
         damage on (the log is kept aside): a last resort for who has no backup.
+        ``prepare_logs`` takes about 0.2 s and makes every later sync quicker: for daemons.
 
         Raises :class:`StoreLocked` if another process has it open, :class:`StorageError` if
         the format is unknown, the log or the files are damaged, or the disk fails.
@@ -187,6 +192,8 @@ class RocksStore:
             store = cls(_open_database(path, read_only), path, lock)
             try:
                 store._check_format(read_only)
+                if prepare_logs:
+                    store._prepare_logs()
             except BaseException:
                 store._database.close()
                 raise
@@ -212,6 +219,21 @@ class RocksStore:
                 f"{self._path} has store format {found.decode('ascii', 'replace')}, this program "
                 f"knows format {FORMAT}; use the version of dbx that wrote it, or a newer one"
             )
+
+    def _prepare_logs(self) -> None:
+        """Write two logs full and retire them, so that the next ones recycle their blocks.
+
+        The first logs of a process are not recycled otherwise, for closing deletes them. What
+        is written is gone again before it would reach a table.
+        """
+        for _ in range(2):
+            batch = rocksdict.WriteBatch(raw_mode=True)
+            for _ in range(limits.MEMTABLE_BYTES // _FILLER_BYTES):
+                batch.put(_FILLER_KEY, bytes(_FILLER_BYTES))
+            batch.delete(_FILLER_KEY)
+            self._database.write(batch, self._unsynced)
+            self._database.flush_wal(True)
+            self._database.flush(True)
 
     def view(self) -> IReadView:
         """See :class:`IOrderedStore`."""

@@ -27,6 +27,7 @@ _BLOCK = 32 * 1024
 _HEADER = struct.Struct("<IHBI")
 _SEQUENCE = struct.Struct("<QI")
 _FULL, _FIRST, _MIDDLE, _LAST = 5, 6, 7, 8
+_SEQUENCE_MAX = 2**56
 _TYPE_AT = 6
 _LOG_NAME = re.compile(r"(\d+)\.log")
 
@@ -52,15 +53,26 @@ def lost_record(folder: str, recovered: int) -> str | None:
     of the log and a search in what was not recovered.
     """
     for number, path, _ in logs(folder):
-        try:
-            with open(path, "rb") as file:
-                data = file.read()
-        except OSError as error:
-            raise StorageError(f"cannot read {path}: {error.strerror}") from error
+        data = _contents(path)
         offset = _whole_record(data, number, _recovered_end(data, number, recovered), recovered)
         if offset is not None:
             return f"{os.path.basename(path)} at byte {offset}"
     return None
+
+
+def end_of_records(path: str) -> int:
+    """The offset behind the last record of the log, going by the headers alone."""
+    match = _LOG_NAME.fullmatch(os.path.basename(path))
+    assert match is not None
+    return _recovered_end(_contents(path), int(match[1]), _SEQUENCE_MAX)
+
+
+def _contents(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}") from error
 
 
 def _recovered_end(data: bytes, number: int, recovered: int) -> int:

@@ -28,6 +28,12 @@ def child(*arguments: str) -> subprocess.Popen[str]:
     )
 
 
+def contents(path: str) -> bytes:
+    """What is in the file."""
+    with open(path, "rb") as file:
+        return file.read()
+
+
 def flip(path: str, offset: int, bit: int = 0) -> None:
     """Change one bit of a file."""
     with open(path, "r+b") as file:
@@ -165,20 +171,28 @@ class LockTests(SynchronousTestCase):
 class CrashTests(SynchronousTestCase):
     """The write-ahead log after a crash."""
 
+    prepared = False
+    stride = 1
+
     def setUp(self) -> None:
         """A copy of a living store: what a killed process leaves, 60 synced batches."""
         self.folder = tempfile.mkdtemp(dir=".")
-        living = RocksStore.open(os.path.join(self.folder, "living"))
-        self.sizes = []
+        self.addCleanup(shutil.rmtree, self.folder)
+        path = os.path.join(self.folder, "living")
+        living = RocksStore.open(path, prepare_logs=self.prepared)
+        log = wal.logs(path)[-1][1]
+        self.log = os.path.basename(log)
+        self.ends = []
         for n in range(60):
+            if n == 59:
+                self.before_last = contents(log)
             value = b"%d" % n + os.urandom(40_000 if n % 20 == 10 else n * 7)
             living.write({b"n%02d" % n: value, b"last": b"%d" % n}, sync=True)
-            self.sizes.append(wal.logs(living._path)[-1][2])
+            self.ends.append(wal.end_of_records(log))
+        self.final = contents(log)
         self.crashed = os.path.join(self.folder, "crashed")
-        shutil.copytree(living._path, self.crashed)
+        shutil.copytree(path, self.crashed)
         living.close()
-        ((_, path, self.size),) = wal.logs(self.crashed)
-        self.log = os.path.basename(path)
 
     def damaged(self) -> tuple[str, str]:
         """A fresh copy of the crashed store, and its log."""
@@ -186,6 +200,14 @@ class CrashTests(SynchronousTestCase):
         shutil.rmtree(path, ignore_errors=True)
         shutil.copytree(self.crashed, path)
         return path, os.path.join(path, self.log)
+
+    def torn(self, written: int, zeros: int = 0) -> str:
+        """The store when ``written`` bytes of its log and then some zeros reached the disk."""
+        path, log = self.damaged()
+        content = self.final[:written] + bytes(zeros)
+        with open(log, "wb") as file:
+            file.write(content + self.before_last[len(content) :])
+        return path
 
     def count(self, path: str) -> int:
         """How many batches are there; fails if they are not a prefix of what was written."""
@@ -203,20 +225,19 @@ class CrashTests(SynchronousTestCase):
 
     def test_flipped_bits(self) -> None:
         """A flipped bit before the last batch is refused, wherever it is, and loses nothing."""
-        starts = [0, *self.sizes[:-2]]
+        starts = [0, *self.ends[:-2]]
         spots = {start + at for start in starts[::6] for at in (0, 3, 4, 5, 6, 7, 9, 11, 19, 25)}
-        spots |= set(range(37, self.sizes[-2], 9_973))
-        for number, spot in enumerate(sorted(spot for spot in spots if spot < self.sizes[-2])):
-            path, log = self.damaged()
+        spots |= set(range(37, self.ends[-2], 9_973))
+        path, log = self.damaged()
+        chosen = sorted(spot for spot in spots if spot < self.ends[-2])[:: self.stride]
+        for number, spot in enumerate(chosen):
             flip(log, spot, number % 8)
-            before = self.contents(path)
+            before = contents(log)
             error = self.assertRaises(StorageError, RocksStore.open, path)
             self.assertIn("is damaged: acknowledged writes follow the damage", str(error))
-            self.assertEqual(self.contents(path), before, "the evidence was changed")
-
-    def contents(self, path: str) -> bytes:
-        with open(os.path.join(path, self.log), "rb") as file:
-            return file.read()
+            self.assertEqual(contents(log), before, "the evidence was changed")
+            flip(log, spot, number % 8)
+        self.assertEqual(self.count(path), 60)
 
     def test_overwritten_block(self) -> None:
         """A block of zeros or rubbish in the middle is refused too."""
@@ -230,7 +251,7 @@ class CrashTests(SynchronousTestCase):
     def test_accepted_loss(self) -> None:
         """Who has no backup may open a damaged store and keep what precedes the damage."""
         path, log = self.damaged()
-        flip(log, self.sizes[30] + 20)
+        flip(log, self.ends[30] + 20)
         self.assertRaises(StorageError, RocksStore.open, path)
         store = RocksStore.open(path, accept_loss=True)
         store.write({b"last": b"30"}, sync=True)
@@ -239,18 +260,20 @@ class CrashTests(SynchronousTestCase):
 
     def test_torn_tail(self) -> None:
         """A last batch that was cut anywhere is dropped, everything before it is there."""
-        for length in range(self.sizes[-2], self.size, 61):
-            path, log = self.damaged()
-            os.truncate(log, length)
-            self.assertEqual(self.count(path), 59)
+        for length in range(self.ends[-2], self.ends[-1], 31 * self.stride):
+            self.assertEqual(self.count(self.torn(length)), 59)
 
     def test_torn_tail_of_zeros(self) -> None:
         """A last batch whose blocks never reached the disk is dropped like one cut short."""
         for kept in (0, 9, 100):
-            path, log = self.damaged()
-            os.truncate(log, self.sizes[-2] + kept)
-            os.truncate(log, self.size + 8192)
-            self.assertEqual(self.count(path), 59)
+            self.assertEqual(self.count(self.torn(self.ends[-2] + kept, zeros=8192)), 59)
+
+
+class RecycledLogTests(CrashTests):
+    """The same when the log is written over an older one, as in a daemon."""
+
+    prepared = True
+    stride = 7
 
 
 class KillTests(SynchronousTestCase):
