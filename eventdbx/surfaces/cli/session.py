@@ -20,11 +20,11 @@ from eventdbx.services.pidfile import read_record
 from eventdbx.services.workspace import Opened, ensure_cli_token, open_workspace
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.output import note
-from eventdbx.surfaces.control.calls import Call, Calls, Listed
 
 if TYPE_CHECKING:
     from eventdbx.services.offline import OfflineStore
     from eventdbx.surfaces.control.blocking import BlockingClient
+    from eventdbx.surfaces.control.calls import Call, Calls, Listed
 
 T = TypeVar("T")
 
@@ -83,6 +83,9 @@ def database(
     ``doing`` ("append event") is said when the server refuses; without it a refusal reads as it
     would without a server. ``writes`` takes the store's exclusive lock when there is no server.
     """
+    # Not before it is needed: help and usage errors come without the wire and the store.
+    from eventdbx.surfaces.control.calls import Calls
+
     place = opened(context)
     address = server_address(context, place)
     if address is None:

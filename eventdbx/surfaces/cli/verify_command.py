@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,9 @@ from eventdbx.surfaces.cli.helptext import usage_line
 from eventdbx.surfaces.cli.options import AS_JSON, MAYBE_AGGREGATE
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.session import Database, database
-from eventdbx.surfaces.control.calls import Calls
+
+if TYPE_CHECKING:
+    from eventdbx.surfaces.control.calls import Calls
 
 
 def register(root: click.Group) -> None:
