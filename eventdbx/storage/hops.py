@@ -64,8 +64,9 @@ class _Threaded:
     it is done only while syncs of late took less than ``LONE_SYNC_S_MAX``.
     """
 
-    def __init__(self, reactor: ThreadedReactor) -> None:
+    def __init__(self, reactor: ThreadedReactor, monotonic: Callable[[], float]) -> None:
         self._reactor = reactor
+        self._monotonic = monotonic
         self._errands: SimpleQueue[tuple[Callable[[], None], Callable[[], None]] | None] = (
             SimpleQueue()
         )
@@ -95,9 +96,9 @@ class _Threaded:
             self._errands.put(None)
 
     def _timed(self, work: Callable[[], None]) -> None:
-        began = time.monotonic()
+        began = self._monotonic()
         work()
-        self._sync_s += (time.monotonic() - began - self._sync_s) / 8
+        self._sync_s += (self._monotonic() - began - self._sync_s) / 8
 
     def _wait(self) -> None:
         while (errand := self._errands.get()) is not None:
@@ -114,6 +115,6 @@ def synchronous() -> IHop:
     return _Synchronous()
 
 
-def threaded(reactor: ThreadedReactor) -> IHop:
+def threaded(reactor: ThreadedReactor, *, monotonic: Callable[[], float] = time.monotonic) -> IHop:
     """Commits on a thread of their own, answers on the thread of ``reactor``."""
-    return _Threaded(reactor)
+    return _Threaded(reactor, monotonic)

@@ -316,7 +316,7 @@ class Store:
             deferred.callback(outcome)
         if self._drained and not self.saturated:
             self._release_drained()
-        if self._closers and not self._gathering:
+        if self._closers:
             self._proceed()
 
     def _start_timer(self) -> None:

@@ -20,6 +20,7 @@ class Stepper:
         self.patient = patient
         self.departures: list[Callable[[], None]] = []
         self.underway: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
+        self.alone: list[bool] = []
         self.stopped = False
 
     def gather(self, depart: Callable[[], None]) -> None:
@@ -35,6 +36,7 @@ class Stepper:
 
     def run(self, work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
         assert not self.stopped
+        self.alone.append(alone)
         self.underway.append((work, done))
 
     def stop(self) -> None:

@@ -59,12 +59,37 @@ class StoreTests(SynchronousTestCase):
         others = [self.store.transact(putting(b"k%d" % n, b"")) for n in range(5)]
         self.hop.step()
         self.successResultOf(first)
+        self.assertEqual(self.hop.alone, [True, False])
         self.assertEqual(self.backend.calls, ["write 1", "sync", "write 5"])
         for other in others:
             self.assertNoResult(other)
         self.hop.step()
         for other in others:
             self.successResultOf(other)
+
+    def test_what_arrives_together(self) -> None:
+        """What arrives in one turn of the reactor departs together when the turn ends."""
+        hop = Stepper(patient=True)
+        store = Store(self.backend, hop=hop)
+        answers = [store.transact(putting(b"k%d" % n, b"")) for n in range(3)]
+        self.assertEqual(self.backend.calls, [])
+        hop.turn()
+        self.assertEqual(self.backend.calls, ["write 3"])
+        hop.settle()
+        for answer in answers:
+            self.successResultOf(answer)
+
+    def test_closing_before_the_turn_ends(self) -> None:
+        """Closing does not wait for more to arrive."""
+        hop = Stepper(patient=True)
+        store = Store(self.backend, hop=hop)
+        answer = store.transact(putting(b"a", b""))
+        closed = store.close()
+        hop.settle()
+        self.successResultOf(answer)
+        self.successResultOf(closed)
+        hop.turn()
+        self.assertEqual(self.backend.calls, ["write 1", "sync", "sync", "close"])
 
     def test_steps_see_what_was_accepted(self) -> None:
         """A step sees its own writes and those of every step before it, durable or not."""
@@ -141,6 +166,13 @@ class StoreTests(SynchronousTestCase):
         self.failureResultOf(written, CancelledError)
         self.hop.settle()
         self.assertEqual(self.store.view().get(b"a"), b"1")
+
+    def test_never_alone_before_others_were_told(self) -> None:
+        """One step behind a batch may not hold up the answers of that batch."""
+        self.store.transact(putting(b"a", b"1"))
+        self.store.transact(putting(b"b", b"2"))
+        self.hop.settle()
+        self.assertEqual(self.hop.alone, [True, False])
 
     def test_callbacks_may_write(self) -> None:
         """A caller may write again from the callback of its first write."""
