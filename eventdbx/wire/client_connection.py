@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from eventdbx import limits
+from eventdbx.errors import SerializationError
 from eventdbx.wire.codec_client import (
     Reply,
     decode_hello_reply,
@@ -93,15 +94,19 @@ class ClientConnection:
     def send_request(self, request: Request) -> int:
         """Queue a request and return its id. Only after the session is established.
 
-        Raises ValueError for a request that is larger than a server accepts.
+        Raises SerializationError for a request that cannot be sent: larger than a server
+        accepts, or with a text that is not Unicode.
         """
+        try:
+            message = encode_request(self._last_id + 1, request)
+        except UnicodeEncodeError as error:
+            raise SerializationError(f"text cannot be encoded: {error}") from None
+        if len(message) > limits.REQUEST_BYTES_MAX:
+            raise SerializationError(f"request exceeds {limits.REQUEST_BYTES_MAX} bytes")
         self._last_id += 1
-        message = encode_request(self._last_id, request)
         if len(message) <= limits.FRAME_PLAINTEXT_BYTES_MAX:
             self._send(message)
             return self._last_id
-        if len(message) > limits.REQUEST_BYTES_MAX:
-            raise ValueError(f"request exceeds {limits.REQUEST_BYTES_MAX} bytes; send it in parts")
         for start in range(0, len(message), _FRAGMENT_BYTES):
             part = message[start : start + _FRAGMENT_BYTES]
             more = start + _FRAGMENT_BYTES < len(message)

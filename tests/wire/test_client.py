@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import limits
 from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.errors import SerializationError
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 from eventdbx.wire.client_connection import (
@@ -236,13 +237,16 @@ class Session(SynchronousTestCase):
         assert isinstance(event, AnswerReceived)
         self.assertEqual(event.reply.texts, (json,))
 
-    def test_too_large(self) -> None:
-        """A request beyond the server's bound is not sent at all."""
+    def test_not_to_be_sent(self) -> None:
+        """A request beyond the server's bound, or one with broken text, is not sent at all."""
         client, _server = self.open()
         content = '"' + "x" * limits.REQUEST_BYTES_MAX + '"'
-        self.assertRaises(
-            ValueError, client.send_request, rq.AppendEvent("t", "a", "1", "e", content)
-        )
+        for request in (
+            rq.AppendEvent("t", "a", "1", "e", content),
+            rq.AppendEvent("t", "a", "1", "\ud800", "1"),
+            rq.GetAggregate("t", "a", "\ud800"),
+        ):
+            self.assertRaises(SerializationError, client.send_request, request)
         self.assertEqual(client.data_to_send(), b"")
 
     def test_another_server(self) -> None:

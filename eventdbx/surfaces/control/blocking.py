@@ -133,6 +133,14 @@ class BlockingClient:
             )
         )
 
+    def apply(
+        self, aggregate_type: str, aggregate_id: str, event_type: str, payload: Any, **options: Any
+    ) -> dict[str, Any]:
+        """Append an event to an aggregate that must exist; return the event."""
+        return self.call(
+            self._calls.apply(aggregate_type, aggregate_id, event_type, payload, **options)
+        )
+
     def patch(
         self, aggregate_type: str, aggregate_id: str, event_type: str, patch: Any, **options: Any
     ) -> dict[str, Any] | None:

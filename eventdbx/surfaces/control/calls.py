@@ -168,6 +168,27 @@ class Calls:
         )
         return Call(request, _json)
 
+    def apply(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        event_type: str,
+        content: Any,
+        *,
+        metadata: Any = None,
+        note: str | None = None,
+        expected_version: int | None = None,
+        idempotency_key: str | None = None,
+    ) -> Call[dict[str, Any]]:
+        """One event of an aggregate that must exist: the published requests cannot say that."""
+        extra = None if metadata is None else as_json(metadata)
+        write = Write(
+            "apply", aggregate_type, aggregate_id, event_type, as_json(content), extra, note, (),
+            expected_version, idempotency_key,
+        )  # fmt: skip
+        batch = self.commit_batch((write,), answer="events")
+        return Call(batch.request, lambda reply: batch.result(reply)[0])
+
     def get(self, aggregate_type: str, aggregate_id: str) -> Call[dict[str, Any] | None]:
         """One aggregate, or None."""
         return Call(rq.GetAggregate(self._token, aggregate_type, aggregate_id), _found)

@@ -18,7 +18,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.python.failure import Failure
 
 from eventdbx.domain.commands import Write
-from eventdbx.errors import ConfigError, IoError
+from eventdbx.errors import ConfigError, IoError, SerializationError
 from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, result_of
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import BadServer, ClientConnection, Established, Rejected
@@ -120,7 +120,10 @@ class Client:
         if protocol.reason is not None:
             return fail(protocol.reason)
         deferred: Deferred[T] = Deferred()
-        protocol.wire.send_request(call.request)
+        try:
+            protocol.wire.send_request(call.request)
+        except SerializationError as error:
+            return fail(error)
         protocol.waiting.append((call, deferred))
         protocol.flush()
         return deferred
@@ -148,6 +151,14 @@ class Client:
             self._calls.write(
                 rq.AppendEvent, aggregate_type, aggregate_id, event_type, payload, **options
             )
+        )
+
+    def apply(
+        self, aggregate_type: str, aggregate_id: str, event_type: str, payload: Any, **options: Any
+    ) -> Deferred[dict[str, Any]]:
+        """Append an event to an aggregate that must exist; return the event."""
+        return self.call(
+            self._calls.apply(aggregate_type, aggregate_id, event_type, payload, **options)
         )
 
     def patch(
