@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from twisted.application.service import IService
 from twisted.internet import reactor
 from twisted.python.usage import Options as UsageOptions
-from zope.interface import implementer
 
+from eventdbx.errors import EventDBXError
 from eventdbx.services.running import twistd_service
 from eventdbx.services.workspace import open_workspace
 
@@ -25,7 +26,11 @@ class Options(UsageOptions):
 def makeService(options: Any) -> IService:
     """Return the server's service tree for the configuration that the options name.
 
-    twistd finds this function by its name.
+    twistd finds this function by its name. A configuration that cannot be used ends the process
+    with one line that says why.
     """
-    workspace = open_workspace(options["config"], environ=os.environ)
+    try:
+        workspace = open_workspace(options["config"], environ=os.environ)
+    except EventDBXError as error:
+        sys.exit(f"Error: {error}")
     return twistd_service(workspace, reactor)

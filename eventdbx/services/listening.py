@@ -11,15 +11,13 @@ from twisted.python.failure import Failure
 from eventdbx.errors import IoError
 from eventdbx.surfaces.control.protocol import ControlFactory
 
-DRAIN_S = 10.0
-"""What is in flight when the server stops has this long to be answered."""
-
 
 class ControlService(Service):
     """The control listener on its endpoint.
 
-    ``listening`` fires with the port once it accepts connections, and fails with IoError when
-    the address cannot be had.
+    ``drain_s`` bounds, in seconds, how long stopping waits for what is in flight. ``listening``
+    fires with the port once it accepts connections, and fails with IoError when the address
+    cannot be had.
     """
 
     log = Logger()
@@ -31,11 +29,13 @@ class ControlService(Service):
         *,
         address: str,
         clock: IReactorTime,
+        drain_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._factory = factory
         self._address = address
         self._clock = clock
+        self._drain_s = drain_s
         self._port: IListeningPort | None = None
         self.listening: Deferred[IListeningPort] = Deferred()
 
@@ -54,7 +54,7 @@ class ControlService(Service):
         self.listening.errback(IoError(f"cannot listen on {self._address}: {cause}"))
 
     def stopService(self) -> Deferred[None]:
-        """Stop listening, let requests in flight be answered (at most 10 s), cut the rest."""
+        """Stop listening; answer what is in flight, at most for ``drain_s``; cut the rest."""
         super().stopService()  # type: ignore[no-untyped-call]
         stopped: Deferred[None] = succeed(None)
         if self._port is not None:
@@ -68,7 +68,7 @@ class ControlService(Service):
         return stopped.addCallback(lambda _nothing: self._drain())
 
     def _drain(self) -> Deferred[None]:
-        limit = self._clock.callLater(DRAIN_S, self._factory.abort)
+        limit = self._clock.callLater(self._drain_s, self._factory.abort)
 
         def drained(_nothing: None) -> None:
             if limit.active():

@@ -131,12 +131,13 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         run_slowly=run_slowly,
         status=status,
     )
-    factory = ControlFactory(routes, reactor)
+    factory = ControlFactory(routes, reactor, config.limits)
     control = ControlService(
         serverFromString(reactor, endpoint_string(config.socket.bind_addr)),
         factory,
         address=config.socket.bind_addr,
         clock=reactor,
+        drain_s=config.limits.drain_timeout_secs,
     )
     server = Server(stores, control, slow_reads)
     return server

@@ -72,9 +72,9 @@ class AggregateListTests(ReaderCase):
         for sort in ("", "created_at", "created_at:desc", "updated_at", "updated_at:desc"):
             keys = parse_aggregate_sort(sort) if sort else ()
             for scope in ("active", "archived", "all"):
-                whole = self.ids(AggregateQuery(100, sort=keys, scope=scope))  # type: ignore[arg-type]
+                whole = self.ids(AggregateQuery(100, sort=keys, scope=scope))
                 for take in (1, 2, 3, 4, 7):
-                    query = AggregateQuery(take, sort=keys, scope=scope)  # type: ignore[arg-type]
+                    query = AggregateQuery(take, sort=keys, scope=scope)
                     found = [head.aggregate_id for head in self.all_pages(query)]
                     self.assertEqual(found, whole, (sort, scope, take))
 

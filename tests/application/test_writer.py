@@ -7,11 +7,12 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors, limits
-from eventdbx.application.integrity import verify_aggregate, verify_all
+from eventdbx.application.integrity import Finding, verify_aggregate, verify_all
 from eventdbx.application.writer import Committed, OpenRules, Writer
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.domain.events import Actor
 from eventdbx.storage import eventlog, keys
+from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import Store, synchronous
 
@@ -26,6 +27,11 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
+
+
+def found_in(view: IReadView) -> list[Finding]:
+    """Return what verification of the whole store finds."""
+    return [one for one in verify_all(view) if isinstance(one, Finding)]
 
 
 class WriterCase(SynchronousTestCase):
@@ -156,7 +162,10 @@ class RefusalTests(WriterCase):
             (Write("append", "order", "a\n", "e", "{}"), "cannot include leading or trailing"),
             (Write("append", "order", "a.b", "e", "{}"), "aggregate_id may only contain"),
             (Write("append", "order", "o-1", "e-f", "{}"), "event_type must be lowercase"),
-            (Write("append", "order", "o-1", "e", None), "payload_json must be provided when patch"),
+            (
+                Write("append", "order", "o-1", "e", None),
+                "payload_json must be provided when patch",
+            ),
             (Write("create", "order", "o-1", "e", None), "must be provided when creating"),
             (Write("append", "order", "o-1", "e", "{x"), "invalid payload_json: key must be a str"),
             (Write("append", "order", "o-1", "e", "nope"), "invalid payload_json: expected ident"),
@@ -289,9 +298,7 @@ class ConcurrencyTests(WriterCase):
         batch = (self.append("o-1"), self.append("o-2"))
         first = self.write(*batch, key="b")
         self.assertEqual(self.write(*batch, key="b"), first)
-        self.assertIsInstance(
-            self.refused(self.append("o-1"), key="b"), errors.IdempotencyConflict
-        )
+        self.assertIsInstance(self.refused(self.append("o-1"), key="b"), errors.IdempotencyConflict)
 
     def test_same_key_twice_in_one_batch(self) -> None:
         """A write repeated within its own batch is written once."""
@@ -335,7 +342,7 @@ class ArchiveAndSnapshotTests(WriterCase):
             found = [list(eventlog.heads(view, archived=tag)) for tag in (False, True)]
             self.assertEqual(found, [[], [after]] if archived else [[after], []])
         self.write(self.append())
-        self.assertEqual([one for one in verify_all(self.store.view()) if hasattr(one, "message")], [])
+        self.assertEqual(found_in(self.store.view()), [])
 
     def test_snapshot(self) -> None:
         """A snapshot is found by id and keeps the state of its version."""
@@ -344,9 +351,7 @@ class ArchiveAndSnapshotTests(WriterCase):
             self.writer.snapshot("order", "o-1", comment="c", render=lambda one: one)
         )
         self.write(self.append(content={"n": 2}))
-        self.assertEqual(
-            eventlog.snapshot_by_id(self.store.view(), snapshot.snapshot_id), snapshot
-        )
+        self.assertEqual(eventlog.snapshot_by_id(self.store.view(), snapshot.snapshot_id), snapshot)
         self.assertEqual((snapshot.state, snapshot.version), ({"n": 1}, 1))
         missing = self.writer.snapshot("order", "none", comment=None, render=lambda one: one)
         self.failureResultOf(missing, errors.AggregateNotFound)
@@ -392,5 +397,5 @@ class VerifyTests(WriterCase):
     def test_log_gap(self) -> None:
         """A hole in the commit log is found."""
         self.store._backend.write({keys.log(0, 1): None}, sync=True)
-        findings = [one for one in verify_all(self.store._backend.view()) if hasattr(one, "message")]
+        findings = found_in(self.store._backend.view())
         self.assertTrue(any("position 1 is missing" in one.message for one in findings))

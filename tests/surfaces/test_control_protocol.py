@@ -15,6 +15,7 @@ from eventdbx import errors, limits
 from eventdbx.application.domains import Domain
 from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
 from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.config import Limits
 from eventdbx.domain.commands import Write
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import Store, synchronous
@@ -29,6 +30,7 @@ from eventdbx.wire.client_connection import (
     Rejected,
 )
 from eventdbx.wire.codec_client import Reply
+from eventdbx.wire.events import HelloReceived
 from tests.storage.stepper import Stepper
 
 NOW_S = 1_767_600_000
@@ -65,9 +67,9 @@ class Session:
         self.protocol = protocol
         self.transport = StringTransportWithDisconnection()
         self.transport.setTcpNoDelay = lambda _on: None  # type: ignore[attr-defined]
-        self.transport.protocol = protocol  # type: ignore[assignment]
+        self.transport.protocol = protocol
         self.events: list[object] = []
-        protocol.makeConnection(self.transport)
+        protocol.makeConnection(self.transport)  # type: ignore[no-untyped-call]
         self.exchange()
 
     def exchange(self, size: int = 1 << 20) -> None:
@@ -100,6 +102,8 @@ class Session:
 
 class ProtocolCase(SynchronousTestCase):
     """A listener on a memory store; commits land at once unless a test steps them."""
+
+    bounds = Limits()
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -136,7 +140,7 @@ class ProtocolCase(SynchronousTestCase):
             run_slowly=self.run_slowly,
             status=dict,
         )
-        self.factory = ControlFactory(routes, self.clock)
+        self.factory = ControlFactory(routes, self.clock, self.bounds)
         self.calls = Calls(token())
 
     def open_domain(self, name: str | None) -> Domain:
@@ -216,8 +220,8 @@ class HelloTests(ProtocolCase):
         silent = self.factory.buildProtocol(None)
         transport = StringTransportWithDisconnection()
         transport.setTcpNoDelay = lambda _on: None  # type: ignore[attr-defined]
-        transport.protocol = silent  # type: ignore[assignment]
-        silent.makeConnection(transport)
+        transport.protocol = silent
+        silent.makeConnection(transport)  # type: ignore[no-untyped-call]
         self.clock.advance(limits.HELLO_TIMEOUT_S)
         self.assertFalse(transport.connected)
         self.factory.startFactory()
@@ -311,12 +315,13 @@ class OrderTests(ProtocolCase):
 
     def test_connection_cap(self) -> None:
         """One address cannot take all connections."""
-        self.patch(limits, "CONNECTIONS_PER_PEER_MAX", 2)
+        self.bounds = Limits(connections_per_peer_max=2)
+        self.make(synchronous())
         kept = [self.open(), self.open()]
         refused = self.factory.buildProtocol(None)
         transport = StringTransportWithDisconnection()
-        transport.protocol = refused  # type: ignore[assignment]
-        refused.makeConnection(transport)
+        transport.protocol = refused
+        refused.makeConnection(transport)  # type: ignore[no-untyped-call]
         self.assertFalse(transport.connected)
         kept[0].transport.loseConnection()
         self.assertIsInstance(self.open().events[0], Established)
@@ -382,14 +387,11 @@ class OperationTests(ProtocolCase):
             text = orjson.dumps({"text": "x" * 5_000}).decode()
             call = self.calls.write(rq.AppendEvent, "order", f"o-{number:02}", "e", text)
             session.call(call)
-        for page in (
-            lambda cursor: self.calls.list(take=30, cursor=cursor),
-            lambda cursor: self.calls.list(take=30, cursor=cursor, resolve=True),
-        ):
+        for resolve in (False, True):
             found: list[str] = []
             cursor = None
             while True:
-                listed = session.call(page(cursor))
+                listed = session.call(self.calls.list(take=30, cursor=cursor, resolve=resolve))
                 found += [one["aggregate_id"] for one in listed.items]
                 cursor = listed.next_cursor
                 if cursor is None:
@@ -425,9 +427,12 @@ class OperationTests(ProtocolCase):
 
     def test_schema_operations_are_not_there_yet(self) -> None:
         """Schema and tenant operations say so with the code ``config``."""
-        session = self.open()
-        raw = self.calls.get("a", "b")._replace(request=rq.GetSnapshot(token(), 5))
-        self.assertIsNone(session.call(raw))
+        routes = self.factory.routes
+        session = routes.greet(HelloReceived(1, token(), None, None, None, False, False))
+        for request in (rq.ListSchemas(token()), rq.TenantReload(token(), "default")):
+            answer = routes.answer(session, request)
+            self.assertEqual(answer.code, "config")
+            self.assertIn("not offered", answer.message)
 
 
 class PermissionTests(ProtocolCase):

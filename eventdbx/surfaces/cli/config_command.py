@@ -9,7 +9,7 @@ import click
 from eventdbx.config import Config, Value, shown_document, shown_text
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs, opened
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
@@ -182,6 +182,6 @@ def _adjusted(place: Opened, changes: dict[str, Value]) -> dict[str, Value]:
 def _save(place: Opened, changes: dict[str, Value]) -> None:
     running = daemon_runs(place)
     place.workspace.save(changes)
-    note(f"Configuration saved to {place.workspace.config_path}")
+    note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
     if running:
         note(f"restart required for: {', '.join(sorted(changes))}")

@@ -23,7 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from eventdbx import limits
+from eventdbx.config import Limits
 from eventdbx.errors import EventDBXError
 from eventdbx.surfaces.control.routes import Routes, Session, failed
 from eventdbx.wire.connection import ProtocolError, ServerConnection
@@ -71,7 +71,7 @@ class ControlProtocol(Protocol):
         self.transport.registerProducer(self, True)  # type: ignore[union-attr]
         self.active_at = self._factory.clock.seconds()
         self._hello_timer = self._factory.clock.callLater(
-            limits.HELLO_TIMEOUT_S, self._hello_timed_out
+            self._factory.bounds.hello_timeout_secs, self._hello_timed_out
         )
 
     def dataReceived(self, data: bytes) -> None:
@@ -218,7 +218,7 @@ class ControlProtocol(Protocol):
                 self.close()
             return
         load = len(self._waiting) + self._writing
-        too_much = load >= limits.REQUESTS_IN_FLIGHT_MAX or self._blocked
+        too_much = load >= self._factory.bounds.requests_in_flight_max or self._blocked
         if too_much and not self._paused:
             self._paused = True
             self.transport.pauseProducing()  # type: ignore[union-attr]
@@ -290,8 +290,9 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, routes: Routes, clock: IReactorTime) -> None:
+    def __init__(self, routes: Routes, clock: IReactorTime, bounds: Limits) -> None:
         self.routes = routes
+        self.bounds = bounds
         self.clock = clock
         self._connections: dict[ControlProtocol, str] = {}
         self._per_peer: dict[str, int] = {}
@@ -316,9 +317,9 @@ class ControlFactory(Factory):
         """Count a connection in; False when there are too many, in all or of its peer."""
         peer = connection._peer
         mine = self._per_peer.get(peer, 0)
-        if len(self._connections) >= limits.CONNECTIONS_MAX:
+        if len(self._connections) >= self.bounds.connections_max:
             return False
-        if mine >= limits.CONNECTIONS_PER_PEER_MAX:
+        if mine >= self.bounds.connections_per_peer_max:
             return False
         self._connections[connection] = peer
         self._per_peer[peer] = mine + 1
@@ -343,7 +344,7 @@ class ControlFactory(Factory):
         return len(self._connections)
 
     def _sweep(self) -> None:
-        oldest = self.clock.seconds() - limits.IDLE_TIMEOUT_S
+        oldest = self.clock.seconds() - self.bounds.idle_timeout_secs
         for connection in list(self._connections):
             if connection.idle and connection.active_at < oldest:
                 connection.close()
