@@ -1,0 +1,184 @@
+"""The clients that programs import, against a running daemon."""
+
+from __future__ import annotations
+
+import atexit
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import gatherResults
+from twisted.internet.endpoints import HostnameEndpoint
+from twisted.trial.unittest import SynchronousTestCase, TestCase
+
+from eventdbx.client import BlockingClient, Client, Write
+from eventdbx.errors import (
+    AggregateNotFound,
+    ConfigError,
+    InvalidCursor,
+    IoError,
+    SchemaViolation,
+    SerializationError,
+)
+from tests.daemon import ROOT, Workspace, free_port
+
+
+@cache
+def running() -> Workspace:
+    """Return one daemon for all tests; it ends with the test process."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    workspace = Workspace(Path(folder.name) / "database")
+    workspace.start()
+    atexit.register(workspace.stop)
+    return workspace
+
+
+class Blocking(SynchronousTestCase):
+    """The client that waits."""
+
+    def setUp(self) -> None:
+        """Open a session."""
+        space = running()
+        self.client = BlockingClient("127.0.0.1", space.port, space.token)
+        self.addCleanup(self.client.close)
+
+    def test_without_twisted(self) -> None:
+        """A program that waits does not load Twisted."""
+        check = "import sys, eventdbx.client; raise SystemExit('twisted' in sys.modules)"
+        done = subprocess.run([sys.executable, "-c", check], cwd=ROOT, check=False)
+        self.assertEqual(done.returncode, 0)
+
+    def test_life_of_an_aggregate(self) -> None:
+        """Created, appended to, patched, read, selected, verified, archived and restored."""
+        client, name = self.client, ("order", "life")
+        created = client.create(*name, "order_created", {"total": 1, "tags": ["a"]})
+        assert created is not None
+        self.assertEqual(created["version"], 1)
+        appended = client.append(*name, "order.paid", {"paid": True}, note="n")
+        assert appended is not None
+        self.assertEqual(appended["metadata"]["note"], "n")
+        client.patch(*name, "order_tagged", [{"op": "add", "path": "/tags/-", "value": "b"}])
+        client.apply(*name, "order_sent", {"sent": True}, expected_version=3)
+        found = client.get(*name)
+        assert found is not None
+        self.assertEqual(
+            found["state"], {"paid": "true", "sent": "true", "tags": '["a","b"]', "total": "1"}
+        )
+        self.assertEqual(client.select(*name, "tags.1", "no"), {"no": None, "tags.1": "b"})
+        page = client.events(*name, take=3)
+        self.assertEqual([event["version"] for event in page.items], [1, 2, 3])
+        rest = client.events(*name, cursor=page.next_cursor)
+        self.assertEqual([event["version"] for event in rest.items], [4])
+        self.assertEqual(client.verify(*name), found["merkle_root"])
+        archived = client.archive(*name, "old")
+        assert archived is not None
+        self.assertTrue(archived["archived"])
+        self.assertNotIn("archived", client.restore(*name) or {})
+
+    def test_snapshots_and_history(self) -> None:
+        """Snapshots are kept and found; history shows the state at a version."""
+        client, name = self.client, ("order", "past")
+        client.create(*name, "order_created", {"n": 1})
+        kept = client.snapshot(*name, "first")
+        client.append(*name, "order_counted", {"n": 2})
+        self.assertEqual(client.snapshots(*name), [kept])
+        self.assertEqual(client.snapshot_get(int(kept["snapshot_id"])), kept)
+        self.assertIsNone(client.snapshot_get(1))
+        self.assertEqual(client.referrers(*name), [])
+        past = client.aggregate_at(*name, version=1, include_events=True)
+        self.assertEqual(past["aggregate"]["state"], {"n": "1"})
+        self.assertEqual(len(past["events"]), 1)
+
+    def test_batch(self) -> None:
+        """A batch is written as a whole; repeated under its key it is not written again."""
+        writes = [Write("append", "batch", str(n), "batch_made", "{}") for n in range(3)]
+        first = self.client.commit_batch(writes, idempotency_key="once")
+        self.assertEqual([receipt["version"] for receipt in first], [1, 1, 1])
+        self.assertEqual(self.client.commit_batch(writes, idempotency_key="once"), first)
+        events = self.client.commit_batch(writes, answer="events")
+        self.assertEqual([event["version"] for event in events], [2, 2, 2])
+        listed = self.client.scan_aggregates(aggregate_type="batch", take=2)
+        self.assertEqual(len(listed.items), 2)
+        rest = self.client.scan_aggregates(aggregate_type="batch", cursor=listed.next_cursor)
+        self.assertEqual(len(rest.items), 1)
+        self.assertEqual(len(self.client.scan_events(aggregate_type="batch").items), 6)
+
+    def test_large(self) -> None:
+        """Payloads beyond a frame go out and come back."""
+        text = "x" * 200_000
+        event = self.client.append("order", "large", "order_filled", {"text": text})
+        assert event is not None
+        self.assertEqual(event["payload"], {"text": text})
+        whole = self.client.aggregate_at("order", "large")
+        self.assertEqual(whole["aggregate"]["state"], {"text": text})
+
+    def test_the_rest(self) -> None:
+        """Lists, the outbox, verification of the store, status."""
+        self.client.append("order", "rest", "order_made", {})
+        self.assertTrue(self.client.list(take=1).items)
+        self.assertTrue(self.client.outbox(take=1).items)
+        self.assertEqual(self.client.verify_store()["findings"], [])
+        self.assertEqual(self.client.status()["domain"], "default")
+
+    def test_errors(self) -> None:
+        """Each error code comes back as its class, with the server's words."""
+        client = self.client
+        client.append("order", "error", "order_made", {})
+        for kind, call in (
+            (SchemaViolation, lambda: client.create("order", "error", "order_made", {})),
+            (SchemaViolation, lambda: client.append("order", "error", "order_made", {},
+                                                    expected_version=7)),
+            (AggregateNotFound, lambda: client.apply("order", "nobody", "order_made", {})),
+            (InvalidCursor, lambda: client.list(cursor="x")),
+            (SerializationError, lambda: client.get("order", "\ud800")),
+        ):  # fmt: skip
+            self.assertRaises(kind, call)
+        self.assertIsNone(client.get("order", "nobody"))
+
+    def test_unreachable(self) -> None:
+        """No server, a refused token: each is one clear error."""
+        port = free_port()
+        error = self.assertRaises(IoError, BlockingClient, "127.0.0.1", port, "t")
+        self.assertIn(f"cannot connect to 127.0.0.1:{port}", str(error))
+        refused = self.assertRaises(ConfigError, BlockingClient, "127.0.0.1", running().port, "t")
+        self.assertIn("invalid control token", str(refused))
+
+
+class Pipelining(TestCase):
+    """The client for Twisted."""
+
+    async def connect(self, token: str | None = None) -> Client:
+        """Open a session."""
+        space = running()
+        endpoint = HostnameEndpoint(reactor, b"127.0.0.1", space.port)
+        return await Client.connect(endpoint, token or space.token)
+
+    async def test_many_in_flight(self) -> None:
+        """Calls that do not wait for each other are answered in order, errors in their place."""
+        client = await self.connect()
+        calls = [client.append("order", "many", "order_made", {"n": n}) for n in range(100)]
+        bad = client.create("order", "many", "order_made", {})
+        reading = client.get("order", "many")
+        versions = [event["version"] for event in await gatherResults(calls) if event]
+        self.assertEqual(versions, list(range(1, 101)))
+        await self.assertFailure(bad, SchemaViolation)
+        found: dict[str, Any] | None = await reading
+        assert found is not None
+        self.assertEqual(found["version"], 100)
+        await self.assertFailure(client.get("order", "\ud800"), SerializationError)
+        await client.close()
+        await self.assertFailure(client.get("order", "many"), IoError)
+
+    async def test_refused(self) -> None:
+        """A refused token is one clear error."""
+        try:
+            await self.connect("t")
+        except ConfigError as error:
+            self.assertIn("invalid control token", str(error))
+        else:
+            self.fail("the token was accepted")
