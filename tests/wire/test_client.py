@@ -138,6 +138,22 @@ class Requests(SynchronousTestCase):
             )
             self.assertFalse(body.options.hasExpectedVersion)
 
+    def test_get_agrees_with_the_schema(self) -> None:
+        """The reading of one aggregate, joined from bytes, is what the schema would build."""
+        encoded = encode_request(3, rq.GetAggregate("t", "order", "o-1", True, 7))
+        with peers.schema("control").ControlRequest.from_bytes(encoded) as message:
+            self.assertEqual(
+                message.payload.to_dict()["getAggregate"],
+                {
+                    "aggregateType": "order",
+                    "aggregateId": "o-1",
+                    "token": "t",
+                    "resolve": True,
+                    "resolveDepth": 7,
+                    "hasResolveDepth": True,
+                },
+            )
+
     @settings(deadline=None, max_examples=60)
     @given(st.lists(WRITE, max_size=5), ABSENT, st.sampled_from(ANSWERS))
     def test_batch_agrees_with_the_schema(
