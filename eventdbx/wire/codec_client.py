@@ -1,8 +1,8 @@
 """The client's side of the codec: requests to messages, messages to responses.
 
-Requests are built through the schemas. Those that a busy client sends all day (one event, a batch of
-events, the reading of one aggregate) are joined from bytes instead; the tests read them back through
-the schemas.
+Requests are built through the schemas. Those that a busy client sends all day (one event, a batch
+of events, the reading of one aggregate) are joined from bytes instead; the tests read them back
+through the schemas.
 """
 
 from __future__ import annotations
