@@ -11,6 +11,7 @@ import json
 import subprocess
 import sys
 import venv
+from fcntl import LOCK_EX, flock
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,15 +26,21 @@ HOME = ROOT / "build" / "interop" / f"python{sys.version_info[0]}.{sys.version_i
 
 
 def client_python() -> Path:
-    """Return the interpreter that has the published client, installing it when needed."""
+    """Return the interpreter that has the published client, installing it when needed.
+
+    Only one process of a parallel run installs; the others wait for it.
+    """
     python = HOME / "bin" / "python"
     ready = HOME / f"ready-{VERSION}"
-    if not ready.exists():
-        venv.create(HOME, clear=True, with_pip=True)
-        subprocess.run(
-            [python, "-m", "pip", "install", "--quiet", f"eventdbx=={VERSION}"], check=True
-        )
-        ready.touch()
+    HOME.parent.mkdir(parents=True, exist_ok=True)
+    with (HOME.parent / "lock").open("w") as lock:
+        flock(lock, LOCK_EX)
+        if not ready.exists():
+            venv.create(HOME, clear=True, with_pip=True)
+            subprocess.run(
+                [python, "-m", "pip", "install", "--quiet", f"eventdbx=={VERSION}"], check=True
+            )
+            ready.touch()
     return python
 
 
