@@ -18,6 +18,7 @@ import psycopg
 
 from bench import workload
 from bench.machine import free_port, proportional_bytes
+from bench.sides import PostgresMissing
 
 DEBIAN = Path("/usr/lib/postgresql")
 DATABASE = "postgres"
@@ -128,10 +129,6 @@ begin
     returning event_id, version;
 end $$;
 """
-
-
-class PostgresMissing(Exception):
-    """No server programs of PostgreSQL were found on this machine."""
 
 
 def programs() -> Path:

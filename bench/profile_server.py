@@ -239,7 +239,9 @@ def show(
         ("by function, with what it calls", "within"),
     ):
         print(f"\n{title} (µs per operation, share)")
-        for name, count in found[key][: options.functions]:
+        # Frames that are in every sample say nothing.
+        telling = [each for each in found[key] if each[1] < samples * 0.96]
+        for name, count in telling[: options.functions]:
             print(f"{count / samples * each:8.1f}  {count / samples:6.1%}  {name}")
 
 

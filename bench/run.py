@@ -20,8 +20,7 @@ if __name__ == "__main__":
 from bench import machine, paging, report
 from bench.measure import Outcome, Summary, summary
 from bench.plan import ROWS, SIZES, Row, Sizes, Style, styles
-from bench.postgres import PostgresMissing
-from bench.sides import OurSide, PostgresSide, Side, SqliteSide, Weight
+from bench.sides import OurSide, PostgresMissing, PostgresSide, Side, SqliteSide, Weight
 
 Found = dict[tuple[str, str], dict[Style, list[Outcome]]]
 SIDE_OF = {"ours": "ours", "tx": "postgres", "fn": "postgres", "sqlite": "sqlite"}

@@ -14,7 +14,10 @@ from bench.daemon import Daemon
 from bench.embedded import Embedded
 from bench.measure import Outcome, joined
 from bench.plan import Row, Style
-from bench.postgres import Cluster
+
+
+class PostgresMissing(Exception):
+    """PostgreSQL, or the library to reach it, is not on this machine."""
 
 
 class Weight(NamedTuple):
@@ -95,6 +98,10 @@ class PostgresSide:
     """A PostgreSQL cluster and two client processes."""
 
     def __init__(self, long_events: int) -> None:
+        try:
+            from bench.postgres import Cluster
+        except ImportError as error:
+            raise PostgresMissing(f"{error} (pip install 'psycopg[binary]')") from None
         self._cluster = Cluster()
         self._clients: list[ClientProcess] = []
         try:
