@@ -73,7 +73,7 @@ interop: $(VENV)/dev.stamp
 	$(PY) -m twisted.trial tests.interop
 
 bench: $(VENV)/bench.stamp
-	$(PY) -m bench
+	$(PY) -m bench --sizes small
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis

@@ -6,19 +6,22 @@ that begin with ``make`` or ``tox`` against the Makefile and tox.ini.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors
 from eventdbx.settings import Config
 from eventdbx.storage import keys
-from tests.daemon import CHECKOUT_DBX, ROOT
+from tests.daemon import CHECKOUT_DBX, ROOT, Workspace
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("newsfragments/*")])
 LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
@@ -141,6 +144,32 @@ class Commands(SynchronousTestCase):
                 known = targets if program == "make" else environments
                 unknown += [f"{program} {name}" for name in names - known]
         self.assertEqual(unknown, [])
+
+
+class Examples(SynchronousTestCase):
+    """What a reader can copy."""
+
+    def test_program_of_the_readme(self) -> None:
+        """The program in the README runs as it stands, beside a server in a workspace."""
+        blocks = dict(FENCE.findall((ROOT / "README.md").read_text()))
+        with TemporaryDirectory() as folder:
+            workspace = Workspace(Path(folder) / "database")
+            workspace.start()
+            try:
+                program = blocks["python"].replace("6363", str(workspace.port))
+                done = subprocess.run(
+                    [sys.executable, "-c", program],
+                    cwd=workspace.folder,
+                    env={**os.environ, "PYTHONPATH": str(ROOT)},
+                    capture_output=True,
+                    text=True,
+                    check=False,
+                )
+            finally:
+                status = workspace.stop()
+            log = workspace.log
+        self.assertEqual((done.returncode, status), (0, 0), done.stderr + log)
+        self.assertIn("'version': 2", done.stdout)
 
 
 class Tables(SynchronousTestCase):
