@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -31,6 +31,7 @@ from eventdbx.errors import (
     AlreadyExists,
     InvalidSchema,
     SchemaViolation,
+    StorageError,
     VersionConflict,
 )
 from eventdbx.storage import eventlog, keys, records
@@ -45,11 +46,25 @@ Authorise = Callable[[str, str], None]
 T = TypeVar("T")
 
 
-class Committed(NamedTuple):
-    """An event and the head that it led to."""
+class Committed:
+    """An event and the head that it led to; the head of a retried write is folded when asked."""
 
-    event: Event
-    head: Head
+    __slots__ = ("_fold", "_head", "event")
+
+    def __init__(
+        self, event: Event, head: Head | None, fold: Callable[[], Head] | None = None
+    ) -> None:
+        self.event = event
+        self._head = head
+        self._fold = fold
+
+    @property
+    def head(self) -> Head:
+        """The aggregate just after the event."""
+        if self._head is None:
+            assert self._fold is not None
+            self._head = self._fold()
+        return self._head
 
 
 class SchemaRules(Protocol):
@@ -142,10 +157,11 @@ class Writer:
             if known is not None:
                 for write in writes:
                     _authorise_write(write, authorise)
-                return [Committed(*eventlog.at_version(transaction, *place)) for place in known]
+                return [_recalled(transaction, place) for place in known]
         done = [work.write(draft, authorise) for draft in drafts]
         if idempotency_key is not None:
-            places = [(e.aggregate_type, e.aggregate_id, e.version) for e, _head in done]
+            events = [one.event for one in done]
+            places = [(one.aggregate_type, one.aggregate_id, one.version) for one in events]
             work.remember(scope, digest, places)
         work.finish()
         return done
@@ -294,7 +310,7 @@ class _Work:
             known = recall(self._transaction, scope, digest, write.idempotency_key)
             if known is not None:
                 self._put_heads()  # The first result may be of this very step.
-                return Committed(*eventlog.at_version(self._transaction, *known[0]))
+                return _recalled(self._transaction, known[0])
         before = self.load(name)
         head = _admit(write, before)
         draft = write.draft
@@ -343,6 +359,19 @@ class _Work:
     def _put_heads(self) -> None:
         for name, (before, after) in self._moved.items():
             _put_head(self._transaction, name, before, after)
+
+
+def _recalled(transaction: Transaction, place: tuple[str, str, int]) -> Committed:
+    """Return what a retried write came to the first time.
+
+    The event is one point read. The head needs the events up to it, unless it is still the
+    newest; only answers that hold the aggregate ask for it.
+    """
+    name = keys.name(place[0], place[1])
+    event = eventlog.load_event(transaction, name, place[2])
+    if event is None:
+        raise StorageError(f"event {place[0]}::{place[1]} v{place[2]} is missing")
+    return Committed(event, None, lambda: eventlog.at_version(transaction, *place)[1])
 
 
 def _admit(write: DraftWrite, before: Head | None) -> Head:

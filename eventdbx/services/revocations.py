@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from eventdbx.errors import SerializationError
@@ -15,9 +16,18 @@ from eventdbx.services.files import read_text
 
 
 class Revocations:
-    """The set of revoked token ids; a change of the file counts from the next question on."""
+    """The set of revoked token ids; a change of the file counts from the next question on.
 
-    def __init__(self, path: Path, data_keys: Sequence[str]) -> None:
+    A server asks for every request: :meth:`look_at_most_every` lets it save the look at the file
+    while one is only milliseconds old.
+    """
+
+    def __init__(
+        self, path: Path, data_keys: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
+        self._pause_s = 0.0
+        self._look_again_at = float("-inf")
         self._path = path
         self._name = os.fspath(path)
         self._data_keys = data_keys
@@ -29,9 +39,14 @@ class Revocations:
 
         A list that cannot be read must not let anybody in, so nothing is remembered of it.
         """
+        now = self._clock()
+        if now < self._look_again_at:
+            return jti in self._revoked
         try:
             found = os.stat(self._name)
         except FileNotFoundError:
+            self._revoked, self._identity = frozenset(), None
+            self._look_again_at = now + self._pause_s
             return False
         except OSError:
             found = None
@@ -39,7 +54,13 @@ class Revocations:
         if identity is None or identity != self._identity:
             self._revoked = self._read()
             self._identity = identity
+        if identity is not None:
+            self._look_again_at = now + self._pause_s
         return jti in self._revoked
+
+    def look_at_most_every(self, seconds: float) -> None:
+        """Let that much time pass before the file is looked at again."""
+        self._pause_s = seconds
 
     def _read(self) -> frozenset[str]:
         from eventdbx.application.tokens import unseal  # Heavy; most commands never ask.

@@ -33,6 +33,9 @@ from eventdbx.surfaces.control.routes import Routes, Settings
 SLOW_READ_THREADS = 2
 """Scans wait for the disk more than they compute; more threads would only contend."""
 
+REVOCATION_LOOK_S = 0.005
+"""A revocation counts this much later at most; a look costs as much as parsing a payload."""
+
 
 class Server(Service):
     """The whole server.
@@ -93,6 +96,7 @@ class Server(Service):
 
 def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     """Return the server for a configuration, ready to be started."""
+    workspace.revocations.look_at_most_every(REVOCATION_LOOK_S)
     slow_reads = ThreadPool(0, SLOW_READ_THREADS, name="slow-reads")
     started = time.time()
 

@@ -49,7 +49,7 @@ class Workspace:
         self.local = place.local
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
-        self._revocations = Revocations(
+        self.revocations = Revocations(
             self.data_dir / "jwt_revocations.json", [key for key in keys if key is not None]
         )
         configured = config.log.dir
@@ -73,7 +73,7 @@ class Workspace:
 
     def is_revoked(self, jti: str) -> bool:
         """Tell whether a token was revoked; the file is read again whenever it has changed."""
-        return jti in self._revocations
+        return jti in self.revocations
 
     def save(self, changes: Mapping[str, Value]) -> None:
         """Check the changes and put them into the configuration file, all or none.

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import orjson
 from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors, limits
 from eventdbx.application.integrity import Finding, verify_aggregate, verify_all
-from eventdbx.application.writer import Committed, OpenRules, Writer
+from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.domain.aggregate import Head
 from eventdbx.domain.commands import PublishTarget, Write
-from eventdbx.domain.events import Actor
+from eventdbx.domain.events import Actor, Event
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.memory import MemoryStore
@@ -27,6 +30,13 @@ class Clock:
 
     def __call__(self) -> int:
         return self.now
+
+
+class Done(NamedTuple):
+    """What one write came to."""
+
+    event: Event
+    head: Head
 
 
 def found_in(view: IReadView) -> list[Finding]:
@@ -51,10 +61,13 @@ class WriterCase(SynchronousTestCase):
             rules=OpenRules(strict=strict),
         )
 
-    def write(self, *writes: Write, key: str | None = None) -> list[Committed]:
+    def write(self, *writes: Write, key: str | None = None) -> list[Done]:
         """Commit writes and return what came of them."""
-        done: Deferred[list[Committed]] = self.writer.write(
-            writes, actor=ALICE, idempotency_key=key, render=lambda committed: committed
+        done: Deferred[list[Done]] = self.writer.write(
+            writes,
+            actor=ALICE,
+            idempotency_key=key,
+            render=lambda committed: [Done(one.event, one.head) for one in committed],
         )
         return self.successResultOf(done)
 

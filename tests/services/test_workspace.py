@@ -15,6 +15,7 @@ from eventdbx.application.tokens import SigningKey
 from eventdbx.config import Value
 from eventdbx.errors import ConfigError, EventDBXError, IoError, SerializationError
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record, remove_stale
+from eventdbx.services.revocations import Revocations
 from eventdbx.services.workspace import (
     Opened,
     ensure_cli_token,
@@ -247,6 +248,22 @@ class RevokedTokens(InFolder):
         path.write_text('[{"jti":"b"},{"jti":"c"}]')
         self.assertFalse(workspace.is_revoked("a"))
         self.assertTrue(workspace.is_revoked("c"))
+
+    def test_pause_between_looks(self) -> None:
+        """A server may save looks at the file; a change counts when the pause is over."""
+        now = [0.0]
+        path = self.folder / "jwt_revocations.json"
+        revocations = Revocations(path, [], clock=lambda: now[0])
+        revocations.look_at_most_every(0.005)
+        self.assertNotIn("a", revocations)
+        path.write_text('[{"jti":"a"}]')
+        self.assertNotIn("a", revocations)
+        now[0] = 0.005
+        self.assertIn("a", revocations)
+        path.unlink()
+        self.assertIn("a", revocations)
+        now[0] = 0.01
+        self.assertNotIn("a", revocations)
 
     def test_unreadable_list(self) -> None:
         """A list that cannot be understood lets nobody in, however often it is asked."""

@@ -244,8 +244,8 @@ def _receipts(done: list[Committed]) -> rs.Extension:
         array(
             [
                 b'{"version":%d,"event_id":"%d","merkle_root":"%b"}'
-                % (event.version, event.event_id, event.merkle_root.hex().encode())
-                for event, _head in done
+                % (one.event.version, one.event.event_id, one.event.merkle_root.hex().encode())
+                for one in done
             ]
         )
     )
