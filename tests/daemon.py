@@ -35,6 +35,11 @@ def free_port() -> int:
         return port
 
 
+def outside() -> dict[str, str]:
+    """Return the environment without the import path that trial hands to its workers."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
 class Workspace:
     """A new database: ``dbx`` is the command to use, ``folder`` is made and must not exist."""
 
@@ -45,7 +50,7 @@ class Workspace:
         self._server: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True)
         self._environment = {
-            key: value for key, value in os.environ.items() if not key.startswith("EVENTDBX_")
+            key: value for key, value in outside().items() if not key.startswith("EVENTDBX_")
         }
         self._environment |= {
             "HOME": str(folder),

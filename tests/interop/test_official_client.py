@@ -19,7 +19,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.daemon import ROOT, Workspace
+from tests.daemon import ROOT, Workspace, outside
 
 VERSION = "0.1.8"
 HOME = ROOT / "build" / "interop" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
@@ -38,7 +38,9 @@ def client_python() -> Path:
         if not ready.exists():
             venv.create(HOME, clear=True, with_pip=True)
             subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", f"eventdbx=={VERSION}"], check=True
+                [python, "-m", "pip", "install", "--quiet", f"eventdbx=={VERSION}"],
+                env=outside(),
+                check=True,
             )
             ready.touch()
     return python

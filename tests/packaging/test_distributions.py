@@ -6,7 +6,6 @@ Building needs no network, installing the wheel fetches its dependencies as pip 
 from __future__ import annotations
 
 import atexit
-import os
 import shutil
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from tempfile import TemporaryDirectory
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.daemon import ROOT, Workspace
+from tests.daemon import ROOT, Workspace, outside
 
 SOURCES = (
     *("setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "NEWS.md"),
@@ -31,9 +30,8 @@ SCHEMAS = sorted(path.name for path in (ROOT / "capnp").glob("*.capnp"))
 
 def quiet(*command: str | Path, folder: Path) -> str:
     """Run a command that must succeed, away from the checkout, and return what it printed."""
-    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, check=False
+        command, cwd=folder, env=outside(), capture_output=True, text=True, check=False
     )
     if done.returncode:
         raise AssertionError(f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}")
