@@ -156,7 +156,9 @@ def state_texts(state: Mapping[str, JSON]) -> dict[str, str]:
 
 def state_document(state: Mapping[str, JSON]) -> bytes:
     """Return the state's JSON document with all values as texts."""
-    return dump({key: text_of(value) for key, value in state.items()})
+    return dump(
+        {key: value if type(value) is str else text_of(value) for key, value in state.items()}
+    )
 
 
 def aggregate_document(head: Head) -> bytes:

@@ -58,13 +58,13 @@ def commitment(salt: bytes, payload: bytes, extensions: bytes | None, note: str 
     The salt lies beside the payload. Erasing both leaves a digest that still proves the history
     and that nobody can guess a short payload from.
     """
-    parts = [salt, _LENGTH.pack(len(payload)), payload]
-    for optional in (extensions, None if note is None else note.encode()):
-        if optional is None:
-            parts.append(b"\x00")
-        else:
-            parts += (b"\x01", _LENGTH.pack(len(optional)), optional)
-    return sha256(b"".join(parts)).digest()
+    kept = b"\x00" if extensions is None else b"\x01" + _LENGTH.pack(len(extensions)) + extensions
+    if note is None:
+        said = b"\x00"
+    else:
+        text = note.encode()
+        said = b"\x01" + _LENGTH.pack(len(text)) + text
+    return sha256(b"".join((salt, _LENGTH.pack(len(payload)), payload, kept, said))).digest()
 
 
 def leaf_data(

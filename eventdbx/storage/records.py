@@ -180,9 +180,12 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
         if form != HEAD_FORMAT:
             raise DamagedRecord(f"unknown head record format {form}")
         start = _HEAD.size
-        frontier = tuple(record[start + 32 * n : start + 32 * n + 32] for n in range(peaks))
-        start += 32 * peaks
-        extensions = orjson.loads(record[start : start + extensions_n])
+        end = start + 32 * peaks
+        frontier = tuple([record[place : place + 32] for place in range(start, end, 32)])
+        start = end
+        extensions = (
+            {} if extensions_n == 2 else orjson.loads(record[start : start + extensions_n])
+        )
         start += extensions_n
         state = orjson.loads(record[start : start + state_n])
         start += state_n
