@@ -3,22 +3,25 @@
 Implementations of :class:`eventdbx.storage.interfaces.IHop`. The stepper that tests use to
 choose interleavings lives with the tests.
 
-What was measured for the way of the server, each the best of five interleaved runs on a busy
-machine with two cores: steps per second over sockets with 30 us of work a step, one client
-waiting each time / 16 / 64 / four connections with 64 steps in flight each.
+What was measured for the way of the server: steps per second over sockets with 30 us of work a
+step; one client waiting each time, 16, 64, and four connections with 64 steps in flight each.
+Two cores shared with other work, so each is the best of five interleaved runs; differences
+below a tenth mean nothing. "0.5 ms": with ``sys.setswitchinterval(0.0005)``.
 
-=========================================================  =====  ======  ======  ======
-a thread; the first step of a turn departs at once          2.0k    9.0k   11.7k   18.2k
-same, ``sys.setswitchinterval(0.0005)``                     2.1k    6.9k   10.1k   18.0k
-everything synced on the reactor's thread                   1.9k    1.9k    2.1k    2.4k
-a thread, departing at the end of the turn                  2.7k   11.1k   13.1k   21.5k
-same, a lone step synced on the reactor's thread            2.4k    9.9k   12.8k   21.3k
-same with logs prepared (``RocksStore.open``)               3.1k    9.9k   11.2k   18.3k
-=========================================================  =====  ======  ======  ======
+====================================================  =====  ======  ======  ======
+a thread; the first step of a turn departs at once    2.0k    9.0k   11.7k   18.2k
+same, 0.5 ms                                          2.1k    6.9k   10.1k   18.0k
+a thread, departing at the end of the turn, 0.5 ms    2.7k   11.1k   13.1k   21.5k
+same, a lone step synced on the reactor's thread      2.4k    9.9k   12.8k   21.3k
+same with logs prepared (``RocksStore.open``)         3.0k    9.1k   10.5k   19.6k
+same with logs prepared, 5 ms                         3.1k    9.9k   11.2k   18.3k
+everything on the reactor's thread (two runs, 5 ms)   1.9k    1.9k    2.1k    2.4k
+====================================================  =====  ======  ======  ======
 
-So the last two rows are taken. The switch interval is left alone: the thread needs the
-interpreter only to start and to end a sync, and differences were within the noise. A wake-up
-of our own (eventfd) was not built: ``callFromThread`` costs one byte through a pipe per batch.
+So steps depart at the end of the turn and a lone one is synced in place. The switch interval is
+left alone: the thread needs the interpreter only to start and to end a sync, and its effect was
+within the noise. A wake-up of our own (eventfd) was not built: ``callFromThread`` costs one
+byte through a pipe per batch.
 """
 
 from __future__ import annotations
