@@ -8,7 +8,6 @@ follows docs/protocol.md; who may do it is asked of the caller's ``authorise``.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
@@ -16,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from eventdbx import limits
 from eventdbx.application.drafting import DraftWrite, check_idempotency_key, draft_write
+from eventdbx.application.headcache import HeadCache
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
 from eventdbx.domain import snowflake
 from eventdbx.domain.aggregate import Draft, Head, decide, new_head
@@ -114,8 +114,7 @@ class Writer:
         self._entropy = entropy
         self._worker = snowflake.check_worker(worker_id)
         self._rules = rules
-        self._heads: OrderedDict[bytes, Head] = OrderedDict()
-        self._cache_entries = cache_entries
+        self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
         self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
 
     def write(
@@ -343,22 +342,20 @@ class _Work:
 
     def finish(self) -> None:
         """Put heads, indexes and tail, and make them the writer's own view of the store."""
-        self._put_heads()
         writer = self._writer
-        heads = writer._heads
-        for name, (_before, after) in self._moved.items():
-            heads[name] = after
-            heads.move_to_end(name)
-        while len(heads) > writer._cache_entries:
-            heads.popitem(last=False)
+        for name, size in self._put_heads().items():
+            writer._heads.put(name, self._moved[name][1], size)
         tail = records.Tail(self._position, self._last_id)
         if tail != writer._tail:
             writer._tail = tail
             self._transaction.put(keys.tail(PARTITION), records.encode_tail(tail))
 
-    def _put_heads(self) -> None:
-        for name, (before, after) in self._moved.items():
-            _put_head(self._transaction, name, before, after)
+    def _put_heads(self) -> dict[bytes, int]:
+        """Put what has moved; return the length of each head's record."""
+        return {
+            name: _put_head(self._transaction, name, before, after)
+            for name, (before, after) in self._moved.items()
+        }
 
 
 def _recalled(transaction: Transaction, place: tuple[str, str, int]) -> Committed:
@@ -395,11 +392,15 @@ def _admit(write: DraftWrite, before: Head | None) -> Head:
     return before
 
 
-def _put_head(transaction: Transaction, name: bytes, before: Head | None, after: Head) -> None:
-    """Put a head and its places in the indexes; take away those of the head before it."""
+def _put_head(transaction: Transaction, name: bytes, before: Head | None, after: Head) -> int:
+    """Put a head and its places in the indexes; take away those of the head before it.
+
+    Returns the length of the record.
+    """
     put, delete = transaction.put, transaction.delete
     archived = after.archived
-    put(keys.head(name, archived), records.encode_head(after))
+    record = records.encode_head(after)
+    put(keys.head(name, archived), record)
     millis = None if after.updated_at is None else after.updated_at // 1_000_000
     moved = before is None or before.archived != archived
     if before is not None:
@@ -415,6 +416,7 @@ def _put_head(transaction: Transaction, name: bytes, before: Head | None, after:
         put(keys.by_time(created, after.created_at // 1_000_000, name), b"")
     if millis is not None:
         put(keys.by_time(updated, millis, name), b"")
+    return len(record)
 
 
 def _families(archived: bool) -> tuple[bytes, bytes]:
