@@ -3,8 +3,9 @@
 Durability: ``write`` hands the batch to the operating system, ``sync`` syncs the log; the
 binding lets the interpreter run other threads during ``flush_wal`` but not during a synced
 write. Log files are recycled: a sync that changes no file size spares the journal of the file
-system (0.09 instead of 0.14 ms on an idle disk). Recycling excludes the recovery modes that refuse damage, so
-recovery is RocksDB's point in time mode with a check of our own in front (``storage.wal``).
+system (0.09 instead of 0.14 ms on an idle disk). Recycling excludes the recovery modes that
+refuse damage, so recovery is RocksDB's point in time mode with a check of our own in front
+(``storage.wal``).
 
 Bindings observed to mislead, each pinned by a test: iterating ``items()`` ends silently at a
 damaged block; ``Snapshot[key]`` raises a bare Exception for a missing key; the iterators
