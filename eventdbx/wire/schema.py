@@ -12,21 +12,22 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import capnp as pycapnp
-
 from eventdbx.errors import ConfigError
-
-# To a type checker the folder capnp/ of a checkout looks like the package, which has no types.
-capnp: Any = pycapnp
-
-# It would turn schema files found anywhere on sys.path into modules.
-capnp.remove_import_hook()
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = (_PACKAGE / "_capnp", _PACKAGE.parent / "capnp")
 
-SchemaError = capnp.KjException
-"""What pycapnp raises for a value that a schema does not take or bytes that it cannot read."""
+
+@cache
+def _library() -> Any:
+    """Return pycapnp, imported late: commands on a store without a server never need it."""
+    import capnp
+
+    # To a type checker the folder capnp/ of a checkout looks like the package, which has no types.
+    library: Any = capnp
+    # It would turn schema files found anywhere on sys.path into modules.
+    library.remove_import_hook()
+    return library
 
 
 @cache
@@ -38,5 +39,5 @@ def load(name: str) -> Any:
     for folder in _FOLDERS:
         path = folder / f"{name}.capnp"
         if path.exists():
-            return capnp.load(str(path), imports=[str(folder)])
+            return _library().load(str(path), imports=[str(folder)])
     raise ConfigError(f"the schema file {name}.capnp is missing from this installation")
