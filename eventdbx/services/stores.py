@@ -40,12 +40,11 @@ def open_domain(
 ) -> Domain:
     """Open (or create) the store of a domain and put its writer in front.
 
-    ``backend`` is one opened already, in place of that at ``path``. With a ``clock`` it is opened
-    for a long life: that takes a moment longer and makes each sync quicker. Raises StoreLocked when
+    ``backend`` is one opened already, in place of that at ``path``. Raises StoreLocked when
     another process holds it, StorageError when it cannot be read.
     """
     store = Store(
-        backend or RocksStore.open(str(path), prepare_logs=clock is not None),
+        RocksStore.open(str(path)) if backend is None else backend,
         hop=hop,
         durability=config.durability if clock is not None else "always",
         clock=clock,
