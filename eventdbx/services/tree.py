@@ -94,6 +94,31 @@ class Server(Service):
             self.failed.callback(failure)
 
 
+def run_on_pool(reactor: Any, pool: ThreadPool, work: Callable[[], Any]) -> Deferred[Any]:
+    """Run a plain function on a thread of the pool; fire with what it returns.
+
+    Cancelling stops the waiting, and work that has not begun by then is never done: peers that
+    ask for much and hang up must not keep the others waiting.
+    """
+    wanted = True
+
+    def forget(_deferred: Deferred[Any]) -> None:
+        nonlocal wanted
+        wanted = False
+
+    def work_if_wanted() -> Any:
+        return work() if wanted else None
+
+    result: Deferred[Any] = Deferred(forget)
+
+    def deliver(outcome: Any) -> None:
+        if wanted:
+            result.callback(outcome)
+
+    deferToThreadPool(reactor, pool, work_if_wanted).addBoth(deliver)
+    return result
+
+
 def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     """Return the server for a configuration, ready to be started."""
     workspace.revocations.look_at_most_every(REVOCATION_LOOK_S)
@@ -101,7 +126,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     started = time.time()
 
     def run_slowly(work: Callable[[], Any]) -> Deferred[Any]:
-        return deferToThreadPool(reactor, slow_reads, work)
+        return run_on_pool(reactor, slow_reads, work)
 
     def status() -> Mapping[str, Any]:
         return {

@@ -104,6 +104,7 @@ class ProtocolCase(SynchronousTestCase):
     """A listener on a memory store; commits land at once unless a test steps them."""
 
     bounds = Limits()
+    run_result: Deferred[Any] | None = None
 
     def setUp(self) -> None:
         self.clock = Clock()
@@ -150,7 +151,9 @@ class ProtocolCase(SynchronousTestCase):
         return self.domain
 
     def run_slowly(self, work: Any) -> Deferred[Any]:
-        """Run at once what the server would run on a thread."""
+        """Run at once what the server would run on a thread, unless a test says otherwise."""
+        if self.run_result is not None:
+            return self.run_result
         done: Deferred[Any] = Deferred()
         try:
             done.callback(work())
@@ -296,6 +299,19 @@ class OrderTests(ProtocolCase):
         hop.settle()
         reader = self.domain.reader()
         self.assertIsNotNone(reader.aggregate("order", "o-1"))
+        self.assertEqual(self.factory.connection_count, 0)
+
+    def test_hang_up_cancels_a_slow_read(self) -> None:
+        """What a client asked for and no longer waits for is not worked on."""
+        session = self.open()
+        session.call(self.append(1))
+        cancelled: list[Deferred[Any]] = []
+        slow: Deferred[Any] = Deferred(cancelled.append)
+        self.run_result = slow
+        session.send(self.calls.verify("order", "o-1"))
+        session.exchange()
+        session.transport.loseConnection()
+        self.assertEqual(cancelled, [slow])
         self.assertEqual(self.factory.connection_count, 0)
 
     def test_drain_answers_what_is_in_flight(self) -> None:

@@ -38,7 +38,7 @@ from eventdbx.wire import responses as rs
 if TYPE_CHECKING:
     from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
 
-VERIFY_STEP_MAX = 10_000
+VERIFY_STEP_MAX = 1_000
 """Aggregates that one verify request checks; the answer says where to go on."""
 
 

@@ -15,7 +15,7 @@ import socket
 from collections import deque
 from typing import Any, cast
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.task import LoopingCall
@@ -53,7 +53,7 @@ class ControlProtocol(Protocol):
         self._session: Session | None = None
         self._waiting: deque[RequestReceived] = deque()
         self._writing = 0
-        self._reading = False
+        self._reading: Deferred[Any] | None = None
         self._blocked = False
         self._paused = False
         self._closing = False
@@ -147,7 +147,7 @@ class ControlProtocol(Protocol):
     def _pump(self) -> None:
         """Start as many of the waiting requests as their order allows."""
         waiting = self._waiting
-        while waiting and not self._reading and not self._closing:
+        while waiting and self._reading is None and not self._closing:
             if type(waiting[0].request) in WRITES:
                 self._start_write(waiting.popleft())
             elif self._writing:
@@ -184,12 +184,18 @@ class ControlProtocol(Protocol):
         if not isinstance(answer, Deferred):
             self._reply(received, answer)
             return
-        self._reading = True
-        answer.addErrback(failed)
-        answer.addCallback(self._read, received)
+        self._reading = answer
+        answer.addCallbacks(
+            self._read, self._read_failed, callbackArgs=(received,), errbackArgs=(received,)
+        )
+
+    def _read_failed(self, failure: Failure, received: RequestReceived) -> None:
+        # Cancelled: the connection is gone, and with it who wanted to know.
+        if failure.check(CancelledError) is None:
+            self._read(failed(failure), received)
 
     def _read(self, response: Any, received: RequestReceived) -> None:
-        self._reading = False
+        self._reading = None
         self._reply(received, response)
         self._pump()
 
@@ -256,7 +262,7 @@ class ControlProtocol(Protocol):
     @property
     def idle(self) -> bool:
         """True when nothing was asked that is not answered."""
-        return not self._waiting and not self._writing and not self._reading
+        return not self._waiting and not self._writing and self._reading is None
 
     def finish(self) -> None:
         """Take no more requests; answer those that are in flight, then close."""
@@ -282,6 +288,9 @@ class ControlProtocol(Protocol):
         self._waiting.clear()
         if self._hello_timer is not None:
             self._established()
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
         self._factory.forget(self)
 
 
