@@ -31,9 +31,10 @@ class Actor(NamedTuple):
 class Event(NamedTuple):
     """One committed event.
 
-        ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
-        ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
-    X"""
+    ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
+    ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
+    ``merkle_root`` the root of the aggregate's tree after this event, 32 bytes each.
+    """
 
     aggregate_type: str
     aggregate_id: str
