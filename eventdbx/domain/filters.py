@@ -43,9 +43,11 @@ _TOKEN = re.compile(
     r"|(?P<word>[A-Za-z_$@][A-Za-z0-9_.$@]*)"
     r"|(?P<number>[0-9-][0-9.]*)"
     r"|(?P<symbol>[<>!]=|[=<>()\[\],])"
-    r"|(?P<string>(?P<quote>[\"'])(?P<body>(?:(?!(?P=quote))[^\\]|\\.)*+)(?P<end>[\"']?))",
+    r"|(?P<string>(?P<quote>[\"'])(?P<body>(?:(?!(?P=quote))[^\\]|\\.)*)(?P<end>[\"']?))",
     re.DOTALL,
 )
+"""The end is optional, so a string never backtracks. Not possessive all the same: with a back
+reference inside, Python 3.11.2 (Debian 12) lets a possessive group run past the closing quote."""
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _JSON_NUMBER = re.compile(
     r"[ \t\n\r]*(-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)[ \t\n\r]*"
