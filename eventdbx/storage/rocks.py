@@ -39,6 +39,10 @@ FORMAT = 1
 _FILLER_KEY = b"\x00filler"
 _FILLER_BYTES = 1 << 20
 
+_PARTITION_BYTES = 4_096
+"""Of an index or filter. In one piece that of a large table is larger than a shard of the cache
+(1 MiB), is never kept, and is read anew for each lookup: 120 us instead of 2."""
+
 _LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
 _SIDE_TEXT = '{"raw_mode":true,"prefix_extractors":{}}'
@@ -51,6 +55,10 @@ def _options() -> Any:
     table.set_block_cache(rocksdict.Cache(limits.BLOCK_CACHE_BYTES))
     table.set_bloom_filter(10, False)
     table.set_cache_index_and_filter_blocks(True)
+    table.set_index_type(rocksdict.BlockBasedIndexType.two_level_index_search())
+    table.set_partition_filters(True)
+    table.set_metadata_block_size(_PARTITION_BYTES)
+    table.set_pin_top_level_index_and_filter(True)
     table.set_pin_l0_filter_and_index_blocks_in_cache(True)
     table.set_format_version(5)
     options = rocksdict.Options(raw_mode=True)
