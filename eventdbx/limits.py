@@ -63,9 +63,6 @@ CONNECTIONS_PER_PEER_MAX = 1_024
 REQUESTS_IN_FLIGHT_MAX = 256
 """Per connection; beyond it reading pauses until answers have gone out."""
 
-RESPONSE_BACKLOG_BYTES_MAX = 1_048_576
-"""Answers that a peer does not read; beyond it reading pauses."""
-
 COMMIT_BATCH_EVENTS_MAX = 4_096
 COMMIT_BATCH_BYTES_MAX = 8 * 1_048_576
 """One group commit: bounds the wait of its first member."""

@@ -92,14 +92,22 @@ class Reader:
         return head, {path: select(head.state, path) for path in paths}
 
     def list_aggregates(self, query: AggregateQuery, visible: Visible = see_all) -> Page[Head]:
-        """Return a page of aggregates. Raises InvalidCursor when cursor and sort disagree."""
+        """Return a page of aggregates. Raises InvalidCursor when cursor and sort disagree.
+
+        A filter that mentions the archive flag looks at archived aggregates, too.
+        """
         if query.take == 0:
             return Page([], None)
+        wanted = query.filter
+        if query.scope == "active" and wanted is not None and wanted.mentions("archived"):
+            query = query._replace(scope="all")
         found = self._matching_heads(query, visible)
         stop = query.skip + query.take
-        if query.sort and not _natural(query.sort) and not _by_time(query.sort):
-            items = list(sort_aggregates(found, query.sort, stop))[query.skip :]
-            return Page(items, None)
+        if query.sort and not _by_time(query.sort):
+            # Scans give active before archived aggregates, so only one of them is in order.
+            if query.scope == "all" or not _natural(query.sort):
+                found = iter(sort_aggregates(found, query.sort, stop))
+            return Page(list(islice(found, query.skip, stop)), None)
         items = list(islice(found, query.skip, stop))
         more = len(items) == query.take
         return Page(items, aggregate_cursor(items[-1], query.sort) if more else None)
@@ -116,15 +124,13 @@ class Reader:
 
     def _scoped_heads(self, query: AggregateQuery) -> Iterator[Head]:
         scope = query.scope
-        if scope == "active" and query.filter is not None and query.filter.mentions("archived"):
-            scope = "all"
         if _by_time(query.sort):
             yield from self._heads_by_time(query, scope)
             return
         cursor = query.cursor
         if cursor is not None and not isinstance(cursor, AggregateCursor):
             raise InvalidCursor("timestamp cursors require a sort by created_at or updated_at")
-        if cursor is not None and query.sort and not _natural(query.sort):
+        if cursor is not None and query.sort:
             raise InvalidCursor("cursor cannot be combined with sort directives")
         for archived in _tags(scope):
             after = b""

@@ -107,6 +107,20 @@ class AggregateListTests(ReaderCase):
         keys = parse_aggregate_sort("version:desc")
         self.assertEqual(self.ids(AggregateQuery(2, sort=keys)), ["o-2", "o-1a"])
 
+    def test_sorted_by_name_with_archived_ones(self) -> None:
+        """Sorted by name, archived aggregates stand among the active ones; there is no cursor."""
+        keys = parse_aggregate_sort("aggregate_type,aggregate_id")
+        for name in NAMES[:2]:
+            self.successResultOf(
+                self.writer.archive(
+                    "order", name, archived=True, comment=None, actor=ALICE, render=lambda one: one
+                )
+            )
+        page = self.reader.list_aggregates(AggregateQuery(6, sort=keys, scope="all"))
+        self.assertEqual([head.aggregate_id for head in page.items], sorted(NAMES))
+        self.assertIsNone(page.next_cursor)
+        self.assertEqual(self.ids(AggregateQuery(6, sort=keys)), ["o-1a", "o-2"])
+
     def test_hidden_ones_are_left_out(self) -> None:
         """What the caller may not see does not count towards the page."""
         page = self.reader.list_aggregates(
