@@ -131,7 +131,42 @@ def issue(
     write_limit: int | None = None,
     keep_alive: bool = False,
 ) -> str:
-    """Return a signed token. ``ttl_s`` None or 0 never expires; ``jti`` is a UUID text.
+    """Return a signed token; what it grants and what is raised is as with :func:`new_grant`."""
+    grant = new_grant(
+        jti=jti,
+        now_s=now_s,
+        ttl_s=ttl_s,
+        group=group,
+        user=user,
+        actions=actions,
+        resources=resources,
+        tenants=tenants,
+        subject=subject,
+        issued_by=issued_by,
+        not_before=not_before,
+        write_limit=write_limit,
+        keep_alive=keep_alive,
+    )
+    return sign_grant(key, grant, issuer=issuer, audience=audience)
+
+
+def new_grant(
+    *,
+    jti: str,
+    now_s: int,
+    ttl_s: int | None,
+    group: str,
+    user: str,
+    actions: Sequence[str],
+    resources: Sequence[str] = (),
+    tenants: Sequence[str] = (),
+    subject: str = "",
+    issued_by: str = "",
+    not_before: int | None = None,
+    write_limit: int | None = None,
+    keep_alive: bool = False,
+) -> Grant:
+    """Return the grant of a new token. ``ttl_s`` None or 0 never expires; ``jti`` is a UUID text.
 
     A blank subject becomes ``group:user``, no resources become all of them; tenants are trimmed,
     lower-cased, sorted and deduplicated. Raises ConfigError if no action is named or the lifetime
@@ -139,28 +174,29 @@ def issue(
     """
     if not actions:
         raise ConfigError("token actions must contain at least one entry")
-    if ttl_s is not None and not 0 <= ttl_s <= TTL_S_MAX:
-        raise ConfigError("token ttl is out of range")
-    return sign_grant(
-        key,
-        Grant(
-            jti=jti,
-            subject=subject if subject.strip() else f"{group}:{user}",
-            group=group,
-            user=user,
-            actions=tuple(actions),
-            resources=tuple(resources) or ("*",),
-            tenants=tuple(sorted({name.strip().lower() for name in tenants if name.strip()})),
-            issued_at=now_s,
-            expires_at=now_s + ttl_s if ttl_s else None,
-            not_before=not_before,
-            issued_by=issued_by,
-            write_limit=write_limit,
-            keep_alive=keep_alive,
-        ),
-        issuer=issuer,
-        audience=audience,
+    if ttl_s is not None:
+        check_ttl(ttl_s)
+    return Grant(
+        jti=jti,
+        subject=subject if subject.strip() else f"{group}:{user}",
+        group=group,
+        user=user,
+        actions=tuple(actions),
+        resources=tuple(resources) or ("*",),
+        tenants=tuple(sorted({name.strip().lower() for name in tenants if name.strip()})),
+        issued_at=now_s,
+        expires_at=now_s + ttl_s if ttl_s else None,
+        not_before=not_before,
+        issued_by=issued_by,
+        write_limit=write_limit,
+        keep_alive=keep_alive,
     )
+
+
+def check_ttl(ttl_s: int) -> None:
+    """Raise ConfigError for a lifetime beyond a hundred years."""
+    if not 0 <= ttl_s <= TTL_S_MAX:
+        raise ConfigError("token ttl is out of range")
 
 
 def sign_grant(key: SigningKey, grant: Grant, *, issuer: str, audience: str) -> str:
@@ -248,15 +284,22 @@ def verification_keys(config: Config) -> list[PublicKey]:
 SEALED = "ENCv1:"
 
 
-def unseal(text: str, data_keys: Sequence[str]) -> str:
+def seal(text: str, data_key: str, nonce: bytes) -> str:
+    """Return the text encrypted as ``ENCv1:`` text; ``nonce`` is 12 bytes never used before."""
+    sealed = AESGCM(decode_data_key(data_key)).encrypt(nonce, text.encode(), None)
+    return SEALED + base64.b64encode(nonce + sealed).decode()
+
+
+def unseal(text: str, data_keys: Sequence[str], what: str = "revocations") -> str:
     """Return the text inside an ``ENCv1:`` text, or any other text as it is.
 
-    Tries the base64 keys in turn. Raises ConfigError without a key, StorageError if none fits.
+    Tries the base64 keys in turn. Raises ConfigError without a key, StorageError if none fits;
+    ``what`` names the content in the former.
     """
     if not text.startswith(SEALED):
         return text
     if not data_keys:
-        raise ConfigError("data encryption key must be configured to read encrypted revocations")
+        raise ConfigError(f"data encryption key must be configured to read encrypted {what}")
     try:
         sealed = base64.b64decode(text[len(SEALED) :].strip(), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -325,6 +368,13 @@ class Verifier:
         if len(self._cache) > self.cache_entries:
             self._cache.popitem(last=False)
         return grant
+
+    def signed(self, token: str) -> Grant:
+        """Return what a token says if it was signed for us, whatever has become of it since.
+
+        Raises InvalidToken or Unauthorized.
+        """
+        return self._read(token)[0]
 
     def _read(self, token: str) -> tuple[Grant, float]:
         """Check what does not depend on the time of day; say until when the key is accepted."""

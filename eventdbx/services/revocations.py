@@ -14,6 +14,8 @@ from pathlib import Path
 from eventdbx.errors import SerializationError
 from eventdbx.services.files import read_text
 
+REVOCATIONS_NAME = "jwt_revocations.json"
+
 
 class Revocations:
     """The set of revoked token ids; a change of the file counts from the next question on.

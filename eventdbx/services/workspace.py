@@ -11,16 +11,20 @@ import os
 import pwd
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from eventdbx.config import Config, Value, check_changes, fresh_text, parse_config, updated_text
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
-from eventdbx.services.revocations import Revocations
+from eventdbx.services.revocations import REVOCATIONS_NAME, Revocations
+
+if TYPE_CHECKING:
+    from eventdbx.application.ledger import Ledger, Terms
+    from eventdbx.services.tokenfiles import TokenFiles
 
 CONFIG_NAME = "config.toml"
 LOCAL_NAME = ".dbx"
@@ -49,9 +53,8 @@ class Workspace:
         self.local = place.local
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
-        self.revocations = Revocations(
-            self.data_dir / "jwt_revocations.json", [key for key in keys if key is not None]
-        )
+        self._data_keys = [key for key in keys if key is not None]
+        self.revocations = Revocations(self.data_dir / REVOCATIONS_NAME, self._data_keys)
         configured = config.log.dir
         self.log_dir = Path(os.path.abspath(configured or home(environ) / HOME_NAME / "logs"))
 
@@ -70,6 +73,12 @@ class Workspace:
     def store_path(self, name: str) -> Path:
         """Return the directory of a domain's event store; it may not exist yet."""
         return self.domain_dir(name) / "event_store"
+
+    def token_files(self, notice: Callable[[str], None]) -> TokenFiles:
+        """Return the ledger's files; ``notice`` is told of one that had to be moved aside."""
+        from eventdbx.services.tokenfiles import TokenFiles  # Heavy; most commands never ask.
+
+        return TokenFiles(self.data_dir, self._data_keys, time.time_ns, notice)
 
     def is_revoked(self, jti: str) -> bool:
         """Tell whether a token was revoked; the file is read again whenever it has changed."""
@@ -265,15 +274,16 @@ def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
     return changes
 
 
-def ensure_cli_token(opened: Opened, *, ttl_s: int | None = None) -> str:
+def ensure_cli_token(
+    opened: Opened, *, ttl_s: int | None = None, fresh_ttl_s: int | None = None
+) -> str:
     """Return the operator's token from ``cli.token``, making a new one unless it is still good.
 
-    ``ttl_s`` asks for a lifetime in seconds, 0 for none; None takes the configured one and
-    accepts any that the file has. The file is readable by its owner alone. Raises ConfigError
-    if the signing key is unusable, IoError if the file cannot be written.
+    ``ttl_s`` asks for a lifetime in seconds, 0 for none; None accepts any that the file has and
+    gives a new one ``fresh_ttl_s``, by default the configured lifetime. The file is readable by
+    its owner alone, the token is recorded in the ledger. Raises ConfigError if the signing key
+    is unusable, IoError if a file cannot be written, and what reading the ledger raises.
     """
-    from eventdbx.application.tokens import issue, signing_key
-
     workspace, config = opened
     with locked_directory(workspace.data_dir):
         present = (read_text(workspace.token_path) or "").strip()
@@ -281,22 +291,53 @@ def ensure_cli_token(opened: Opened, *, ttl_s: int | None = None) -> str:
             if exposed_secrets(workspace.token_path):
                 workspace.token_path.chmod(0o600)
             return present
-        token = issue(
-            signing_key(config.auth),
-            issuer=config.auth.issuer,
-            audience=config.auth.audience,
-            jti=str(uuid.uuid4()),
-            now_s=int(time.time()),
-            ttl_s=config.auth.bootstrap_ttl_secs if ttl_s is None else ttl_s,
-            subject="cli:bootstrap",
-            group="cli",
-            user="root",
-            actions=["*.*"],
-            resources=["*"],
-            issued_by="cli-bootstrap",
-        )
+        if ttl_s is None:
+            ttl_s = config.auth.bootstrap_ttl_secs if fresh_ttl_s is None else fresh_ttl_s
+        with workspace.token_files(_say_nothing).change_locked() as ledger:
+            token = _bootstrap_token(opened, ledger, ttl_s)
         replace_text(workspace.token_path, token + "\n")
         return token
+
+
+def _say_nothing(_line: str) -> None:
+    """Pass over a ledger that was moved aside: nothing in it counted any more."""
+
+
+def new_bootstrap_token(opened: Opened, ttl_s: int, notice: Callable[[str], None]) -> str:
+    """Return a new token that may do everything; it is recorded, but in no file of its own.
+
+    ``ttl_s`` 0 never expires. Raises as :func:`ensure_cli_token` does.
+    """
+    with opened.workspace.token_files(notice).change() as ledger:
+        return _bootstrap_token(opened, ledger, ttl_s)
+
+
+def _bootstrap_token(opened: Opened, ledger: Ledger, ttl_s: int) -> str:
+    from eventdbx.application.tokens import new_grant
+
+    now_ns = time.time_ns()
+    grant = new_grant(
+        jti=str(uuid.uuid4()),
+        now_s=now_ns // 10**9,
+        ttl_s=ttl_s,
+        subject="cli:bootstrap",
+        group="cli",
+        user="root",
+        actions=["*.*"],
+        resources=["*"],
+        issued_by="cli-bootstrap",
+    )
+    return ledger.issue(token_terms(opened.config), grant, now_ns)[0]
+
+
+def token_terms(config: Config) -> Terms:
+    """Return what signs tokens here, and which are accepted. Raises ConfigError."""
+    from eventdbx.application.ledger import Terms
+    from eventdbx.application.tokens import signing_key, verification_keys
+
+    auth = config.auth
+    accepted = tuple(verification_keys(config))
+    return Terms(signing_key(auth), auth.issuer, auth.audience, accepted, auth.clock_skew_secs)
 
 
 def _still_good(token: str, opened: Opened, ttl_s: int | None) -> bool:

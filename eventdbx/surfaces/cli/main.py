@@ -34,6 +34,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "serve": (_HERE + "lifecycle", "Manage EventDBX server lifecycle"),
     "init": (_HERE + "init_command", "Initialize a local EventDBX workspace"),
     "config": (_HERE + "config_command", "Update system configuration"),
+    "token": (_HERE + "token_commands", "Manage access tokens"),
     "aggregate": (_HERE + "aggregate_commands", "Manage aggregates"),
     "events": (
         _HERE + "event_commands",

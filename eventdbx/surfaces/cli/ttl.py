@@ -23,13 +23,16 @@ class Ttl(click.ParamType):  # type: ignore[type-arg]
 
     name = "ttl"
 
+    def __init__(self, refusal: str) -> None:
+        self._refusal = refusal
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         """Return the seconds; raises WrongValue with the reason."""
         if isinstance(value, int):
             return value
         match = re.fullmatch(r"\s*([0-9]{1,12})\s*([^0-9\s]*)\s*", value, re.ASCII)
         if match is None:
-            raise WrongValue("ttl must be a number, or a number with a unit such as 10m", value)
+            raise WrongValue(self._refusal, value)
         unit = _UNITS.get(match[2].lower())
         if unit is None:
             raise WrongValue(
@@ -38,4 +41,7 @@ class Ttl(click.ParamType):  # type: ignore[type-arg]
         return int(match[1]) * unit
 
 
-TTL = Ttl()
+TTL = Ttl("ttl must be a number, or a number with a unit such as 10m")
+
+TOKEN_TTL = Ttl("invalid digit found in string")
+"""The same with the words that scripts know from `dbx token`."""

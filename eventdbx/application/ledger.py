@@ -1,0 +1,371 @@
+"""The ledger: which tokens were issued, which are revoked, and how both are written as JSON.
+
+The texts are those of older programs, so that either can go on with the files of the other. Where
+the files are and how they are locked is in :mod:`eventdbx.services.tokenfiles`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+import orjson
+
+from eventdbx.application.tokens import (
+    SKEW_S_MAX,
+    PublicKey,
+    SigningKey,
+    Verifier,
+    sign_grant,
+)
+from eventdbx.domain.grants import Grant
+from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
+from eventdbx.errors import InvalidToken, SerializationError, TokenExpired
+
+KEPT_AFTER_EXPIRY_NS = 30 * 24 * 3600 * NS_PER_S
+"""How long an expired token stays in the ledger; afterwards nobody asks for it any more."""
+
+REFRESHED = "refreshed"
+
+T = TypeVar("T")
+
+
+class TokenRecord(NamedTuple):
+    """One issued token, without the token itself. Times are nanoseconds, None for never.
+
+    ``status_revoked`` is what the file says; whether a token counts is decided by the list of
+    revocations.
+    """
+
+    jti: str
+    subject: str
+    group: str
+    user: str
+    actions: tuple[str, ...]
+    resources: tuple[str, ...]
+    tenants: tuple[str, ...]
+    issued_at: int
+    not_before: int | None
+    expires_at: int | None
+    issued_by: str
+    status_revoked: bool
+    write_limit: int | None
+    keep_alive: bool
+
+    @classmethod
+    def of(cls, grant: Grant, now_ns: int) -> TokenRecord:
+        """Return the record of a token issued now; its grant has whole seconds."""
+        expires_at = None
+        if grant.expires_at is not None:
+            expires_at = now_ns + (grant.expires_at - grant.issued_at) * NS_PER_S
+        not_before = None if grant.not_before is None else grant.not_before * NS_PER_S
+        return cls(
+            grant.jti, grant.subject, grant.group, grant.user, grant.actions, grant.resources,
+            grant.tenants, now_ns, not_before, expires_at, grant.issued_by, False,
+            grant.write_limit, grant.keep_alive,
+        )  # fmt: skip
+
+    def document(self, *, revoked: bool, token: str | None = None) -> dict[str, Any]:
+        """Return the record as JSON shows it, members in the order of older programs."""
+        shown: dict[str, Any] = {} if token is None else {"token": token}
+        shown |= {
+            "jti": self.jti,
+            "subject": self.subject,
+            "group": self.group,
+            "user": self.user,
+            "actions": list(self.actions),
+            "resources": list(self.resources),
+            "tenants": list(self.tenants),
+            "issued_at": format_ns(self.issued_at),
+            "not_before": None if self.not_before is None else format_ns(self.not_before),
+            "expires_at": None if self.expires_at is None else format_ns(self.expires_at),
+            "issued_by": self.issued_by,
+            "status": "revoked" if revoked else "active",
+            "limits": {"write_events": self.write_limit, "keep_alive": self.keep_alive},
+        }
+        return shown
+
+
+class Revocation(NamedTuple):
+    """A token that counts no more; ``expires_at`` is when it would have ended by itself."""
+
+    jti: str
+    revoked_at: int
+    reason: str | None
+    expires_at: int | None
+
+
+class Terms(NamedTuple):
+    """What signs tokens, and what they must say to be accepted here."""
+
+    key: SigningKey
+    issuer: str
+    audience: str
+    accepted: tuple[PublicKey, ...]
+    skew_s: int
+
+
+class Ledger:
+    """Issued and revoked tokens in memory, in the order in which they were added."""
+
+    def __init__(
+        self, records: Iterable[TokenRecord] = (), revocations: Iterable[Revocation] = ()
+    ) -> None:
+        self._records = {record.jti: record for record in records}
+        self._revocations = {one.jti: one for one in revocations}
+
+    @property
+    def records(self) -> list[TokenRecord]:
+        """Every record, oldest first."""
+        return list(self._records.values())
+
+    @property
+    def revocations(self) -> list[Revocation]:
+        """Every revocation, oldest first."""
+        return list(self._revocations.values())
+
+    def merge(self, other: Ledger) -> bool:
+        """Take over what the other knows and this one does not; tell whether there was any."""
+        records = {jti: one for jti, one in other._records.items() if jti not in self._records}
+        revoked = {jti: one for jti, one in other._revocations.items() if not self.is_revoked(jti)}
+        self._records |= records
+        self._revocations |= revoked
+        return bool(records or revoked)
+
+    def find(self, jti: str) -> TokenRecord | None:
+        """Return the record of a token, None for one that was not recorded."""
+        return self._records.get(jti)
+
+    def is_revoked(self, jti: str) -> bool:
+        """Tell whether the token was revoked."""
+        return jti in self._revocations
+
+    def document(self, record: TokenRecord, token: str | None = None) -> dict[str, Any]:
+        """Return the record as JSON shows it, with its present status."""
+        return record.document(revoked=self._counts_as_revoked(record), token=token)
+
+    def _counts_as_revoked(self, record: TokenRecord) -> bool:
+        return record.status_revoked or record.jti in self._revocations
+
+    def shown(self, now_ns: int) -> list[TokenRecord]:
+        """Return what a list shows: everything but revoked tokens that have expired, too."""
+        return [
+            record
+            for record in self._records.values()
+            if record.expires_at is None
+            or record.expires_at > now_ns
+            or not self._counts_as_revoked(record)
+        ]
+
+    def add(self, record: TokenRecord) -> None:
+        """Record a token that was issued."""
+        self._records[record.jti] = record
+
+    def issue(self, terms: Terms, grant: Grant, now_ns: int) -> tuple[str, TokenRecord]:
+        """Sign a token for the grant and record it."""
+        token = sign_grant(terms.key, grant, issuer=terms.issuer, audience=terms.audience)
+        record = TokenRecord.of(grant, now_ns)
+        self.add(record)
+        return token, record
+
+    def revoke(
+        self, terms: Terms, text: str, *, reason: str | None, now_ns: int
+    ) -> tuple[Revocation, bool]:
+        """Revoke a token, given itself or by its id; tell also whether it was recorded here.
+
+        A token with a good signature can be revoked although the ledger does not know it, and so
+        can the id of one, which has the form of a UUID. Raises InvalidToken for other texts. A
+        second time only the reason and the time change.
+        """
+        jti, expires_at = text, None
+        if text.count(".") == 2:
+            signed = terms_verifier(terms, lambda: 0, lambda _jti: False).signed(text)
+            jti = signed.jti
+            expires_at = None if signed.expires_at is None else signed.expires_at * NS_PER_S
+        elif text not in self._records and not _is_uuid(text):
+            raise InvalidToken
+        return self._revoke(jti, expires_at, reason, now_ns), jti in self._records
+
+    def _revoke(
+        self, jti: str, expires_at: int | None, reason: str | None, now_ns: int
+    ) -> Revocation:
+        record = self._records.get(jti)
+        if record is not None:
+            self._records[jti] = record._replace(status_revoked=True)
+            expires_at = record.expires_at
+        found = self._revocations[jti] = Revocation(jti, now_ns, reason, expires_at)
+        return found
+
+    def refresh(
+        self, terms: Terms, text: str, *, jti: str, ttl_s: int | None, now_ns: int
+    ) -> tuple[str, TokenRecord]:
+        """Issue a token ``jti`` in the place of another, given itself or by its id.
+
+        ``ttl_s`` 0 never expires; None takes the lifetime of the old one. Raises InvalidToken
+        for a token that is revoked or not recorded here, TokenExpired for one that has ended.
+        """
+        old = self._refreshable(terms, text, now_ns)
+        if ttl_s is None:
+            ttl_s = 0 if old.expires_at is None else (old.expires_at - old.issued_at) // NS_PER_S
+        now_s = now_ns // NS_PER_S
+        grant = Grant(
+            jti=jti,
+            subject=old.subject,
+            group=old.group,
+            user=old.user,
+            actions=old.actions or ("*.*",),
+            resources=old.resources,
+            tenants=old.tenants,
+            issued_at=now_s,
+            expires_at=now_s + ttl_s if ttl_s else None,
+            issued_by=old.issued_by if old.issued_by.strip() else old.subject,
+            write_limit=old.write_limit,
+            keep_alive=old.keep_alive,
+        )
+        issued = self.issue(terms, grant, now_ns)
+        self._revoke(old.jti, old.expires_at, REFRESHED, now_ns)
+        return issued
+
+    def _refreshable(self, terms: Terms, text: str, now_ns: int) -> TokenRecord:
+        jti = text
+        if text.count(".") == 2:
+            jti = terms_verifier(terms, lambda: now_ns / NS_PER_S, self.is_revoked).verify(text).jti
+        old = self._records.get(jti)
+        if old is None or self._counts_as_revoked(old):
+            raise InvalidToken
+        if old.expires_at is not None and now_ns > old.expires_at + terms.skew_s * NS_PER_S:
+            raise TokenExpired
+        return old
+
+    def prune(self, now_ns: int) -> None:
+        """Forget tokens that ended a month ago, and revocations that can no longer matter.
+
+        A token counts for as long as clocks may differ after its expiry, and so must its
+        revocation.
+        """
+        oldest = now_ns - KEPT_AFTER_EXPIRY_NS
+        self._records = {
+            jti: one
+            for jti, one in self._records.items()
+            if one.expires_at is None or one.expires_at > oldest
+        }
+        ended = now_ns - SKEW_S_MAX * NS_PER_S
+        self._revocations = {
+            jti: one
+            for jti, one in self._revocations.items()
+            if one.expires_at is None or one.expires_at >= ended
+        }
+
+
+def terms_verifier(
+    terms: Terms, clock: Callable[[], float], is_revoked: Callable[[str], bool]
+) -> Verifier:
+    """Return what verifies tokens under the terms; ``clock`` gives seconds."""
+    return Verifier(terms.accepted, terms.issuer, terms.audience, terms.skew_s, clock, is_revoked)
+
+
+def _is_uuid(text: str) -> bool:
+    parts = text.split("-")
+    digits = set("".join(parts).lower())
+    return [len(part) for part in parts] == [8, 4, 4, 4, 12] and digits <= set("0123456789abcdef")
+
+
+class LegacyLedger(Exception):
+    """A ledger of opaque tokens, which programs up to 1.15 wrote; nothing in it counts any more."""
+
+
+def read_records(text: str, origin: str) -> list[TokenRecord]:
+    """Return the records of a ledger file. Raises SerializationError, LegacyLedger."""
+    entries = _entries(text, origin)
+    if any("jti" not in entry and "token" in entry for entry in entries):
+        raise LegacyLedger(origin)
+    return [_read(_record, entry, origin) for entry in entries]
+
+
+def read_revocations(text: str, origin: str) -> list[Revocation]:
+    """Return the entries of a file of revocations. Raises SerializationError."""
+    return [_read(_revocation, entry, origin) for entry in _entries(text, origin)]
+
+
+def records_text(ledger: Ledger) -> str:
+    """Return the ledger file's text."""
+    return orjson.dumps([ledger.document(record) for record in ledger.records]).decode()
+
+
+def revocations_text(ledger: Ledger) -> str:
+    """Return the text of the file of revocations."""
+    return orjson.dumps(
+        [
+            {
+                "jti": one.jti,
+                "revoked_at": format_ns(one.revoked_at),
+                "reason": one.reason,
+                "expires_at": None if one.expires_at is None else format_ns(one.expires_at),
+            }
+            for one in ledger.revocations
+        ]
+    ).decode()
+
+
+def _entries(text: str, origin: str) -> list[dict[str, Any]]:
+    if not text.strip():
+        return []
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise SerializationError(f"cannot read {origin}: {error}") from None
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise SerializationError(f"cannot read {origin}: it is no array of objects")
+    return found
+
+
+def _read(read: Callable[[Mapping[str, Any]], T], entry: Mapping[str, Any], origin: str) -> T:
+    try:
+        return read(entry)
+    except KeyError as error:
+        raise SerializationError(f"cannot read {origin}: missing field {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise SerializationError(f"cannot read {origin}: {error}") from None
+
+
+def _record(entry: Mapping[str, Any]) -> TokenRecord:
+    bounds = entry.get("limits") or {}
+    return TokenRecord(
+        jti=_text(entry["jti"]),
+        subject=_text(entry["subject"]),
+        group=_text(entry.get("group", "")),
+        user=_text(entry.get("user", "")),
+        actions=_texts(entry.get("actions")),
+        resources=_texts(entry.get("resources")),
+        tenants=_texts(entry.get("tenants")),
+        issued_at=parse_ns(entry["issued_at"]),
+        not_before=_time(entry.get("not_before")),
+        expires_at=_time(entry.get("expires_at")),
+        issued_by=_text(entry.get("issued_by", "")),
+        status_revoked=entry.get("status", "active") == "revoked",
+        write_limit=bounds.get("write_events"),
+        keep_alive=bool(bounds.get("keep_alive", False)),
+    )
+
+
+def _revocation(entry: Mapping[str, Any]) -> Revocation:
+    return Revocation(
+        _text(entry["jti"]),
+        parse_ns(entry["revoked_at"]),
+        entry.get("reason"),
+        _time(entry.get("expires_at")),
+    )
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{value!r} is no text")
+    return value
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(_text(one) for one in value or ())
+
+
+def _time(value: Any) -> int | None:
+    return None if value is None else parse_ns(value)
