@@ -205,8 +205,8 @@ class HelloTests(ProtocolCase):
             "failed to initialise tenant 'nope': configuration error: domain 'nope' does not exist",
         )
         self.assertEqual(
-            self.rejected(token(tenants=["other"]), tenant="default"),
-            "token does not grant access to tenant 'default'",
+            self.rejected(token(tenants=["other"]), tenant="nope"),
+            "token does not grant access to tenant 'nope'",
         )
 
     def test_plaintext(self) -> None:
@@ -442,13 +442,13 @@ class OperationTests(ProtocolCase):
         self.assertIsNone(self.open().call(self.append(1)))
 
     def test_schema_operations_are_not_there_yet(self) -> None:
-        """Schema and tenant operations say so with the code ``config``."""
+        """Schema and tenant operations say so to those who would be allowed them."""
         routes = self.factory.routes
         session = routes.greet(HelloReceived(1, token(), None, None, None, False, False))
-        for request in (rq.ListSchemas(token()), rq.TenantReload(token(), "default")):
-            answer = routes.answer(session, request)
-            self.assertEqual(answer.code, "config")
-            self.assertIn("not offered", answer.message)
+        for actions, code in (["*.*"], "config"), (["aggregate.*"], "unauthorized"):
+            own = token(actions=actions)
+            for request in (rq.ListSchemas(own), rq.TenantReload(own, "default")):
+                self.assertEqual(routes.answer(session, request).code, code)
 
 
 class PermissionTests(ProtocolCase):

@@ -147,12 +147,14 @@ class Routes:
         if hello.tenant_error is not None:
             raise ConfigError(hello.tenant_error)
         tenant = (hello.tenant or "").strip() or None
+        # The token first: whoever may not use a tenant need not learn whether it exists.
+        if tenant is not None:
+            _require_tenant(grant, tenant)
         try:
             domain = self._open_domain(tenant)
         except EventDBXError as error:
             raise ConfigError(f"failed to initialise tenant '{tenant}': {error}") from None
-        if not grant.allows_tenant(domain.name):
-            raise ConfigError(f"token does not grant access to tenant '{tenant or domain.name}'")
+        _require_tenant(grant, domain.name)
         return Session(grant, domain)
 
     def answer(self, session: Session, request: Any) -> Any:
@@ -372,12 +374,22 @@ class Routes:
     def _unreadable(self, _session: Session, request: rq.Unreadable) -> rs.Failed:
         return failed(request.error)
 
-    def _not_offered(self, _session: Session, _request: Any) -> rs.Failed:
-        return failed(
-            ConfigError(
-                "schema and tenant operations are not offered by this version of the server"
-            )
+    def _not_offered(self, session: Session, request: Any) -> rs.Failed:
+        grant = self.grant(session, request.token)
+        grant.require(_ADMINISTRATION.get(type(request), "tenant.manage"))
+        raise ConfigError(
+            "schema and tenant operations are not offered by this version of the server"
         )
+
+
+_ADMINISTRATION = {rq.ListSchemas: "schema.read", rq.ReplaceSchemas: "schema.write"}
+"""What each administrative request needs; those that are not named are about tenants."""
+
+
+def _require_tenant(grant: Grant, tenant: str) -> None:
+    """Raise ConfigError with the text that rejects a hello."""
+    if not grant.allows_tenant(tenant):
+        raise ConfigError(f"token does not grant access to tenant '{tenant}'")
 
 
 def writing(session: Session, grant: Grant) -> Authorise:
