@@ -351,7 +351,7 @@ def _record(entry: Mapping[str, Any]) -> TokenRecord:
 def _revocation(entry: Mapping[str, Any]) -> Revocation:
     return Revocation(
         _text(entry["jti"]),
-        parse_ns(entry["revoked_at"]),
+        _time(entry.get("revoked_at")) or 0,
         entry.get("reason"),
         _time(entry.get("expires_at")),
     )

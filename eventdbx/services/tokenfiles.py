@@ -59,10 +59,26 @@ class TokenFiles:
         SerializationError for content that is none, IoError.
         """
         ledger = self._read_folder(self._folder)
+        self._merge_domains(ledger)
+        return ledger
+
+    def _merge_domains(self, ledger: Ledger) -> bool:
+        """Add what older programs recorded for each domain; tell whether any of it was new."""
+        found = False
         for pattern in _DOMAINS:
             for folder in sorted(self._folder.glob(pattern)):
-                ledger.merge(self._read_folder(folder))
-        return ledger
+                found |= ledger.merge(self._read_folder(folder))
+        return found
+
+    def adopt(self) -> None:
+        """Take over revocations of each domain's file, so that a server knows them.
+
+        Raises what :meth:`read` raises.
+        """
+        with locked_directory(self._folder):
+            ledger = self._read_folder(self._folder)
+            if self._merge_domains(ledger):
+                self._write(ledger)
 
     @contextmanager
     def change(self) -> Iterator[Ledger]:
@@ -79,12 +95,15 @@ class TokenFiles:
         """Like :meth:`change`, for a caller that holds the lock on the folder."""
         ledger = self.read()
         yield ledger
+        self._write(ledger)
+
+    def _write(self, ledger: Ledger) -> None:
         ledger.prune(self._clock_ns())
         # Revocations first: after a crash in between a token may look active and be refused, but
         # never the other way round.
         if ledger.revocations or (self._folder / REVOCATIONS_NAME).exists():
-            self._write(REVOCATIONS_NAME, revocations_text(ledger))
-        self._write(LEDGER_NAME, records_text(ledger))
+            self._replace(REVOCATIONS_NAME, revocations_text(ledger))
+        self._replace(LEDGER_NAME, records_text(ledger))
 
     def _read_folder(self, folder: Path) -> Ledger:
         revocations = folder / REVOCATIONS_NAME
@@ -103,7 +122,7 @@ class TokenFiles:
             self._notice(f"{path} is of a version before 2.0 and was moved to {aside}")
             return []
 
-    def _write(self, name: str, text: str) -> None:
+    def _replace(self, name: str, text: str) -> None:
         if self._data_keys:
             text = seal(text, self._data_keys[0], os.urandom(12))
         replace_text(self._folder / name, text)

@@ -121,6 +121,7 @@ def run_on_pool(reactor: Any, pool: ThreadPool, work: Callable[[], Any]) -> Defe
 
 def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     """Return the server for a configuration, ready to be started."""
+    workspace.token_files(lambda line: Server.log.warn("{line}", line=line)).adopt()
     workspace.revocations.look_at_most_every(REVOCATION_LOOK_S)
     slow_reads = ThreadPool(0, SLOW_READ_THREADS, name="slow-reads")
     started = time.time()

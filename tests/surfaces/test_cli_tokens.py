@@ -1,0 +1,168 @@
+"""``dbx token``: what it prints, and that what it issues is believed until it is revoked."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from eventdbx.application.ledger import terms_verifier
+from eventdbx.domain.grants import Grant
+from eventdbx.errors import InvalidToken
+from eventdbx.services.workspace import open_workspace, token_terms
+from tests.surfaces.command_line import CommandLineCase
+
+FOR_ANN = ("--group", "ops", "--user", "ann", "--action", "aggregate.read")
+
+
+class TokenCase(CommandLineCase):
+    """Commands, and a server's view of tokens."""
+
+    def verify(self, token: str) -> Grant:
+        """Return what a server finds in a token."""
+        workspace, config = open_workspace(environ=os.environ)
+        terms = token_terms(config)
+        return terms_verifier(terms, time.time, workspace.is_revoked).verify(token)
+
+    def generate(self, *options: str) -> str:
+        """Return a new token."""
+        token: str = self.dbx("token", "generate", *FOR_ANN, *options, "--json").document["token"]
+        return token
+
+
+class Generating(TokenCase):
+    """New tokens."""
+
+    def test_lines(self) -> None:
+        """The token is shown once, with its record below it."""
+        lines = self.dbx("token", "generate", *FOR_ANN).stdout.splitlines()
+        record = dict(line.strip().split("=", 1) for line in lines)
+        grant = self.verify(record.pop("token"))
+        self.assertEqual(record.pop("jti"), grant.jti)
+        self.assertRegex(record.pop("issued_at"), r"^\d{4}-\d\d-\d\dT.*\+00:00$")
+        self.assertRegex(record.pop("expires_at"), r"^\d{4}-\d\d-\d\dT.*\+00:00$")
+        self.assertEqual(
+            record,
+            {
+                "subject": "ops:ann",
+                "group": "ops",
+                "user": "ann",
+                "status": "Active",
+                "issued_by": "cli",
+                "actions": "[aggregate.read]",
+                "resources": "[*]",
+                "tenants": "[any]",
+            },
+        )
+        assert grant.expires_at is not None
+        self.assertEqual(grant.expires_at - grant.issued_at, 3600)
+
+    def test_options(self) -> None:
+        """Every option ends up in the token."""
+        token = self.generate(
+            "--subject", "svc:x", "--action", "aggregate.append", "--resource", "aggregate:order:*",
+            "--tenant", "Beta", "--tenant", "alpha", "--tenant", "beta", "--ttl", "10m",
+            "--issued-by", "me", "--write-limit", "5", "--keep-alive",
+        )  # fmt: skip
+        grant = self.verify(token)
+        self.assertEqual((grant.subject, grant.issued_by), ("svc:x", "me"))
+        self.assertEqual(grant.actions, ("aggregate.read", "aggregate.append"))
+        self.assertEqual(grant.resources, ("aggregate:order:*",))
+        self.assertEqual(grant.tenants, ("alpha", "beta"))
+        self.assertEqual(grant.expires_at, grant.issued_at + 600)
+        self.assertEqual((grant.write_limit, grant.keep_alive), (5, True))
+
+    def test_older_words(self) -> None:
+        """The words of older documents mean the same."""
+        ended = self.dbx("token", "issue", *FOR_ANN, "--expiration", "0", "--limit", "7", "--json")
+        self.assertIsNone(ended.document["expires_at"])
+        self.assertEqual(ended.document["limits"]["write_events"], 7)
+
+    def test_refused(self) -> None:
+        """What is missing or out of range is said; nothing is recorded."""
+        for arguments, message in (
+            (("--group", "g", "--user", "u"), "Error: at least one --action must be provided\n"),
+            (
+                (*FOR_ANN, "--ttl", "5300w"),
+                "Error: configuration error: token ttl is out of range\n",
+            ),
+        ):
+            self.assertEqual(self.failed("token", "generate", *arguments), message)
+        self.assertIn("--user <USER>", self.misused("token", "generate", "--group", "g"))
+        self.assertIn("invalid digit", self.misused("token", "generate", *FOR_ANN, "--ttl", "x"))
+        self.assertEqual(self.dbx("token", "list").stdout, "no issued tokens\n")
+
+    def test_wide_resource(self) -> None:
+        """A pattern that covers more types than it seems to is issued with a warning."""
+        ended = self.attempt("token", "generate", *FOR_ANN, "--resource", "aggregate:order*")
+        self.assertEqual(ended.status, 0)
+        self.assertIn("aggregate:order:* means the one type", ended.stderr)
+
+
+class Ending(TokenCase):
+    """Revoking and refreshing."""
+
+    def test_revoke(self) -> None:
+        """A revoked token is refused from then on; the list says so without showing it."""
+        token = self.generate()
+        grant = self.verify(token)
+        ended = self.dbx("token", "revoke", token, "--reason", "left team", "--json")
+        self.assertEqual(list(ended.document), ["reason", "revoked", "revoked_at", "token"])
+        self.assertEqual(ended.document["reason"], "left team")
+        self.assertRaises(InvalidToken, self.verify, token)
+        self.assertEqual(self.dbx("token", "revoke", grant.jti).stdout, f"revoked {grant.jti}\n")
+        (record,) = self.dbx("token", "list", "--json").document
+        self.assertEqual((record["jti"], record["status"]), (grant.jti, "revoked"))
+        self.assertNotIn("token", record)
+        self.assertIn("token=<hidden>\n", self.dbx("token", "list").stdout)
+
+    def test_unknown(self) -> None:
+        """What is no token of this installation is refused, or revoked with a warning."""
+        self.assertEqual(
+            self.failed("token", "revoke", "nope"), "Error: token not found or inactive\n"
+        )
+        unknown = "3f1c2f0e-6f5e-4b7a-9d0a-0123456789ab"
+        ended = self.attempt("token", "revoke", "--token", unknown)
+        self.assertEqual((ended.status, ended.stdout), (0, f"revoked {unknown}\n"))
+        self.assertIn("no token with the id", ended.stderr)
+
+    def test_refresh(self) -> None:
+        """The replacement is good, the old token is not, and cannot be refreshed again."""
+        old = self.generate("--ttl", "60")
+        ended = self.dbx("token", "refresh", "--token", old, "--json").document
+        grant = self.verify(ended["token"])
+        self.assertEqual(grant.expires_at, grant.issued_at + 60)
+        self.assertRaises(InvalidToken, self.verify, old)
+        self.assertEqual(
+            self.failed("token", "refresh", "--token", old), "Error: token not found or inactive\n"
+        )
+        lines = self.dbx("token", "refresh", "--token", grant.jti, "--ttl", "0").stdout
+        self.assertTrue(lines.startswith("issued replacement token:\ntoken="))
+        self.assertIn("  expires_at=never\n", lines)
+
+
+class Bootstrap(TokenCase):
+    """The operator's own token."""
+
+    def test_file(self) -> None:
+        """It is kept in cli.token and recorded; a second call keeps it."""
+        path = self.home / ".eventdbx" / "cli.token"
+        shown = self.dbx("token", "bootstrap").stdout
+        self.assertEqual(shown, f"Bootstrap token stored at {path}\n")
+        token = path.read_text().strip()
+        grant = self.verify(token)
+        self.assertEqual(grant.expires_at, grant.issued_at + 7200)
+        self.dbx("token", "bootstrap")
+        self.assertEqual(path.read_text().strip(), token)
+        (record,) = self.dbx("token", "list", "--json").document
+        self.assertEqual((record["jti"], record["subject"]), (grant.jti, "cli:bootstrap"))
+
+    def test_stdout(self) -> None:
+        """It can be printed instead, or as well."""
+        path = self.home / ".eventdbx" / "cli.token"
+        printed = self.dbx("token", "bootstrap", "--stdout", "--ttl", "0").stdout.strip()
+        self.assertIsNone(self.verify(printed).expires_at)
+        self.assertFalse(path.exists())
+        printed = self.dbx("token", "bootstrap", "--stdout", "--persist").stdout
+        self.assertEqual(path.read_text(), printed)
+        self.assertEqual(len(self.dbx("token", "list", "--json").document), 2)
+        self.assertIn("--stdout", self.misused("token", "bootstrap", "--persist"))
