@@ -262,10 +262,10 @@ class Routes:
 
     def _list_aggregates(self, session: Session, request: rq.ListAggregates) -> Any:
         query = aggregate_query(request, self.settings)
-        if query.take == 0:
-            return rs.AggregatesPage(b"[]", None, None)
         grant = self.grant(session, request.token)
         grant.require("aggregate.read")
+        if query.take == 0:
+            return rs.AggregatesPage(b"[]", None, None)
         reader, visible = session.domain.reader(), seeing(grant)
         domain = session.domain.name if request.resolve else None
         if query.filter or query.sort or not grant.sees_everything:
@@ -360,10 +360,10 @@ class Routes:
     def _read_outbox(self, session: Session, request: rq.ReadOutbox) -> Any:
         sizes = self.settings
         take = bounded_take(request.take, sizes.list_page_size, sizes.page_limit)
-        if take == 0:
-            return rs.OutboxPage(b"[]", None)
         grant = self.grant(session, request.token)
         grant.require("aggregate.read")
+        if take == 0:
+            return rs.OutboxPage(b"[]", None)
         reader, after = session.domain.reader(), request.after_event_id or 0
         if grant.sees_everything:
             return outbox_page(reader, after, take, seeing(grant))
