@@ -71,6 +71,7 @@ packaging: $(VENV)/dev.stamp
 
 interop: $(VENV)/dev.stamp
 	$(PY) -m twisted.trial tests.interop
+	$(PY) -m tests.interop.check_rust_client
 
 bench: $(VENV)/bench.stamp
 	$(PY) -m bench --sizes small
