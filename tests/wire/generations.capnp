@@ -64,6 +64,39 @@ struct AppendWithoutTargets {
   hasMetadata @8 :Bool;
 }
 
+struct PatchWithoutTargets {
+  token @0 :Text;
+  aggregateType @1 :Text;
+  aggregateId @2 :Text;
+  eventType @3 :Text;
+  patchJson @4 :Text;
+  note @5 :Text;
+  hasNote @6 :Bool;
+  metadataJson @7 :Text;
+  hasMetadata @8 :Bool;
+}
+
+struct Verify {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+}
+
+struct Select {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+  fields @2 :List(Text);
+  token @3 :Text;
+}
+
+struct ArchiveWithComment {
+  token @0 :Text;
+  aggregateType @1 :Text;
+  aggregateId @2 :Text;
+  archived @3 :Bool;
+  comment @4 :Text;
+  hasComment @5 :Bool;
+}
+
 struct FirstRequest {
   id @0 :UInt64;
   payload :union {
@@ -71,6 +104,11 @@ struct FirstRequest {
     getAggregate @2 :GetWithoutResolve;
     listEvents @3 :EventsBySkip;
     appendEvent @4 :AppendWithoutTargets;
+    verifyAggregate @5 :Verify;
+    patchEvent @6 :PatchWithoutTargets;
+    selectAggregate @7 :Select;
+    createAggregate @8 :AppendWithoutTargets;
+    setAggregateArchive @9 :ArchiveWithComment;
   }
 }
 

@@ -1,0 +1,1 @@
+"""What other releases answered, held against this one."""
