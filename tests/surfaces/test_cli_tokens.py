@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.ledger import terms_verifier
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import InvalidToken
 from eventdbx.services.workspace import open_workspace, token_terms
+from eventdbx.surfaces.control.blocking import BlockingClient
+from eventdbx.surfaces.control.calls import Calls
+from tests.daemon import Workspace
 from tests.surfaces.command_line import CommandLineCase
 
 FOR_ANN = ("--group", "ops", "--user", "ann", "--action", "aggregate.read")
@@ -166,3 +173,20 @@ class Bootstrap(TokenCase):
         self.assertEqual(path.read_text(), printed)
         self.assertEqual(len(self.dbx("token", "list", "--json").document), 2)
         self.assertIn("--stdout", self.misused("token", "bootstrap", "--persist"))
+
+
+class BesideServer(SynchronousTestCase):
+    """A running server believes the same files."""
+
+    def test_revoked_in_an_open_session(self) -> None:
+        """Tokens issued while it runs are good at once, and refused once they are revoked."""
+        place = Workspace(Path(self.mktemp()).absolute())
+        place.start()
+        self.addCleanup(place.stop)
+        record = json.loads(place.run("token", "generate", *FOR_ANN, "--json"))
+        client = BlockingClient("127.0.0.1", place.port, record["token"])
+        self.addCleanup(client.close)
+        snapshots = Calls(record["token"]).snapshots(None, None, None)
+        self.assertEqual(client.call(snapshots), [])
+        place.run("token", "revoke", record["jti"])
+        self.assertRaises(InvalidToken, client.call, snapshots)
