@@ -49,6 +49,7 @@ macro_rules! run_all {
 }
 
 /// Runs everything; fails when one check does.
+#[tokio::main]
 pub async fn run(world: &World) -> ExitCode {
     let tally = run_all!(world,
         greeting: config_is_kept, wrong_token, no_token, wrong_protocol_version, foreign_tenant,
