@@ -1,6 +1,6 @@
 """What each step of an append and a get costs, in one process and without a network.
 
-``python bench/path.py`` feeds sealed requests of 64 sessions to the real protocol, writer and
+``python -m bench.path`` feeds sealed requests of 64 sessions to the real protocol, writer and
 RocksDB adapter, as they would come in one turn of the reactor, and measures the processor time of
 every step. Nothing is synced and no socket is read, so what is left out is the reactor, the system
 calls and the disk; ``bench/profile_server.py`` shows those. The least of many rounds is printed: on
@@ -10,18 +10,13 @@ a shared machine everything above it is somebody else's.
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parent.parent
-if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
-
+from twisted.internet.defer import fail
 from twisted.internet.task import Clock
 from zope.interface import implementer
 
@@ -111,7 +106,7 @@ class Bench:
             ),
             open_domain=lambda _name: domain,
             settings=Settings(10, 1_000, True, False),
-            run_slowly=lambda _work: None,  # type: ignore[arg-type,return-value]
+            run_slowly=lambda _work: fail(NotImplementedError()),
             status=dict,
         )
         bounds = Limits(connections_max=sessions, connections_per_peer_max=sessions)
@@ -124,7 +119,7 @@ class Bench:
         client = ClientConnection(self.token)
         protocol = factory.buildProtocol(None)
         transport = _Nowhere()
-        protocol.makeConnection(transport)  # type: ignore[arg-type,no-untyped-call]
+        protocol.makeConnection(transport)  # type: ignore[no-untyped-call]
         while data := client.data_to_send():
             protocol.dataReceived(data)
             client.receive_data(b"".join(transport.written))

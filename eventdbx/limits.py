@@ -99,5 +99,5 @@ LOG_BYTES_MAX = 64 * 1_048_576
 BLOCK_CACHE_BYTES = 64 * 1_048_576
 """Tables' blocks, indexes and filters in memory."""
 
-LONE_SYNC_S_MAX = 0.001
+IN_PLACE_SYNC_S_MAX = 0.001
 """Syncs slower than this on average never run on the reactor's thread."""

@@ -10,6 +10,7 @@ from twisted.python.failure import Failure
 
 from eventdbx.errors import IoError
 from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.transport import make_prompt
 
 
 class ControlService(Service):
@@ -46,6 +47,7 @@ class ControlService(Service):
 
     def _listens(self, port: IListeningPort) -> None:
         self._port = port
+        make_prompt(port)
         self.log.info("CLI Cap'n Proto server listening on {address}", address=self._address)
         self.listening.callback(port)
 

@@ -50,7 +50,11 @@ class _Synchronous:
         """See :class:`IHop`."""
         depart()
 
-    def run(self, work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
+    def quick(self) -> bool:
+        """See :class:`IHop`."""
+        return True
+
+    def run(self, work: Callable[[], None], done: Callable[[], None], *, brief: bool) -> None:
         """See :class:`IHop`."""
         work()
         done()
@@ -61,10 +65,11 @@ class _Synchronous:
 
 @implementer(IHop)
 class _Threaded:
-    """One daemon thread that waits for the disk, unless it is quick and one caller waits.
+    """One daemon thread that waits for the disk, unless the disk is quick.
 
-    A sync on the reactor's thread spares two thread switches but holds up everybody else, so
-    it is done only while syncs of late took less than ``LONE_SYNC_S_MAX``.
+    A sync on the reactor's thread spares four changes of the thread that holds the interpreter,
+    which cost more than the sync itself; but it holds up everybody else, so it is done only
+    while syncs of late took less than ``IN_PLACE_SYNC_S_MAX``.
     """
 
     def __init__(self, reactor: ThreadedReactor, monotonic: Callable[[], float]) -> None:
@@ -75,15 +80,19 @@ class _Threaded:
         )
         self._thread: threading.Thread | None = None
         self._underway = 0
-        self._sync_s = limits.LONE_SYNC_S_MAX
+        self._sync_s = limits.IN_PLACE_SYNC_S_MAX
 
     def gather(self, depart: Callable[[], None]) -> None:
         """See :class:`IHop`. Everything read in this turn of the reactor travels together."""
         self._reactor.callLater(0, depart)
 
-    def run(self, work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
+    def quick(self) -> bool:
         """See :class:`IHop`."""
-        if alone and not self._underway and self._sync_s < limits.LONE_SYNC_S_MAX:
+        return not self._underway and self._sync_s < limits.IN_PLACE_SYNC_S_MAX
+
+    def run(self, work: Callable[[], None], done: Callable[[], None], *, brief: bool) -> None:
+        """See :class:`IHop`."""
+        if brief and self.quick():
             self._timed(work)
             done()
             return

@@ -74,12 +74,15 @@ class IHop(Interface):
     def gather(depart: Callable[[], None]) -> None:
         """Call ``depart`` once, when what arrives together has arrived; at once if unknown."""
 
-    def run(work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
+    def quick() -> bool:
+        """Whether a ``brief`` errand given to :meth:`run` now would be over when it returns."""
+
+    def run(work: Callable[[], None], done: Callable[[], None], *, brief: bool) -> None:
         """Call ``work`` once, which may block, then ``done`` on the caller's thread.
 
-        Pairs are called in order, one at a time; neither callable raises. ``alone`` says that
-        one caller waits for it and nothing else does, so that blocking briefly may be
-        cheaper than going elsewhere.
+        Pairs are called in order, one at a time; neither callable raises. ``brief`` says that
+        nothing else waits for the disk and that the work is one sync, so that blocking for it
+        may be cheaper than going elsewhere.
         """
 
     def stop() -> None:

@@ -183,9 +183,7 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
         end = start + 32 * peaks
         frontier = tuple([record[place : place + 32] for place in range(start, end, 32)])
         start = end
-        extensions = (
-            {} if extensions_n == 2 else orjson.loads(record[start : start + extensions_n])
-        )
+        extensions = {} if extensions_n == 2 else orjson.loads(record[start : start + extensions_n])
         start += extensions_n
         state = orjson.loads(record[start : start + state_n])
         start += state_n

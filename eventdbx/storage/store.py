@@ -153,6 +153,7 @@ class Store:
         self._timer: IDelayedCall | None = None
         self._closers: list[Deferred[None]] | None = None
         self._drained: list[Deferred[None]] = []
+        self._told: list[Callable[[], None]] | None = None
         self.waiting_bytes = 0
         self.waiting_count = 0
 
@@ -193,8 +194,7 @@ class Store:
         if forming.full:
             self._set_aside()
         if self._in_flight is None and not self._gathering:
-            self._gathering = True
-            self._hop.gather(self._gathered)
+            self._gather()
         return deferred
 
     def view(self) -> IReadView:
@@ -218,6 +218,17 @@ class Store:
         deferred: Deferred[None] = Deferred()
         self._drained.append(deferred)
         return deferred
+
+    def when_told(self, call: Callable[[], None]) -> bool:
+        """Call once all that waited for the present commit have been told; it must not raise.
+
+        While nobody is being told it is called at once. Returns whether it is still to come.
+        """
+        if self._told is None:
+            call()
+            return False
+        self._told.append(call)
+        return True
 
     def statistics(self) -> dict[str, int]:
         """Sizes of the backend and of what waits."""
@@ -249,8 +260,17 @@ class Store:
 
     # How batches travel.
 
+    @property
+    def _in_place(self) -> bool:
+        """Whether a batch that departs now has landed before its departure returns."""
+        return self._durability != "always" or self._hop.quick()
+
     def _last_accepted(self) -> _Batch | None:
         return self._closed_batches[-1] if self._closed_batches else self._in_flight
+
+    def _gather(self) -> None:
+        self._gathering = True
+        self._hop.gather(self._gathered)
 
     def _gathered(self) -> None:
         self._gathering = False
@@ -260,7 +280,7 @@ class Store:
         """Whatever can be done next."""
         if self._in_flight is None:
             if self._closed_batches or self._forming.waiters:
-                self._depart(others_wait=False)
+                self._depart(brief=True)
             elif self._closers:
                 self._finish()
 
@@ -270,7 +290,7 @@ class Store:
         self._forming = _Batch()
         self._layers.insert(0, self._forming.changes)
 
-    def _depart(self, *, others_wait: bool) -> None:
+    def _depart(self, *, brief: bool) -> None:
         """Write the oldest batch and send its sync on the way."""
         if not self._closed_batches:
             self._set_aside()
@@ -285,8 +305,7 @@ class Store:
         self._layers.pop()
         self._in_flight = batch
         if self._durability == "always":
-            alone = len(batch.waiters) == 1 and not others_wait and not self._closed_batches
-            self._hop.run(lambda: self._sync(batch), lambda: self._landed(batch), alone=alone)
+            self._hop.run(lambda: self._sync(batch), lambda: self._landed(batch), brief=brief)
         else:
             self._landed(batch)
 
@@ -309,15 +328,25 @@ class Store:
         self.waiting_count -= len(batch.waiters)
         if self._durability == "interval" and self._timer is None:
             self._start_timer()
-        # The disk works on the next batch while the callers of this one are told.
-        if self._closed_batches or self._forming.waiters:
-            self._depart(others_wait=True)
-        for deferred, outcome in batch.waiters:
-            deferred.callback(outcome)
+        if (self._closed_batches or self._forming.waiters) and not self._in_place:
+            # The disk works on the next batch while the callers of this one are told.
+            self._depart(brief=False)
+        self._tell(batch)
+        if self._in_flight is None and not self._gathering:
+            if self._closed_batches or self._forming.waiters:
+                self._gather()
         if self._drained and not self.saturated:
             self._release_drained()
         if self._closers:
             self._proceed()
+
+    def _tell(self, batch: _Batch) -> None:
+        outer, self._told = self._told, []
+        for deferred, outcome in batch.waiters:
+            deferred.callback(outcome)
+        told, self._told = self._told, outer
+        for call in told:
+            call()
 
     def _start_timer(self) -> None:
         assert self._clock is not None
@@ -326,7 +355,7 @@ class Store:
     def _sync_due(self) -> None:
         self._timer = None
         errand = _Batch()
-        self._hop.run(lambda: self._sync(errand), lambda: self._synced(errand), alone=False)
+        self._hop.run(lambda: self._sync(errand), lambda: self._synced(errand), brief=False)
 
     def _synced(self, errand: _Batch) -> None:
         if errand.failure is not None and not self._failed:
@@ -372,7 +401,7 @@ class Store:
         self._view = None
         errand = _Batch()
         self._hop.run(
-            lambda: self._close_backend(errand), lambda: self._closed(errand), alone=False
+            lambda: self._close_backend(errand), lambda: self._closed(errand), brief=False
         )
 
     def _close_backend(self, errand: _Batch) -> None:

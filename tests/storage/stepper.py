@@ -20,7 +20,7 @@ class Stepper:
         self.patient = patient
         self.departures: list[Callable[[], None]] = []
         self.underway: deque[tuple[Callable[[], None], Callable[[], None]]] = deque()
-        self.alone: list[bool] = []
+        self.brief: list[bool] = []
         self.stopped = False
 
     def gather(self, depart: Callable[[], None]) -> None:
@@ -34,9 +34,12 @@ class Stepper:
         for depart in departures:
             depart()
 
-    def run(self, work: Callable[[], None], done: Callable[[], None], *, alone: bool) -> None:
+    def quick(self) -> bool:
+        return False
+
+    def run(self, work: Callable[[], None], done: Callable[[], None], *, brief: bool) -> None:
         assert not self.stopped
-        self.alone.append(alone)
+        self.brief.append(brief)
         self.underway.append((work, done))
 
     def stop(self) -> None:

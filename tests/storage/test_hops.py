@@ -26,7 +26,7 @@ class ThreadedTests(TestCase):
         self.addCleanup(self.hop.stop)
         self.order: list[int] = []
 
-    async def work(self, *, alone: bool, lasting: float = SHORT_S) -> bool:
+    async def work(self, *, brief: bool, lasting: float = SHORT_S) -> bool:
         """Run one errand; true if the work was done on this thread."""
         threads: list[threading.Thread] = []
         reported: Deferred[None] = Deferred()
@@ -39,38 +39,39 @@ class ThreadedTests(TestCase):
             threads.append(threading.current_thread())
             reported.callback(None)
 
-        self.hop.run(work, done, alone=alone)
+        self.hop.run(work, done, brief=brief)
         await reported
         self.assertIs(threads[1], threading.current_thread())
         return threads[0] is threading.current_thread()
 
     async def test_elsewhere(self) -> None:
-        """Work for several is done on another thread and reported on this one."""
-        self.assertFalse(await self.work(alone=False))
-        self.assertFalse(await self.work(alone=False))
+        """Work that may take long is done on another thread and reported on this one."""
+        self.assertFalse(await self.work(brief=False))
+        self.assertFalse(await self.work(brief=False))
 
     async def test_a_quick_disk(self) -> None:
-        """Once the disk has shown itself quick, a lone caller is served on the spot."""
-        self.assertFalse(await self.work(alone=True))
-        self.assertTrue(await self.work(alone=True))
-        self.assertFalse(await self.work(alone=False))
+        """Once the disk has shown itself quick, a sync is done on the spot."""
+        self.assertFalse(await self.work(brief=True))
+        self.assertTrue(self.hop.quick())
+        self.assertTrue(await self.work(brief=True))
+        self.assertFalse(await self.work(brief=False))
 
     async def test_a_slow_disk(self) -> None:
         """A disk that has become slow never holds up the reactor, until it has recovered."""
-        await self.work(alone=True)
-        await self.work(alone=False, lasting=LONG_S)
-        self.assertFalse(await self.work(alone=True))
+        await self.work(brief=True)
+        await self.work(brief=False, lasting=LONG_S)
+        self.assertFalse(await self.work(brief=True))
         for _ in range(100):
-            await self.work(alone=False)
-        self.assertTrue(await self.work(alone=True))
+            await self.work(brief=False)
+        self.assertTrue(await self.work(brief=True))
 
     async def test_order(self) -> None:
-        """Errands are done one at a time in order, a lone one is no exception."""
-        await self.work(alone=True)
+        """Errands are done one at a time in order, a brief one is no exception."""
+        await self.work(brief=True)
         finished: Deferred[None] = Deferred()
         for number in range(10):
-            self.hop.run(lambda: None, partial(self.order.append, number), alone=number > 4)
-        self.hop.run(lambda: None, lambda: finished.callback(None), alone=True)
+            self.hop.run(lambda: None, partial(self.order.append, number), brief=number > 4)
+        self.hop.run(lambda: None, lambda: finished.callback(None), brief=True)
         await finished
         self.assertEqual(self.order, list(range(10)))
 

@@ -59,7 +59,7 @@ class StoreTests(SynchronousTestCase):
         others = [self.store.transact(putting(b"k%d" % n, b"")) for n in range(5)]
         self.hop.step()
         self.successResultOf(first)
-        self.assertEqual(self.hop.alone, [True, False])
+        self.assertEqual(self.hop.brief, [True, False])
         self.assertEqual(self.backend.calls, ["write 1", "sync", "write 5"])
         for other in others:
             self.assertNoResult(other)
@@ -172,7 +172,7 @@ class StoreTests(SynchronousTestCase):
         self.store.transact(putting(b"a", b"1"))
         self.store.transact(putting(b"b", b"2"))
         self.hop.settle()
-        self.assertEqual(self.hop.alone, [True, False])
+        self.assertEqual(self.hop.brief, [True, False])
 
     def test_callbacks_may_write(self) -> None:
         """A caller may write again from the callback of its first write."""

@@ -6,7 +6,7 @@ from base64 import b64decode
 from typing import Any
 
 import orjson
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
 from twisted.trial.unittest import SynchronousTestCase
@@ -17,6 +17,7 @@ from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
 from eventdbx.application.writer import OpenRules, Writer
 from eventdbx.config import Limits
 from eventdbx.domain.commands import Write
+from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import Store, synchronous
 from eventdbx.surfaces.control.calls import Call, Calls, result_of
@@ -57,6 +58,55 @@ def token(**claims: Any) -> str:
         now_s=NOW_S,
         **values,
     )
+
+
+def listener(
+    backend: IOrderedStore,
+    hop: IHop,
+    clock: Any,
+    *,
+    bounds: Limits | None = None,
+    run_slowly: Any = lambda work: succeed(work()),
+    **settings: Any,
+) -> tuple[ControlFactory, Domain]:
+    """Return a listener and the one domain that it serves, ``default``."""
+    store = Store(backend, hop=hop)
+    writer = Writer(
+        store,
+        clock_ns=lambda: NOW_S * 10**9,
+        entropy=lambda count: bytes(count),
+        rules=OpenRules(strict=False),
+    )
+    domain = Domain("default", store, writer)
+
+    def open_domain(name: str | None) -> Domain:
+        if name not in (None, "default"):
+            raise errors.ConfigError(f"domain '{name}' does not exist")
+        return domain
+
+    values = {
+        "list_page_size": 10,
+        "page_limit": 1000,
+        "verbose_responses": True,
+        "no_noise": False,
+        **settings,
+    }
+    verifier = Verifier(
+        [PublicKey("key-1", b64decode(KEY.public_text))],
+        "eventdbx://self",
+        "eventdbx-clients",
+        30,
+        lambda: NOW_S,
+        lambda jti: False,
+    )
+    routes = Routes(
+        verifier=verifier,
+        open_domain=open_domain,
+        settings=Settings(**values),
+        run_slowly=run_slowly,
+        status=dict,
+    )
+    return ControlFactory(routes, clock, bounds or Limits()), domain
 
 
 class Session:
@@ -112,43 +162,15 @@ class ProtocolCase(SynchronousTestCase):
 
     def make(self, hop: Any, **settings: Any) -> None:
         """Make the server over a way to the disk."""
-        self.store = Store(MemoryStore(), hop=hop)
-        writer = Writer(
-            self.store,
-            clock_ns=lambda: NOW_S * 10**9,
-            entropy=lambda count: bytes(count),
-            rules=OpenRules(strict=False),
-        )
-        self.domain = Domain("default", self.store, writer)
-        values = {
-            "list_page_size": 10,
-            "page_limit": 1000,
-            "verbose_responses": True,
-            "no_noise": False,
-            **settings,
-        }
-        routes = Routes(
-            verifier=Verifier(
-                [PublicKey("key-1", b64decode(KEY.public_text))],
-                "eventdbx://self",
-                "eventdbx-clients",
-                30,
-                lambda: NOW_S,
-                lambda jti: False,
-            ),
-            open_domain=self.open_domain,
-            settings=Settings(**values),
+        self.factory, self.domain = listener(
+            MemoryStore(),
+            hop,
+            self.clock,
+            bounds=self.bounds,
             run_slowly=self.run_slowly,
-            status=dict,
+            **settings,
         )
-        self.factory = ControlFactory(routes, self.clock, self.bounds)
         self.calls = Calls(token())
-
-    def open_domain(self, name: str | None) -> Domain:
-        """Know the one domain only."""
-        if name not in (None, "default"):
-            raise errors.ConfigError(f"domain '{name}' does not exist")
-        return self.domain
 
     def run_slowly(self, work: Any) -> Deferred[Any]:
         """Run at once what the server would run on a thread, unless a test says otherwise."""

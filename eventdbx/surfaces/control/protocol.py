@@ -57,6 +57,7 @@ class ControlProtocol(Protocol):
         self._blocked = False
         self._paused = False
         self._closing = False
+        self._flushing = False
         self._finishing = False
         self._hello_timer: IDelayedCall | None = None
         self.active_at = 0.0
@@ -173,6 +174,10 @@ class ControlProtocol(Protocol):
         self._reply(received, response)
         if not self._writing:
             self._pump()
+        if not self._flushing:
+            # Answers of one commit leave in one segment.
+            assert self._session is not None
+            self._flushing = self._session.domain.store.when_told(self._flush)
 
     def _write_failed(self, failure: Failure, received: RequestReceived) -> None:
         self._written(failed(failure), received)
@@ -198,6 +203,7 @@ class ControlProtocol(Protocol):
         self._reading = None
         self._reply(received, response)
         self._pump()
+        self._flush()
 
     def _reply(self, received: RequestReceived, response: Any) -> None:
         if self._closing:
@@ -210,9 +216,9 @@ class ControlProtocol(Protocol):
             # repeat it. It gets the blank text that verbose_responses=false gives.
             blank = type(response) in BLANKABLE
             self._wire.send_response(received, type(response)(b"") if blank else failed(error))
-        self._flush()
 
     def _flush(self) -> None:
+        self._flushing = False
         data = self._wire.data_to_send()
         if data and self.transport is not None:
             self.transport.write(data)
@@ -243,6 +249,7 @@ class ControlProtocol(Protocol):
     def _released(self, _nothing: None) -> None:
         self._blocked = False
         self._pump()
+        self._flush()
 
     # IPushProducer: the transport asks for silence when the peer does not read its answers.
 
@@ -255,6 +262,7 @@ class ControlProtocol(Protocol):
         """Read requests again."""
         self._blocked = False
         self._pump()
+        self._flush()
 
     def stopProducing(self) -> None:
         """Nothing to do: the connection is going away."""
@@ -278,6 +286,7 @@ class ControlProtocol(Protocol):
             return
         self._closing = True
         self._waiting.clear()
+        self._flush()
         if self.transport is not None:
             self.transport.unregisterProducer()  # type: ignore[attr-defined]
             self.transport.loseConnection()
