@@ -80,6 +80,7 @@ setup(
         ],
         "bench": [
             "psycopg[binary] >= 3.2",
+            "umadb >= 0.7",
         ],
     },
     entry_points={

@@ -65,10 +65,24 @@ def our_work(settings: dict[str, Any]) -> Work:
     return Clients(settings["port"], settings["token"], plain=settings.get("plain", False)).work
 
 
+def uma_work(settings: dict[str, Any]) -> Work:
+    """Return what does jobs on UmaDB."""
+    from bench import uma_threads
+
+    def work(job: dict[str, Any]) -> Outcome:
+        return uma_threads.threads(
+            settings[job["transport"]], job["work"], job["clients"], job["seconds"],
+            job["options"], shared=job["how"] == "shared", servers=job["servers"],
+        )  # fmt: skip
+
+    return work
+
+
 TARGETS: dict[str, Callable[[dict[str, Any]], Work]] = {
     "postgres": postgres_work,
     "sqlite": sqlite_work,
     "ours": our_work,
+    "uma": uma_work,
 }
 
 
@@ -98,7 +112,7 @@ class ClientProcess:
         answer: dict[str, Any] = json.loads(line) if line else {"error": "the client process ended"}
         if "error" in answer:
             raise RuntimeError(answer["error"])
-        return Outcome(answer["operations"], answer["seconds"], answer["latencies_ms"])
+        return Outcome(**answer)
 
     def close(self) -> None:
         """End the process; it ends by itself when its stdin closes."""

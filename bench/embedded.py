@@ -24,6 +24,7 @@ from bench.workload import (
     METADATA_TEXT,
     PAGE_ITEMS,
     SELECTED,
+    SHORT_EVENTS,
     Choice,
     aggregate_id,
     histories,
@@ -55,6 +56,10 @@ UPSERT = (
     " do update set version = excluded.version, state = json_patch(state, excluded.state),"
     " updated_at = excluded.updated_at"
 )
+EVENTS = (
+    "select event_id, version, event_type, payload, metadata, created_at, actor_group,"
+    " actor_user from events where aggregate_type = ? and aggregate_id = ? order by version limit "
+)
 READS = {
     "get": (
         "select version, state, created_at, updated_at from heads"
@@ -69,11 +74,8 @@ READS = {
         " where (aggregate_type, aggregate_id) > (?, ?)"
         f" order by aggregate_type, aggregate_id limit {PAGE_ITEMS}"
     ),
-    "events": (
-        "select event_id, version, event_type, payload, metadata, created_at, actor_group,"
-        " actor_user from events where aggregate_type = ? and aggregate_id = ?"
-        f" order by version limit {PAGE_ITEMS}"
-    ),
+    "events": f"{EVENTS}{PAGE_ITEMS}",
+    "ten": f"{EVENTS}{SHORT_EVENTS}",
 }  # fmt: skip
 
 
@@ -141,7 +143,7 @@ class Embedded:
         return write
 
     def _read(self, work: str, choice: Choice) -> Callable[[], None]:
-        names = choice.timelines() if work == "events" else choice.ids()
+        names = choice.names(work)
         query = READS[work]
 
         def read() -> None:

@@ -60,6 +60,12 @@ def resident_bytes(pid: int) -> int:
     return _from_status(Path(f"/proc/{pid}/status"), "VmRSS:")
 
 
+def processor_s(pid: int) -> float:
+    """Return the processor seconds that a process has used, its threads included."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def descriptors(pid: int) -> int:
     """Return how many files and sockets one process has open."""
     return len(os.listdir(f"/proc/{pid}/fd"))

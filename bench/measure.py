@@ -10,15 +10,22 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from bench.machine import processor_s
+
 LATENCIES_KEPT = 20_000
 
 
 class Outcome(NamedTuple):
-    """One measurement: operations, the seconds they took, and how long single ones waited."""
+    """One measurement: operations, the seconds they took, and how long single ones waited.
+
+    The processor seconds of server and clients are 0.0 where nobody looked.
+    """
 
     operations: int
     seconds: float
     latencies_ms: list[float]
+    server_s: float = 0.0
+    client_s: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -34,6 +41,8 @@ class Outcome(NamedTuple):
         return {
             "operations": self.operations,
             "seconds": self.seconds,
+            "server_s": self.server_s,
+            "client_s": self.client_s,
             "latencies_ms": [round(value, 4) for value in thinned(self.latencies_ms, 500)],
         }
 
@@ -43,7 +52,25 @@ def joined(outcomes: Sequence[Outcome]) -> Outcome:
     rate = sum(outcome.rate for outcome in outcomes)
     operations = sum(outcome.operations for outcome in outcomes)
     latencies = [value for outcome in outcomes for value in outcome.latencies_ms]
-    return Outcome(operations, operations / rate if rate else 0.0, latencies)
+    # Each process sees all that the server does, but only its own clients.
+    server_s = max((outcome.server_s for outcome in outcomes), default=0.0)
+    client_s = sum(outcome.client_s for outcome in outcomes)
+    seconds = operations / rate if rate else 0.0
+    return Outcome(operations, seconds, latencies, server_s, client_s)
+
+
+class Metered:
+    """Processor time from now on: of this process, and of servers given by their numbers."""
+
+    def __init__(self, servers: Sequence[int]) -> None:
+        self._servers = servers
+        self._server_s = sum(map(processor_s, servers))
+        self._client_s = time.process_time()
+
+    def on(self, outcome: Outcome) -> Outcome:
+        """Return the outcome with the processor time that it took until now."""
+        server_s = sum(map(processor_s, self._servers)) - self._server_s
+        return outcome._replace(server_s=server_s, client_s=time.process_time() - self._client_s)
 
 
 def thinned(values: Sequence[float], keep: int) -> list[float]:
@@ -69,6 +96,9 @@ class Summary(NamedTuple):
     p50_ms: float
     p99_ms: float
     rounds: int
+    server_us: float = 0.0
+    client_us: float = 0.0
+    """Processor time for one operation; 0.0 where nobody looked."""
 
 
 def summary(outcomes: Sequence[Outcome]) -> Summary:
@@ -82,6 +112,8 @@ def summary(outcomes: Sequence[Outcome]) -> Summary:
         p50_ms=percentile(latencies, 0.50),
         p99_ms=percentile(latencies, 0.99),
         rounds=len(rates),
+        server_us=statistics.median(each.server_s * 1e6 / each.operations for each in outcomes),
+        client_us=statistics.median(each.client_s * 1e6 / each.operations for each in outcomes),
     )
 
 

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint
 
 from bench.loading import write_of
-from bench.measure import LATENCIES_KEPT, Outcome, repeat
+from bench.measure import LATENCIES_KEPT, Metered, Outcome, joined, repeat
 from bench.workload import (
     AGGREGATE_TYPE,
     AGGREGATES,
@@ -25,6 +25,7 @@ from bench.workload import (
     METADATA_TEXT,
     PAGE_ITEMS,
     SELECTED,
+    SHORT_EVENTS,
     Choice,
     text_of,
 )
@@ -43,10 +44,8 @@ def calls(work: str, options: dict[str, Any], seed: int) -> Iterator[Call]:
         return (_batch(batch) for batch in choice.batches(options.get("spread", 1)))
     if work in ("append", "append_to"):
         return (_append(*each) for each in choice.appends(options.get("among")))
-    if work == "events":
-        return (_events(name) for name in choice.timelines())
-    read = {"get": _get, "select": _select, "list": _list}[work]
-    return (read(name) for name in choice.ids())
+    read = {"get": _get, "select": _select, "list": _list, "events": _events, "ten": _ten}[work]
+    return (read(name) for name in choice.names(work))
 
 
 def _batch(batch: list[tuple[str, dict[str, Any]]]) -> Call:
@@ -77,6 +76,10 @@ def _events(name: str) -> Call:
     return lambda client: client.events(AGGREGATE_TYPE, name, take=PAGE_ITEMS)
 
 
+def _ten(name: str) -> Call:
+    return lambda client: client.events(AGGREGATE_TYPE, name, take=SHORT_EVENTS)
+
+
 class Clients:
     """Does jobs against one daemon."""
 
@@ -84,6 +87,7 @@ class Clients:
         self._port = port
         self._token = token
         self._plain = plain
+        self._servers: list[int] = []
         self._started = False
 
     def blocking(self) -> BlockingClient:
@@ -93,15 +97,9 @@ class Clients:
     def work(self, job: dict[str, Any]) -> Outcome:
         """Do one job."""
         kind, seconds, options = job["work"], job["seconds"], job["options"]
+        self._servers = job.get("servers", [])
         if job["how"] == "blocking":
-            steps = calls(kind, options, options.get("seed", 0))
-            client = self.blocking()
-            try:
-                for _warm in range(8):
-                    next(steps)(client)
-                return repeat(lambda: next(steps)(client), seconds)
-            finally:
-                client.close()
+            return self._threads(kind, job["clients"], seconds, options)
         if not self._started:
             self._started = True
             threading.Thread(
@@ -113,6 +111,34 @@ class Clients:
             return Deferred.fromCoroutine(self._concurrent(kind, clients, depth, seconds, options))
 
         return cast(Outcome, threads.blockingCallFromThread(reactor, cast(Any, start)))
+
+    def _threads(self, kind: str, clients: int, seconds: float, options: dict[str, Any]) -> Outcome:
+        base = options.get("seed", 0) * (1 if clients == 1 else 1_000)
+        outcomes: list[Outcome] = []
+        ready = threading.Barrier(clients + 1)
+
+        def run(number: int) -> None:
+            steps = calls(kind, options, base + number)
+            with self.blocking() as client:
+                try:
+                    for _warm in range(8):
+                        next(steps)(client)
+                except BaseException:
+                    ready.abort()
+                    raise
+                ready.wait()
+                outcomes.append(repeat(lambda: next(steps)(client), seconds))
+
+        started = [threading.Thread(target=run, args=(number,)) for number in range(clients)]
+        for thread in started:
+            thread.start()
+        ready.wait()
+        metered = Metered(self._servers)
+        for thread in started:
+            thread.join()
+        if len(outcomes) != clients:
+            raise RuntimeError("a client failed")
+        return metered.on(joined(outcomes))
 
     async def _concurrent(
         self, kind: str, clients: int, depth: int, seconds: float, options: dict[str, Any]
@@ -128,7 +154,8 @@ class Clients:
             for lane in range(depth)
         ]
         await run_lanes(lanes, 0.05)
-        outcome = await run_lanes(lanes, seconds)
+        metered = Metered(self._servers)
+        outcome = metered.on(await run_lanes(lanes, seconds))
         for client in connected:
             await client.close()
         return outcome

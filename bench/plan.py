@@ -13,12 +13,17 @@ from bench.workload import BATCH_EVENTS
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """How long and how large; ``pages`` are the aggregates of the paging stores."""
+    """How long and how large; ``pages`` are the aggregates of the paging stores.
+
+    ``scout_share`` of a measurement's length is what trying out a style takes, before the rounds;
+    at 0.0 the first round tries them all.
+    """
 
     seconds: float
     rounds: int
     long_events: int
     pages: tuple[int, ...]
+    scout_share: float = 0.0
 
 
 SIZES = {
@@ -76,6 +81,24 @@ ROWS = (
         peers=("ours", "fn", "sqlite")),
 )  # fmt: skip
 
+PEER_SIZES = Sizes(1.0, 3, 10, (), 0.3)
+EVERYONE = ("ours", "uma", "tx", "fn", "sqlite")
+READERS = ("ours", "uma", "fn", "sqlite")
+
+PEER_ROWS = (
+    Row("append-1", "append, 1 client", "append", 1, {"every": True}, EVERYONE),
+    Row("append-16", "append, 16 clients", "append", 16, {"every": True}, EVERYONE),
+    Row("append-64", "append, 64 clients", "append", 64, {"every": True}, EVERYONE),
+    Row("batch-1", "batches of 100, 1 client", "batch", 1, {"spread": 1, "every": True}, READERS),
+    Row("batch-4", "batches of 100, 4 clients", "batch", 4, {"spread": 1, "every": True}, READERS),
+    Row("ten-1", "read ten events of an aggregate, 1 client", "ten", 1, {"every": True}, READERS),
+    Row("ten-16", "read ten events of an aggregate, 16 clients", "ten", 16, {"every": True},
+        READERS),
+)  # fmt: skip
+"""The rows of ``--plan peers``; every client that we have is tried for ours."""
+
+PLANS = {"all": ROWS, "peers": PEER_ROWS}
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -92,6 +115,19 @@ class Style:
 
 OURS_WAITING = (Style("blocking client", "blocking"),)
 OURS_CONCURRENT = (Style("Twisted client", "twisted"),)
+OURS_EVERY = (
+    Style("Twisted client", "twisted"),
+    Style("Twisted client, 2 processes", "twisted", processes=2),
+    Style("blocking client, threads", "blocking"),
+    Style("blocking client, threads, 2 processes", "blocking", processes=2),
+)
+UMA_WAITING = (Style("its client", "own", "default"),)
+UMA_CONCURRENT = (
+    Style("threads, 1 connection", "shared", "default"),
+    Style("threads, a connection each", "own", "default"),
+    Style("threads, 1 connection, 2 processes", "shared", "default", 2),
+)
+UMA_BATCHES = (Style("no zero-fill, 1 connection", "shared", "unfilled"),)
 OURS_PIPELINED = tuple(
     Style(f"Twisted client, {depth} in flight each", "twisted", depth=depth) for depth in (16, 64)
 )
@@ -99,10 +135,16 @@ OURS_PIPELINED = tuple(
 
 def styles(peer: str, row: Row) -> tuple[Style, ...]:
     """Return the ways that are tried for this row; the best of them counts."""
+    if peer == "uma":
+        found = UMA_WAITING if row.clients == 1 else UMA_CONCURRENT
+        return found + UMA_BATCHES if row.work == "batch" else found
     if peer == "ours":
         if row.options.get("pipelined"):
             return OURS_PIPELINED
-        return OURS_WAITING if row.clients == 1 else OURS_CONCURRENT
+        every = row.options.get("every")
+        if row.clients == 1:
+            return OURS_WAITING + OURS_CONCURRENT if every else OURS_WAITING
+        return OURS_EVERY if every else OURS_CONCURRENT
     if peer == "sqlite":
         return (Style("in process", "embedded"),)
     if row.options.get("pipelined"):
@@ -121,7 +163,7 @@ def styles(peer: str, row: Row) -> tuple[Style, ...]:
             Style("psycopg threads, unix socket", "threads", "unix", usual=False),
             Style("psycopg threads, 2 processes", "threads", processes=2),
         )
-    found = [
+    ways = [
         Style("psycopg threads", "threads"),
         Style("psycopg asyncio", "asyncio"),
         Style("psycopg threads, 2 processes", "threads", processes=2),
@@ -129,8 +171,8 @@ def styles(peer: str, row: Row) -> tuple[Style, ...]:
         Style("libpq loop, unix socket", "loop", "unix", usual=False),
     ]
     if row.work == "append" and peer == "fn":
-        found.append(
+        ways.append(
             Style("libpq pipeline on 4 connections, unix socket", "pipeline", "unix", 1,
                   row.clients // 4, False)
         )  # fmt: skip
-    return tuple(found)
+    return tuple(ways)

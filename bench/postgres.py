@@ -18,7 +18,7 @@ import psycopg
 
 from bench import workload
 from bench.machine import free_port, proportional_bytes
-from bench.sides import PostgresMissing
+from bench.sides import PeerMissing
 
 DEBIAN = Path("/usr/lib/postgresql")
 DATABASE = "postgres"
@@ -141,7 +141,7 @@ def programs() -> Path:
     for folder in found:
         if (folder / "initdb").exists() and (folder / "postgres").exists():
             return folder
-    raise PostgresMissing("no PostgreSQL server found (Debian: apt install postgresql-15)")
+    raise PeerMissing("no PostgreSQL server found (Debian: apt install postgresql-15)")
 
 
 def unprivileged_user() -> str | None:
@@ -154,7 +154,7 @@ def unprivileged_user() -> str | None:
         except KeyError:
             continue
         return name
-    raise PostgresMissing("PostgreSQL does not run as root and there is no other user to take")
+    raise PeerMissing("PostgreSQL does not run as root and there is no other user to take")
 
 
 class Cluster:

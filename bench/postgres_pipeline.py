@@ -10,13 +10,14 @@ import select
 import time
 from collections import deque
 from collections.abc import Generator
+from functools import partial
 from typing import Any
 
 from psycopg import pq
 from psycopg.pq.abc import PGconn, PGresult
 
 from bench.measure import LATENCIES_KEPT, Outcome
-from bench.postgres_threads import CALL, GET, INSERT, LOCK, UPSERT
+from bench.postgres_threads import CALL, GET, INSERT, LOCK, TEN, UPSERT
 from bench.workload import (
     ACTOR_GROUP,
     ACTOR_USER,
@@ -30,7 +31,8 @@ from bench.workload import (
 Query = tuple[bytes, list[bytes]]
 Steps = Generator[Query, PGresult, None]
 
-STATEMENTS = {b"call": CALL, b"lock": LOCK, b"insert": INSERT, b"upsert": UPSERT, b"get": GET}
+STATEMENTS = {b"call": CALL, b"lock": LOCK, b"insert": INSERT, b"upsert": UPSERT, b"get": GET,
+              b"ten": TEN}  # fmt: skip
 TYPE, EVENT, GROUP, USER = (
     text.encode() for text in (AGGREGATE_TYPE, EVENT_TYPE, ACTOR_GROUP, ACTOR_USER)
 )
@@ -83,10 +85,10 @@ def transaction_steps(choice: Choice) -> Steps:
         yield b"commit", []
 
 
-def read_steps(choice: Choice) -> Steps:
-    """One head per step."""
-    for identifier in choice.ids():
-        yield b"get", [TYPE, identifier.encode()]
+def read_steps(choice: Choice, work: str) -> Steps:
+    """One head, or ten events, per step."""
+    for identifier in choice.names(work):
+        yield work.encode(), [TYPE, identifier.encode()]
 
 
 class _Client:
@@ -124,7 +126,7 @@ def looped(
     if work == "append":
         make, last = (transaction_steps, b"commit") if mode == "tx" else (call_steps, b"call")
     else:
-        make, last = read_steps, b"get"
+        make, last = partial(read_steps, work=work), work.encode()
     base = options.get("seed", 0) * 1_000
     table = {}
     poll = select.epoll()

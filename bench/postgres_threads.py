@@ -24,6 +24,7 @@ from bench.workload import (
     METADATA_TEXT,
     PAGE_ITEMS,
     SELECTED,
+    SHORT_EVENTS,
     Choice,
     text_of,
 )
@@ -59,11 +60,13 @@ HEAD_PAGE = (
     " where (aggregate_type, aggregate_id) > (%s, %s)"
     f" order by aggregate_type, aggregate_id limit {PAGE_ITEMS}"
 )
-EVENT_PAGE = (
+EVENTS = (
     "select event_id, version, event_type, payload::text, metadata::text, created_at, actor_group,"
     " actor_user from events where aggregate_type = %s and aggregate_id = %s and version > 0"
-    f" order by version limit {PAGE_ITEMS}"
+    " order by version limit "
 )
+EVENT_PAGE = f"{EVENTS}{PAGE_ITEMS}"
+TEN = f"{EVENTS}{SHORT_EVENTS}"
 
 
 def call_parameters(identifier: str, body: dict[str, Any]) -> Row:
@@ -133,8 +136,10 @@ def one_step(
 
 
 def _one_read(work: str, choice: Choice) -> Callable[[psycopg.Connection], None]:
-    query = {"get": GET, "select": SELECT, "list": HEAD_PAGE, "events": EVENT_PAGE}[work]
-    names = choice.timelines() if work == "events" else choice.ids()
+    query = {"get": GET, "select": SELECT, "list": HEAD_PAGE, "events": EVENT_PAGE, "ten": TEN}[
+        work
+    ]
+    names = choice.names(work)
 
     def read(connection: psycopg.Connection) -> None:
         rows = connection.execute(query, (AGGREGATE_TYPE, next(names)), prepare=True).fetchall()
@@ -216,7 +221,7 @@ async def _asynchronous(
 
     async def run(index: int, connection: psycopg.AsyncConnection, until: float) -> int:
         choice = Choice(base + index)
-        appends, batches, ids = choice.appends(), choice.batches(spread), choice.ids()
+        appends, batches, ids = choice.appends(), choice.batches(spread), choice.names(work)
         done, before = 0, clock()
         while before < until:
             if work == "append":
@@ -224,7 +229,9 @@ async def _asynchronous(
             elif work == "batch":
                 await connection.execute(*batch_call(next(batches), spread), prepare=True)
             else:
-                await connection.execute(GET, (AGGREGATE_TYPE, next(ids)), prepare=True)
+                query = TEN if work == "ten" else GET
+                cursor = await connection.execute(query, (AGGREGATE_TYPE, next(ids)), prepare=True)
+                assert await cursor.fetchall()
             after = clock()
             done += 1
             if len(latencies) < LATENCIES_KEPT:

@@ -14,7 +14,11 @@ from bench.plan import ROWS, Row
 from bench.sides import Weight
 
 PEERS = ("ours", "tx", "fn", "sqlite")
-TITLES = {"ours": "EventDBX", "tx": "PostgreSQL tx", "fn": "PostgreSQL fn", "sqlite": "SQLite"}
+TITLES = {"ours": "EventDBX", "uma": "UmaDB", "postgres": "PostgreSQL", "sqlite": "SQLite"}
+
+
+Table = tuple[list[str], list[list[str]]]
+Section = tuple[str, Table]
 
 
 class Best(NamedTuple):
@@ -104,15 +108,15 @@ def targets(results: Results) -> list[Target]:
     return found
 
 
-def _cell(value: float) -> str:
+def cell(value: float) -> str:
     return f"{value:,.0f}" if value else "–"
 
 
-def _ratio(ours: float, peer: float) -> str:
+def ratio_cell(ours: float, peer: float) -> str:
     return f"{ours / peer:.2f}" if ours and peer else "–"
 
 
-def _main_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+def _main_rows(results: Results) -> Table:
     header = ["per second", "EventDBX", "p50 / p99 ms", "tx", "fn", "SQLite", "/tx", "/fn",
               "/SQLite"]  # fmt: skip
     lines = []
@@ -122,9 +126,9 @@ def _main_rows(results: Results) -> tuple[list[str], list[list[str]]]:
             continue
         ours = results.rows.get((row.key, "ours"))
         waits = f"{ours.summary.p50_ms:.2f} / {ours.summary.p99_ms:.2f}" if ours else "–"
-        ratios = [_ratio(values[0], value) for value in values[1:]]
+        ratios = [ratio_cell(values[0], value) for value in values[1:]]
         lines.append(
-            [_title(row), _cell(values[0]), waits, *(_cell(value) for value in values[1:]), *ratios]
+            [_title(row), cell(values[0]), waits, *(cell(value) for value in values[1:]), *ratios]
         )
     return header, lines
 
@@ -133,30 +137,30 @@ def _title(row: Row) -> str:
     return row.title + (" (events)" if row.events_each > 1 else "")
 
 
-def _style_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+def _style_rows(results: Results) -> Table:
     header = ["row", "peer", "best", "per second", "range", "best usual", "per second"]
     lines = []
     for (key, peer), best in results.rows.items():
         if peer not in ("tx", "fn", "ours"):
             continue
         spread = f"{best.summary.low:,.0f}–{best.summary.high:,.0f}"
-        usual = _cell(best.usual.median) if best.usual else "–"
-        lines.append([key, peer, best.style, _cell(best.summary.median), spread,
+        usual = cell(best.usual.median) if best.usual else "–"
+        lines.append([key, peer, best.style, cell(best.summary.median), spread,
                       best.usual_style or "–", usual])  # fmt: skip
     return header, lines
 
 
-def _target_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+def _target_rows(found: Sequence[Target]) -> Table:
     header = ["target", "wanted", "found", "met", "against usual clients", "against the best"]
     lines = []
-    for one in targets(results):
+    for one in found:
         number = f"{one.found:,.0f}" if one.found >= 100 else f"{one.found:.2f}"
         both = (f"{each:.2f}" if each else "–" for each in (one.against_usual, one.against_best))
         lines.append([one.title, one.wanted, number, "yes" if one.met else "NO", *both])
     return header, lines
 
 
-def _weight_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+def weight_rows(results: Results) -> Table:
     header = ["store", "events", "memory MB", "disk bytes/event", "restart s", "after kill -9 s"]
     lines = []
     named = [(TITLES.get(name, name), weight) for name, weight in results.weights.items()]
@@ -171,25 +175,22 @@ def _weight_rows(results: Results) -> tuple[list[str], list[list[str]]]:
     return header, lines
 
 
-def _page_rows(results: Results) -> tuple[list[str], list[list[str]]]:
+def _page_rows(results: Results) -> Table:
     sizes = sorted({size for _kind, size in results.pages})
     header = ["per second, one waiting client", *(f"{size:,} aggregates" for size in sizes)]
     kinds = dict.fromkeys(kind for kind, _size in results.pages)
-    lines = [[kind, *(_cell(results.pages[kind, size].median) for size in sizes)] for kind in kinds]
+    lines = [[kind, *(cell(results.pages[kind, size].median) for size in sizes)] for kind in kinds]
     return header, lines
-
-
-Section = tuple[str, tuple[list[str], list[list[str]]]]
 
 
 def sections(results: Results) -> list[Section]:
     """Return the titles and tables of a report, without those that would be empty."""
     found = [
         ("Medians and ratios", _main_rows(results)),
-        ("Targets", _target_rows(results)),
+        ("Targets", _target_rows(targets(results))),
         ("Which clients were best", _style_rows(results)),
         ("Pages by size of the store", _page_rows(results)),
-        ("Memory, disk, restart", _weight_rows(results)),
+        ("Memory, disk, restart", weight_rows(results)),
     ]
     return [(title, table) for title, table in found if table[1]]
 
@@ -206,15 +207,15 @@ def _aligned(header: Sequence[str], lines: Sequence[Sequence[str]]) -> list[str]
     ]
 
 
-def as_text(results: Results) -> str:
+def as_text(results: Results, tables: Sequence[Section]) -> str:
     """Return the report for a terminal."""
     parts = [f"{results.date}, size {results.size}: " + ", ".join(results.machine.values())]
-    for title, (header, lines) in sections(results):
+    for title, (header, lines) in tables:
         parts += ["", title, *_aligned(header, lines)]
     return "\n".join(parts)
 
 
-def as_markdown(results: Results) -> str:
+def as_markdown(results: Results, tables: Sequence[Section]) -> str:
     """Return the report for ``docs/performance``."""
     parts = [f"# {results.date}, size {results.size}", ""]
     parts += [f"- {name}: {value}" for name, value in results.machine.items()]
@@ -223,14 +224,14 @@ def as_markdown(results: Results) -> str:
         "- tx: lock, insert, upsert, commit; fn: one function call an append; all prepared",
         "- each figure is the median of the rounds, for the best of the clients that were tried",
     ]
-    for title, (header, lines) in sections(results):
+    for title, (header, lines) in tables:
         parts += ["", f"## {title}", "", "| " + " | ".join(header) + " |"]
         parts += ["|" + "---|" * len(header)]
         parts += ["| " + " | ".join(line) + " |" for line in lines]
     return "\n".join(parts) + "\n"
 
 
-def as_json(results: Results) -> str:
+def as_json(results: Results, found: Sequence[Target]) -> str:
     """Return the report for programs."""
     document: dict[str, Any] = {
         "date": results.date,
@@ -247,7 +248,7 @@ def as_json(results: Results) -> str:
             }
             for (key, peer), best in results.rows.items()
         ],
-        "targets": [one._asdict() for one in targets(results)],
+        "targets": [one._asdict() for one in found],
         "weights": {name: weight._asdict() for name, weight in results.weights.items()},
         "pages": [
             {"kind": kind, "aggregates": size, **summary._asdict()}

@@ -1,8 +1,9 @@
 """The comparison: our daemon, PostgreSQL and SQLite doing the same work in one run.
 
-``python bench/run.py --sizes small`` or ``make bench``. Rounds are interleaved: in each round
+``python bench/run.py --sizes small`` or ``make bench``; ``--plan peers`` is shorter and has UmaDB
+as well. Rounds are interleaved: in each round
 every row is done by every database in turn, so that what disturbs the machine disturbs them
-alike. The first round tries all styles of clients; the best go on.
+alike. All styles of clients are tried first; the best go on.
 """
 
 from __future__ import annotations
@@ -12,18 +13,34 @@ import sys
 import time
 from collections import defaultdict
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import machine, paging, report
+from bench import machine, paging, report, report_peers
 from bench.measure import Outcome, Summary, summary
-from bench.plan import ROWS, SIZES, Row, Sizes, Style, styles
-from bench.sides import OurSide, PostgresMissing, PostgresSide, Side, SqliteSide, Weight
+from bench.plan import PEER_SIZES, PLANS, SIZES, Row, Sizes, Style, styles
+from bench.sides import (
+    OurSide,
+    PeerMissing,
+    PostgresSide,
+    Side,
+    SqliteSide,
+    UmaSide,
+    Weight,
+)
+
+Alive = dict[tuple[str, str], tuple[Style, ...]]
+SCOUT_SECONDS_MIN = 0.2
+NEAR = 0.92
+"""Of the best rate: a style that comes so near when it is tried goes through the rounds too."""
 
 Found = dict[tuple[str, str], dict[Style, list[Outcome]]]
-SIDE_OF = {"ours": "ours", "tx": "postgres", "fn": "postgres", "sqlite": "sqlite"}
+SIDE_OF = {"ours": "ours", "tx": "postgres", "fn": "postgres", "sqlite": "sqlite",
+           "uma": "uma"}  # fmt: skip
+SIDES = {"all": "ours,postgres,sqlite", "peers": "ours,uma,postgres,sqlite"}
 
 
 def note(text: str) -> None:
@@ -41,10 +58,12 @@ def start_sides(wanted: list[str], sizes: Sizes, plain: bool, stack: ExitStack) 
                 sides[name] = OurSide(sizes.long_events, plain=plain)
             elif name == "postgres":
                 sides[name] = PostgresSide(sizes.long_events)
+            elif name == "uma":
+                sides[name] = UmaSide(sizes.long_events)
             else:
                 sides[name] = SqliteSide(sizes.long_events)
-        except PostgresMissing as missing:
-            note(f"without PostgreSQL: {missing}")
+        except PeerMissing as missing:
+            note(f"without {name}: {missing}")
             continue
         stack.callback(sides[name].close)
     return sides
@@ -59,6 +78,8 @@ def run_rounds(sides: dict[str, Side], rows: list[Row], sizes: Sizes) -> Found:
         for peer in row.peers
         if SIDE_OF[peer] in sides
     }
+    if sizes.scout_share:
+        alive = scouted(sides, rows, sizes, alive)
     for number in range(sizes.rounds):
         note(f"round {number + 1} of {sizes.rounds}")
         for row in rows:
@@ -69,9 +90,27 @@ def run_rounds(sides: dict[str, Side], rows: list[Row], sizes: Sizes) -> Found:
                     outcome = side.measure(row, style, peer, sizes.seconds, number)
                     outcomes = found.setdefault(key, defaultdict(list))
                     outcomes[style].append(outcome.scaled(row.events_each))
-        if not number:
+        if not number and not sizes.scout_share:
             alive = {key: promising(found[key]) for key in alive}
     return found
+
+
+def scouted(sides: dict[str, Side], rows: list[Row], sizes: Sizes, alive: Alive) -> Alive:
+    """Try every style for a short while; return the best of each and what comes near it."""
+    note("trying all clients")
+    seconds = max(sizes.seconds * sizes.scout_share, SCOUT_SECONDS_MIN)
+    chosen = {}
+    for row in rows:
+        for peer in row.peers:
+            key = (row.key, peer)
+            if len(alive.get(key, ())) < 2:
+                continue
+            side = sides[SIDE_OF[peer]]
+            rates = {each: side.measure(row, each, peer, seconds, 0).rate for each in alive[key]}
+            ordered = sorted(rates, key=lambda style: -rates[style])[:2]
+            best = rates[ordered[0]]
+            chosen[key] = tuple(each for each in ordered if rates[each] >= NEAR * best)
+    return alive | chosen
 
 
 def promising(outcomes: dict[Style, list[Outcome]]) -> tuple[Style, ...]:
@@ -106,7 +145,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         default="small",
         help="small takes under two minutes, full fills a million aggregates",
     )
-    parser.add_argument("--sides", default="ours,postgres,sqlite", help="which databases to run")
+    parser.add_argument(
+        "--plan",
+        choices=sorted(PLANS),
+        default="all",
+        help="peers: few rows, against UmaDB as well, in three minutes; has a size of its own",
+    )
+    parser.add_argument("--sides", default="", help="which databases to run, comma-separated")
     parser.add_argument("--rows", default="", help="only rows whose key begins so, comma-separated")
     parser.add_argument("--seconds", type=float, help="length of one measurement")
     parser.add_argument("--rounds", type=int, help="how often each is repeated")
@@ -120,12 +165,13 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def main(arguments: list[str] | None = None) -> int:
     """Run the comparison and print it."""
     options = parse(arguments)
-    chosen = SIZES[options.sizes]
-    sizes = Sizes(options.seconds or chosen.seconds, options.rounds or chosen.rounds,
-                  chosen.long_events, chosen.pages)  # fmt: skip
+    peers = options.plan == "peers"
+    chosen = PEER_SIZES if peers else SIZES[options.sizes]
+    sizes = replace(chosen, seconds=options.seconds or chosen.seconds,
+                    rounds=options.rounds or chosen.rounds)  # fmt: skip
     prefixes = tuple(filter(None, options.rows.split(",")))
-    rows = [row for row in ROWS if not prefixes or row.key.startswith(prefixes)]
-    wanted = options.sides.split(",")
+    rows = [row for row in PLANS[options.plan] if not prefixes or row.key.startswith(prefixes)]
+    wanted = (options.sides or SIDES[options.plan]).split(",")
     machine.pin_to_cores()
     pages: dict[tuple[str, int], Summary] = {}
     stores: dict[int, Weight] = {}
@@ -134,19 +180,22 @@ def main(arguments: list[str] | None = None) -> int:
         found = run_rounds(sides, rows, sizes)
         note("weighing")
         weights = {name: side.weigh() for name, side in sides.items()}
-    if "ours" in wanted and not options.no_pages and not prefixes:
+    if "ours" in wanted and sizes.pages and not options.no_pages and not prefixes:
         note(f"pages at {', '.join(f'{size:,}' for size in sizes.pages)} aggregates")
         pages, stores = paging.compare(sizes, plain=options.plain)
     results = report.Results(
-        date=time.strftime("%Y-%m-%d"), size=options.sizes, machine=machine.description(),
+        date=time.strftime("%Y-%m-%d"), size="peers" if peers else options.sizes,
+        machine=machine.description(),
         rows={key: best_of(outcomes) for key, outcomes in found.items()},
         weights=weights, pages=pages, stores=stores,
     )  # fmt: skip
-    print(report.as_text(results))
+    told = report_peers if peers else report
+    found_targets, tables = told.targets(results), told.sections(results)
+    print(report.as_text(results, tables))
     if options.json:
-        options.json.write_text(report.as_json(results), encoding="utf-8")
+        options.json.write_text(report.as_json(results, found_targets), encoding="utf-8")
     if options.markdown:
-        options.markdown.write_text(report.as_markdown(results), encoding="utf-8")
+        options.markdown.write_text(report.as_markdown(results, tables), encoding="utf-8")
     return 0
 
 

@@ -6,6 +6,7 @@ Each side keeps its client processes. What jobs there are is in :mod:`bench.plan
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 from bench import loading
@@ -16,8 +17,8 @@ from bench.measure import Outcome, joined
 from bench.plan import Row, Style
 
 
-class PostgresMissing(Exception):
-    """PostgreSQL, or the library to reach it, is not on this machine."""
+class PeerMissing(Exception):
+    """A database, or the library to reach it, is not on this machine."""
 
 
 class Weight(NamedTuple):
@@ -47,8 +48,10 @@ class Side(Protocol):
         ...
 
 
-def job_of(row: Row, style: Style, mode: str, seconds: float, seed: int) -> dict[str, Any]:
-    """Return the job for one client process."""
+def job_of(
+    row: Row, style: Style, mode: str, seconds: float, seed: int, process: int = 0
+) -> dict[str, Any]:
+    """Return the job for one client process, the given one of those that do it."""
     return {
         "work": row.work,
         "mode": mode,
@@ -57,24 +60,44 @@ def job_of(row: Row, style: Style, mode: str, seconds: float, seed: int) -> dict
         "clients": row.clients // style.processes,
         "depth": style.depth,
         "seconds": seconds,
-        "options": {**row.options, "seed": seed},
+        "options": {
+            **row.options,
+            "seed": seed * style.processes + process,
+            "process": (process, style.processes),
+        },
     }
 
 
+def measured(
+    clients: Sequence[ClientProcess],
+    row: Row,
+    style: Style,
+    mode: str,
+    seconds: float,
+    seed: int,
+    servers: Sequence[int] = (),
+) -> Outcome:
+    """Do a row's work once, in as many processes as the style wants; ``servers`` are metered."""
+    chosen = clients[: style.processes]
+    for index, client in enumerate(chosen):
+        job = job_of(row, style, mode, seconds, seed, index)
+        client.send(job | {"servers": list(servers)})
+    return joined([client.receive() for client in chosen])
+
+
 class OurSide:
-    """Our daemon and one client process."""
+    """Our daemon and its client processes."""
 
     def __init__(self, long_events: int, *, plain: bool) -> None:
         self._daemon = Daemon(settings=("--no-noise",) if plain else ())
         self._daemon.start()
         loading.load_histories(self._daemon, long_events)
         settings = {"port": self._daemon.port, "token": self._daemon.token, "plain": plain}
-        self._client = ClientProcess("ours", settings)
+        self._clients = [ClientProcess("ours", settings) for _process in range(2)]
 
     def measure(self, row: Row, style: Style, mode: str, seconds: float, seed: int) -> Outcome:
-        """Do a row's work once."""
-        self._client.send(job_of(row, style, mode, seconds, seed))
-        return self._client.receive()
+        """Do a row's work once, in as many processes as the style wants."""
+        return measured(self._clients, row, style, mode, seconds, seed, [self._daemon.pid])
 
     def weigh(self) -> Weight:
         """Return what it occupies; stopped once in order and killed once by this."""
@@ -90,7 +113,8 @@ class OurSide:
 
     def close(self) -> None:
         """Stop the daemon and remove its workspace."""
-        self._client.close()
+        for client in self._clients:
+            client.close()
         self._daemon.close()
 
 
@@ -101,7 +125,7 @@ class PostgresSide:
         try:
             from bench.postgres import Cluster
         except ImportError as error:
-            raise PostgresMissing(f"{error} (pip install 'psycopg[binary]')") from None
+            raise PeerMissing(f"{error} (pip install 'psycopg[binary]')") from None
         self._cluster = Cluster()
         self._clients: list[ClientProcess] = []
         try:
@@ -115,10 +139,7 @@ class PostgresSide:
 
     def measure(self, row: Row, style: Style, mode: str, seconds: float, seed: int) -> Outcome:
         """Do a row's work once, in as many processes as the style wants."""
-        chosen = self._clients[: style.processes]
-        for index, client in enumerate(chosen):
-            client.send(job_of(row, style, mode, seconds, seed * 2 + index))
-        return joined([client.receive() for client in chosen])
+        return measured(self._clients, row, style, mode, seconds, seed)
 
     def weigh(self) -> Weight:
         """Return what it occupies; it is restarted by this."""
@@ -131,6 +152,46 @@ class PostgresSide:
         for client in self._clients:
             client.close()
         self._cluster.close()
+
+
+class UmaSide:
+    """UmaDB's servers, one for each of their settings, and two client processes."""
+
+    def __init__(self, long_events: int) -> None:
+        try:
+            from bench import uma
+        except ImportError as error:
+            raise PeerMissing(f"{error} (pip install umadb)") from None
+        self._stores = {name: uma.Store(name) for name in uma.SETTINGS}
+        self._clients: list[ClientProcess] = []
+        try:
+            for store in self._stores.values():
+                store.start()
+                store.fill(long_events)
+        except BaseException:
+            self.close()
+            raise
+        settings = {name: store.url for name, store in self._stores.items()}
+        self._clients = [ClientProcess("uma", settings) for _process in range(2)]
+
+    def measure(self, row: Row, style: Style, mode: str, seconds: float, seed: int) -> Outcome:
+        """Do a row's work once; the style's transport names the server."""
+        server = self._stores[style.transport].pid
+        return measured(self._clients, row, style, mode, seconds, seed, [server])
+
+    def weigh(self) -> Weight:
+        """Return what the server with the default settings occupies; it is restarted by this."""
+        store = self._stores["default"]
+        memory = store.memory_bytes()
+        disk, events = store.disk()
+        return Weight(memory, disk, events, store.restart(), None)
+
+    def close(self) -> None:
+        """Stop the servers and remove their files."""
+        for client in self._clients:
+            client.close()
+        for store in self._stores.values():
+            store.close()
 
 
 class SqliteSide:

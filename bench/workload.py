@@ -17,6 +17,7 @@ AGGREGATE_TYPE = "order"
 EVENT_TYPE = "order_changed"
 METADATA = b'{"@source":"bench","@trace":"5f0c9a1b"}'
 METADATA_TEXT = METADATA.decode()
+METADATA_PAIRS: dict[str, str] = orjson.loads(METADATA)
 ACTOR_GROUP = "bench"
 ACTOR_USER = "client"
 
@@ -99,6 +100,8 @@ class Choice:
 
     seed: int
     aggregates: int = AGGREGATES
+    part: tuple[int, int] = (0, 1)
+    """Which of so many parts of the aggregates: clients may have to keep out of each other's."""
 
     def appends(self, among: str | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
         """Yield an identifier and a payload for each append."""
@@ -109,10 +112,15 @@ class Choice:
             for identifier in itertools.cycle(lengths(among, self.seed)):
                 index = (index + 1) % PAYLOADS
                 yield identifier, variants[index]
-        ids = [aggregate_id(number) for number in range(self.aggregates)]
+        ids = [aggregate_id(number) for number in self._numbers()]
+        count = len(ids)
         while True:
             index = (index + 1) % PAYLOADS
-            yield ids[int(rng.random() * self.aggregates)], variants[index]
+            yield ids[int(rng.random() * count)], variants[index]
+
+    def _numbers(self) -> range:
+        first, parts = self.part
+        return range(first, self.aggregates, parts)
 
     def batches(self, spread: int) -> Iterator[list[tuple[str, dict[str, Any]]]]:
         """Yield the appends of one batch, spread evenly over so many different aggregates."""
@@ -120,7 +128,7 @@ class Choice:
         variants = payloads(self.seed)
         index = 0
         while True:
-            chosen = [aggregate_id(number) for number in rng.sample(range(self.aggregates), spread)]
+            chosen = [aggregate_id(number) for number in rng.sample(self._numbers(), spread)]
             batch = []
             for position in range(BATCH_EVENTS):
                 index = (index + 1) % PAYLOADS
@@ -131,6 +139,16 @@ class Choice:
         """Yield the identifiers of the aggregates whose events are paged through."""
         for number in itertools.count(self.seed):
             yield timeline_id(number % TIMELINES)
+
+    def shorts(self) -> Iterator[str]:
+        """Yield the identifiers of the short aggregates, which are read whole."""
+        return itertools.cycle(lengths("short", self.seed))
+
+    def names(self, work: str) -> Iterator[str]:
+        """Yield the identifiers that a kind of reading goes through."""
+        if work == "events":
+            return self.timelines()
+        return self.shorts() if work == "ten" else self.ids()
 
     def ids(self) -> Iterator[str]:
         """Yield the identifiers to be read."""
