@@ -118,7 +118,8 @@ def parse_config(
     except tomllib.TOMLDecodeError as error:
         match = re.fullmatch(r"(.*) \(at (line \d+, column \d+|end of document)\)", str(error))
         reason, place = (match[1], match[2]) if match else (str(error), "unknown place")
-        raise SerializationError(f"TOML parse error at {place} in {origin}: {reason}") from None
+        # Scripts look for the first line; people need the second.
+        raise SerializationError(f"TOML parse error at {place}\n  in {origin}: {reason}") from None
     reading = _Reading(origin, environ, overrides or {}, [])
     values = _read_table(Config, document, "", reading)
     if values["list_page_size"] > values["page_limit"]:

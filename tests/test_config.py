@@ -155,7 +155,7 @@ class Reading(SynchronousTestCase):
     def test_text_that_is_not_toml(self) -> None:
         """A syntax error is reported with line, column and file."""
         error = self.assertRaises(SerializationError, parse, "port = 1\nport 2\n")
-        self.assertIn("TOML parse error at line 2, column 6 in /etc/config.toml", str(error))
+        self.assertIn("TOML parse error at line 2, column 6\n  in /etc/config.toml: ", str(error))
 
     @given(st.text(max_size=60))
     def test_any_text(self, text: str) -> None:

@@ -21,7 +21,7 @@ def read_text(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise IoError(f"cannot read {path}: {error.strerror}") from None
+        raise IoError(f"{error.strerror} (os error {error.errno})\n  reading {path}") from None
     except UnicodeDecodeError:
         raise IoError(f"cannot read {path}: it is not UTF-8 text") from None
 

@@ -26,7 +26,8 @@ from eventdbx.surfaces.cli.options import (
     refuse_later_options,
 )
 from eventdbx.surfaces.cli.output import print_json, print_line
-from eventdbx.surfaces.cli.session import daemon_runs, database, opened
+from eventdbx.surfaces.cli.places import daemon_runs
+from eventdbx.surfaces.cli.session import database, opened
 from eventdbx.surfaces.cli.values import indirect, json_value
 
 _DOING: dict[WriteKind, str] = {

@@ -22,7 +22,7 @@ from eventdbx.surfaces.cli.arguments import (
     takes_value,
 )
 from eventdbx.surfaces.cli.failures import EXIT_DONE, EXIT_USAGE, Failure, Stop, UsageFailure
-from eventdbx.surfaces.cli.helptext import help_page, usage_line
+from eventdbx.surfaces.cli.helptext import help_page, possible_values, usage_line
 
 _UNSET = getattr(click.core, "UNSET", None)
 """What newer versions of click keep for an option that was not given."""
@@ -241,10 +241,11 @@ def _invalid_value(
     if isinstance(given, tuple):
         # Which one of several it was, the type says itself (see eventdbx.surfaces.cli.values).
         value = getattr(error, "value", given[-1] if given else "")
-    if isinstance(parameter.type, click.Choice):
-        words = ", ".join(map(str, parameter.type.choices))
+    words = possible_values(parameter.type)
+    if words:
         return UsageFailure(
-            f"invalid value '{value}' for '{spelling(parameter)}'\n  [possible values: {words}]"
+            f"invalid value '{value}' for '{spelling(parameter)}'\n"
+            f"  [possible values: {', '.join(words)}]"
         )
     kind = parameter.type
     if isinstance(kind, click.types.IntParamType):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -83,11 +84,19 @@ def _option_spelling(option: click.Option) -> str:
 
 def _option_text(option: click.Option) -> str:
     text = option.help or ""
-    if isinstance(option.type, click.Choice):
-        text += f" [possible values: {', '.join(map(str, option.type.choices))}]"
+    words = possible_values(option.type)
+    if words:
+        text += f" [possible values: {', '.join(words)}]"
     if option.show_default and option.default is not None and not callable(option.default):
         text += f" [default: {option.default}]"
     return text.strip()
+
+
+def possible_values(kind: Any) -> list[str]:
+    """Return the words that a type of values takes, if they are few (its ``words`` say so)."""
+    if isinstance(kind, click.Choice):
+        return [str(one) for one in kind.choices]
+    return list(getattr(kind, "words", ()))
 
 
 def _columns(rows: list[tuple[str, str]]) -> str:

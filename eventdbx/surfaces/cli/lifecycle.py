@@ -16,7 +16,7 @@ import click
 
 from eventdbx.domain.timestamps import format_ns, format_offset
 from eventdbx.errors import EventDBXError, IoError
-from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, read_record, remove_stale
+from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, remove_stale
 from eventdbx.services.workspace import Opened, ensure_cli_token
 from eventdbx.settings import RESTRICT_MODES
 from eventdbx.surfaces.cli.commands import DbxGroup
@@ -24,7 +24,7 @@ from eventdbx.surfaces.cli.destroying import register_destroy
 from eventdbx.surfaces.cli.failures import Failure, Stop
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
-from eventdbx.surfaces.cli.places import opened
+from eventdbx.surfaces.cli.places import opened, server_record
 from eventdbx.surfaces.cli.values import U16, WrongValue
 
 KILL_WAIT_S = 2.0
@@ -41,11 +41,12 @@ class RestrictMode(click.ParamType):  # type: ignore[type-arg]
     """A schema mode in any of its spellings."""
 
     name = "mode"
+    words = ("off", "default", "strict")
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return off, default or strict; raises WrongValue."""
         if value not in RESTRICT_MODES:
-            raise WrongValue("expected off, default or strict", value)
+            raise WrongValue("", value)
         return RESTRICT_MODES[value]
 
 
@@ -58,7 +59,7 @@ START_OPTIONS = all_of(
         type=RestrictMode(),
         is_flag=False,
         flag_value="default",
-        metavar="MODE",
+        metavar="RESTRICT",
         help="Schema mode: off, default or strict (saved; omitted: as configured)",
     ),
 )
@@ -129,7 +130,7 @@ def _start(context: click.Context, given: dict[str, Any], *, path: str, create: 
     if "data_dir" in changes:
         changes["data_dir"] = os.path.abspath(changes["data_dir"])
     place = opened(context, create=create, overrides=changes)
-    record = read_record(place.workspace.pid_path)
+    record = server_record(place)
     if record is not None and record.alive:
         raise Failure(AlreadyRunning(record.pid).detail)
     ensure_cli_token(place)
@@ -173,7 +174,7 @@ def _run_detached(place: Opened, path: str) -> None:
             f"Re-run with `{path} start --foreground` for details.",
             outcome.reason,
         )
-    record = read_record(place.workspace.pid_path)
+    record = server_record(place)
     started = None if record is None else record.started_at
     since = "" if started is None else f" since {format_offset(started)}"
     print_line(
@@ -188,7 +189,7 @@ def stop_server(place: Opened) -> str:
     Waits for requests in flight, then kills. Raises Failure if the process cannot be stopped.
     """
     path = place.workspace.pid_path
-    record = read_record(path)
+    record = server_record(place)
     if record is None:
         return "No running EventDBX server found."
     if not record.alive:
@@ -225,7 +226,7 @@ def _gone(place: Opened, record: ServerRecord, patience_s: float) -> bool:
     """Wait for the lock to be given up: the last thing a server does, however it ends."""
     until = time.monotonic() + patience_s
     while True:
-        now = read_record(place.workspace.pid_path)
+        now = server_record(place)
         if now is None or not now.alive or now.pid != record.pid:
             return True
         if time.monotonic() > until:
@@ -236,7 +237,7 @@ def _gone(place: Opened, record: ServerRecord, patience_s: float) -> bool:
 def _show_status(place: Opened, *, as_json: bool, with_domain: bool) -> bool:
     """Print whether a server runs, and return it."""
     config = place.config
-    record = read_record(place.workspace.pid_path)
+    record = server_record(place)
     alive = record is not None and record.alive
     stale = record is not None and not alive and remove_stale(place.workspace.pid_path)
     if as_json:

@@ -17,7 +17,15 @@ from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidCursor, InvalidSchema
 from eventdbx.surfaces.cli.arguments import Argument, Option
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.values import FIELD, U64, Pair, WrongValue, indirect, json_value
+from eventdbx.surfaces.cli.values import (
+    FIELD,
+    U64,
+    Pair,
+    PublishTarget,
+    WrongValue,
+    indirect,
+    json_value,
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -112,6 +120,7 @@ WRITE = all_of(
     option(
         "--publish",
         multiple=True,
+        type=PublishTarget(),
         metavar="PLUGIN[:MODE[:PRIORITY]]",
         help="Deliver this event to these plugins only",
     ),

@@ -12,8 +12,10 @@ from collections.abc import Mapping
 import click
 
 from eventdbx.config import Value
-from eventdbx.services.pidfile import read_record
+from eventdbx.errors import ConfigError
+from eventdbx.services.pidfile import ServerRecord, read_record
 from eventdbx.services.workspace import Opened, open_workspace
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.output import note
 
 
@@ -40,7 +42,15 @@ def opened(
     return place
 
 
+def server_record(place: Opened) -> ServerRecord | None:
+    """Return what the pid file says. Raises Failure, in the words scripts know, if it is broken."""
+    try:
+        return read_record(place.workspace.pid_path)
+    except ConfigError as error:
+        raise Failure(error.detail) from None
+
+
 def daemon_runs(place: Opened) -> bool:
     """Say whether a live server holds the data directory."""
-    record = read_record(place.workspace.pid_path)
+    record = server_record(place)
     return record is not None and record.alive

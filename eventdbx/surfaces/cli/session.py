@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from eventdbx.config import Value, split_address
+from eventdbx.config import split_address
 from eventdbx.errors import ConfigError, EventDBXError, IoError
-from eventdbx.services.pidfile import read_record
-from eventdbx.services.workspace import Opened, ensure_cli_token, open_workspace
+from eventdbx.services.workspace import Opened, ensure_cli_token
+from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.output import note
 
@@ -47,27 +47,8 @@ def opened(context: click.Context) -> Opened:
     root = context.find_root()
     known: Opened | None = root.meta.get(_OPENED)
     if known is None:
-        known = root.meta[_OPENED] = _open(root.params)
+        known = root.meta[_OPENED] = places.opened(context)
     return known
-
-
-def _open(options: dict[str, Any]) -> Opened:
-    overrides: dict[str, Value] = {}
-    if options.get("data_dir"):
-        overrides["data_dir"] = os.path.abspath(options["data_dir"])
-    if options.get("no_noise"):
-        overrides["no_noise"] = True
-    place = open_workspace(options.get("config"), overrides=overrides)
-    if options.get("verbose"):
-        note(f"config: {place.workspace.config_path}")
-        note(f"data directory: {place.workspace.data_dir}")
-    return place
-
-
-def daemon_runs(place: Opened) -> bool:
-    """Say whether a live server holds the data directory."""
-    record = read_record(place.workspace.pid_path)
-    return record is not None and record.alive
 
 
 @contextmanager
@@ -121,7 +102,7 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     given: str | None = context.find_root().params.get("socket")
     if given is not None:
         return given
-    return place.config.socket.bind_addr if daemon_runs(place) else None
+    return place.config.socket.bind_addr if places.daemon_runs(place) else None
 
 
 def chosen_token(place: Opened, given: str | None) -> str:

@@ -84,6 +84,21 @@ FIELD = KeyValue("field", typed=True)
 HEADER = KeyValue("header")
 
 
+class PublishTarget(click.ParamType):  # type: ignore[type-arg]
+    """``PLUGIN[:MODE[:PRIORITY]]``, as text: which modes there are, the plugins know."""
+
+    name = "target"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text; raises WrongValue if it has not this form."""
+        parts = str(value).split(":")
+        if not parts[0].strip():
+            raise WrongValue("publish target name cannot be empty", value)
+        if len(parts) > 3:
+            raise WrongValue("publish target format is PLUGIN[:MODE[:PRIORITY]]", value)
+        return str(value)
+
+
 def json_value(text: str, option: str, noun: str) -> JSON:
     """Return the value of a JSON text of an option. Raises Failure naming the option."""
     try:
