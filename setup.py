@@ -7,9 +7,10 @@ and an editable install read them where they stand.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 from setuptools.command.build_py import build_py
 
 HERE = Path(__file__).parent
@@ -36,6 +37,65 @@ class BuildWithSchemas(build_py):
         return outputs + [target for _, target in self._targets()]
 
 
+REQUIRED = [
+    "click >= 8.1.8",
+    "cryptography >= 42",
+    "incremental >= 24.7.2",
+    "jsonpatch >= 1.33",
+    "orjson >= 3.10",
+    "pycapnp >= 2.0",
+    "rocksdict >= 0.3.29",
+    "sortedcontainers >= 2.4",
+    "tomlkit >= 0.12",
+    "twisted >= 24.7",
+    "zope.interface >= 6",
+]
+
+# What every request passes through, and is plain typed Python: EVENTDBX_COMPILE=1 makes extension
+# modules of it (mypyc; needs a C compiler). Without that the same sources are interpreted.
+COMPILED = (
+    "eventdbx/errors.py",
+    "eventdbx/limits.py",
+    "eventdbx/domain/*.py",
+    "eventdbx/wire/[!s]*.py",
+    "eventdbx/storage/eventlog.py",
+    "eventdbx/storage/keys.py",
+    "eventdbx/storage/overlay.py",
+    "eventdbx/storage/records.py",
+    "eventdbx/storage/store.py",
+    "eventdbx/application/domains.py",
+    "eventdbx/application/drafting.py",
+    "eventdbx/application/headcache.py",
+    "eventdbx/application/idempotency.py",
+    "eventdbx/application/tokens.py",
+    "eventdbx/application/writer.py",
+    "eventdbx/surfaces/control/routes.py",
+)
+COMPILING = os.environ.get("EVENTDBX_COMPILE") == "1"
+
+
+def compiled_modules() -> list[Extension]:
+    """Return the extension modules to build; none unless they are asked for."""
+    if not COMPILING:
+        return []
+    try:
+        from mypyc.build import mypycify
+    except ImportError:
+        # The build is only asking what it needs: see setup_requires.
+        return []
+    os.chdir(HERE)
+    paths = sorted(
+        path.relative_to(HERE).as_posix()
+        for pattern in COMPILED
+        for path in HERE.glob(pattern)
+        if path.name != "__init__.py"
+    )
+    modules: list[Extension] = mypycify(
+        paths, opt_level="3", debug_level="0", group_name="eventdbx"
+    )
+    return modules
+
+
 setup(
     name="eventdbx",
     use_incremental=True,
@@ -52,20 +112,11 @@ setup(
     packages=[*find_packages(include=["eventdbx", "eventdbx.*"]), "twisted.plugins"],
     package_data={"eventdbx": ["py.typed"]},
     cmdclass={"build_py": BuildWithSchemas},
+    ext_modules=compiled_modules(),
+    # The compiler reads the types of what we import, so it needs that, too.
+    setup_requires=["mypy[mypyc] >= 1.11", "mypy-zope >= 1.0.5", *REQUIRED] if COMPILING else [],
     python_requires=">=3.11",
-    install_requires=[
-        "click >= 8.1.8",
-        "cryptography >= 42",
-        "incremental >= 24.7.2",
-        "jsonpatch >= 1.33",
-        "orjson >= 3.10",
-        "pycapnp >= 2.0",
-        "rocksdict >= 0.3.29",
-        "sortedcontainers >= 2.4",
-        "tomlkit >= 0.12",
-        "twisted >= 24.7",
-        "zope.interface >= 6",
-    ],
+    install_requires=REQUIRED,
     extras_require={
         "dev": [
             "build >= 1.2",

@@ -356,10 +356,10 @@ class Verifier:
         now, skew = self._clock(), self._skew_s
         if now > key_until:
             raise InvalidToken
-        latest = _NEVER if grant.expires_at is None else grant.expires_at + skew
+        latest = _NEVER if grant.expires_at is None else float(grant.expires_at + skew)
         if now > latest:
             raise TokenExpired
-        earliest = max(grant.issued_at, grant.not_before or grant.issued_at) - skew
+        earliest = float(max(grant.issued_at, grant.not_before or grant.issued_at) - skew)
         if now < earliest:
             raise Unauthorized
         if self._is_revoked(grant.jti):
@@ -404,7 +404,7 @@ class Verifier:
                 verifying.verify(signature, signed)
             except InvalidSignature:
                 continue
-            return _NEVER if key.not_after is None else key.not_after
+            return _NEVER if key.not_after is None else float(key.not_after)
         raise InvalidToken
 
 

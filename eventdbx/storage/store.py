@@ -50,13 +50,13 @@ class Transaction:
 
     def get(self, key: bytes) -> bytes | None:
         """The value of ``key`` after every step accepted so far and this one's own writes."""
-        value: bytes | None = self._changes.get(key, _MISSING)
+        value: Any = self._changes.get(key, _MISSING)
         if value is not _MISSING:
-            return value
+            return value  # type: ignore[no-any-return]
         for layer in self._layers:
             value = layer.get(key, _MISSING)
             if value is not _MISSING:
-                return value
+                return value  # type: ignore[no-any-return]
         return self._backend.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
@@ -332,13 +332,16 @@ class Store:
             # The disk works on the next batch while the callers of this one are told.
             self._depart(brief=False)
         self._tell(batch)
-        if self._in_flight is None and not self._gathering:
-            if self._closed_batches or self._forming.waiters:
-                self._gather()
+        self._gather_waiting()
         if self._drained and not self.saturated:
             self._release_drained()
         if self._closers:
             self._proceed()
+
+    def _gather_waiting(self) -> None:
+        waiting = self._closed_batches or self._forming.waiters
+        if waiting and self._in_flight is None and not self._gathering:
+            self._gather()
 
     def _tell(self, batch: _Batch) -> None:
         outer, self._told = self._told, []

@@ -55,5 +55,5 @@ def _hello_text(root: Struct, index: int, what: str) -> tuple[str | None, str | 
         return root.text(index, what), None
     except SerializationError as error:
         return None, f"invalid UTF-8 in {what}: {error.detail.partition(': ')[2]}"
-    except MalformedMessage as error:
-        return None, f"failed to read {what}: {error}"
+    except MalformedMessage as malformed:
+        return None, f"failed to read {what}: {malformed}"

@@ -163,7 +163,8 @@ def _writing(kind: type[WriteRequest], fields: tuple[str, ...]) -> Callable[[Str
             targets = tuple(_publish_target(target) for target in body.structs(7))
         if body.pointers > 8:
             expected, key = write_options(body.struct(8))
-        return kind(
+        make: Callable[..., WriteRequest] = kind
+        return make(
             token,
             aggregate_type,
             aggregate_id,
