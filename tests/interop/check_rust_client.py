@@ -14,18 +14,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from tests.daemon import Workspace
 from tests.interop.rust_program import SOURCES, ToolMissing, build, client_sources
-
-MODES: dict[str, tuple[str, ...]] = {
-    "defaults": (),
-    "brief": ("--verbose-responses", "false"),
-    "plain": ("--no-noise",),
-}
-"""What ``dbx config`` is told before the server starts."""
-
-READER = ("--group", "ops", "--user", "reader", "--action", "aggregate.read",
-          "--resource", "aggregate:order:*", "--tenant", "default")  # fmt: skip
+from tests.interop.servers import MODES, reader_token, set_up
 
 CLIENT_TIMEOUT_S = 120.0
 
@@ -44,18 +34,9 @@ def uncalled() -> list[str]:
     return sorted(public_methods(client) - called)
 
 
-def reader_token(workspace: Workspace) -> str:
-    """Return a new token that may read orders and nothing else."""
-    found = re.search(r"token=(\S+)", workspace.run("token", "generate", *READER))
-    assert found is not None, "dbx token generate shows no token"
-    return found[1]
-
-
 def check(program: Path, mode: str, folder: Path) -> bool:
     """Run all checks against a server set up in this way; True when they pass."""
-    workspace = Workspace(folder)
-    if MODES[mode]:
-        workspace.run("config", *MODES[mode])
+    workspace = set_up(mode, folder)
     reader = reader_token(workspace)
     workspace.start()
     try:

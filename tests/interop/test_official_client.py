@@ -1,96 +1,17 @@
 """The published client ``eventdbx`` 0.1.8 from PyPI, unmodified, against a running daemon.
 
-Every method of that client is called. It lives in ``build/interop``, made on the first run; the
-daemon is one for all tests, each of which uses aggregates of its own.
+Call by call, as the server is set up by default; the other ways are in
+test_official_client_modes.py. One daemon for all tests, each of which uses aggregates of its own.
 """
 
 from __future__ import annotations
 
-import atexit
 import json
-import subprocess
-import sys
-import venv
-from fcntl import LOCK_EX, flock
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from tests.daemon import ROOT, Workspace, outside
-
-VERSION = "0.1.8"
-HOME = ROOT / "build" / "interop" / f"python{sys.version_info[0]}.{sys.version_info[1]}"
-
-
-def client_python() -> Path:
-    """Return the interpreter that has the published client, installing it when needed.
-
-    Only one process of a parallel run installs; the others wait for it.
-    """
-    python = HOME / "bin" / "python"
-    ready = HOME / f"ready-{VERSION}"
-    HOME.parent.mkdir(parents=True, exist_ok=True)
-    with (HOME.parent / "lock").open("w") as lock:
-        flock(lock, LOCK_EX)
-        if not ready.exists():
-            venv.create(HOME, clear=True, with_pip=True)
-            subprocess.run(
-                [python, "-m", "pip", "install", "--quiet", f"eventdbx=={VERSION}"],
-                env=outside(),
-                check=True,
-            )
-            ready.touch()
-    return python
-
-
-class Refused(Exception):
-    """The client raised: its exception class, error code and message."""
-
-    def __init__(self, kind: str, code: str, message: str) -> None:
-        super().__init__(kind, code, message)
-        self.kind, self.code, self.message = kind, code, message
-
-
-class Client:
-    """The published client in its own process."""
-
-    def __init__(self) -> None:
-        self._process = subprocess.Popen(
-            [client_python(), "-W", "ignore", Path(__file__).with_name("driver.py")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={"PATH": "/usr/bin:/bin"},
-        )
-
-    def __call__(self, method: str, **arguments: Any) -> Any:
-        """Call a method and return its result; raise Refused with the exception it raised."""
-        assert self._process.stdin is not None and self._process.stdout is not None
-        print(json.dumps({"call": method, "with": arguments}), file=self._process.stdin, flush=True)
-        answer = json.loads(self._process.stdout.readline())
-        if "error" in answer:
-            raise Refused(*answer["error"])
-        return answer["ok"]
-
-    def close(self) -> None:
-        """End the process."""
-        self._process.communicate()
-
-
-@cache
-def running() -> tuple[Workspace, Client]:
-    """Return one daemon and one client for all tests; they end with the test process."""
-    folder = TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    workspace = Workspace(Path(folder.name) / "database")
-    workspace.start()
-    atexit.register(workspace.stop)
-    client = Client()
-    atexit.register(client.close)
-    return workspace, client
+from tests.interop.python_client import VERSION, Refused, client, running
 
 
 class OfficialClient(SynchronousTestCase):
@@ -98,7 +19,7 @@ class OfficialClient(SynchronousTestCase):
 
     def setUp(self) -> None:
         """Open a session as the client does by default: framed hello, Noise with a prologue."""
-        self.workspace, self.call = running()
+        self.workspace, self.call = running("defaults", type(self).__name__), client()
         self.open()
 
     def open(self, **changes: Any) -> str:
