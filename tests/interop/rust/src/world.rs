@@ -48,7 +48,7 @@ impl World {
     }
 
     /// The configuration of a user who says no more than he must.
-    pub fn config(&self, token: &str) -> ClientConfig {
+    pub fn settings(&self, token: &str) -> ClientConfig {
         ClientConfig::new(self.host.as_str(), token)
             .with_port(self.port)
             .with_noise(self.mode != Mode::Plain)
@@ -56,6 +56,6 @@ impl World {
 
     /// A client that may do everything.
     pub async fn client(&self) -> Result<EventDbxClient, Error> {
-        EventDbxClient::connect(self.config(&self.root)).await
+        EventDbxClient::connect(self.settings(&self.root)).await
     }
 }

@@ -43,7 +43,7 @@ pub async fn forbidden_write(world: &World) -> Outcome {
     let request =
         CreateAggregateRequest::new("order", "locked-1", "order_created", json!({"n": 1}));
     written(world.mode, owner.create_aggregate(request).await, |r| r.aggregate)?;
-    let reader = EventDbxClient::connect(world.config(&world.reader)).await?;
+    let reader = EventDbxClient::connect(world.settings(&world.reader)).await?;
     let (code, message) = FORBIDDEN;
     let create = CreateAggregateRequest::new("order", "locked-2", "order_created", json!({}));
     refused(reader.create_aggregate(create).await, code, message)?;
@@ -66,7 +66,7 @@ pub async fn forbidden_type(world: &World) -> Outcome {
     let owner = world.client().await?;
     let request = CreateAggregateRequest::new("invoice", "secret-1", "made", json!({}));
     written(world.mode, owner.create_aggregate(request).await, |r| r.aggregate)?;
-    let reader = EventDbxClient::connect(world.config(&world.reader)).await?;
+    let reader = EventDbxClient::connect(world.settings(&world.reader)).await?;
     let (code, message) = FORBIDDEN;
     refused(reader.get_aggregate("invoice", "secret-1").await, code, message)?;
     let select = SelectAggregateRequest::new("invoice", "secret-1", vec!["n".into()]);
@@ -83,7 +83,7 @@ pub async fn hidden_from_lists(world: &World) -> Outcome {
         let request = CreateAggregateRequest::new(kind, "hidden-1", "made", payload);
         written(world.mode, owner.create_aggregate(request).await, |r| r.aggregate)?;
     }
-    let reader = EventDbxClient::connect(world.config(&world.reader)).await?;
+    let reader = EventDbxClient::connect(world.settings(&world.reader)).await?;
     let options = || ListAggregatesOptions {
         filter: Some("batch = \"hidden\"".into()),
         ..Default::default()
