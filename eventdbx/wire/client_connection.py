@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from struct import Struct
 from typing import NamedTuple
 
 from eventdbx import limits
@@ -25,6 +26,7 @@ from eventdbx.wire.noise import Initiator, NoiseError, Transport
 from eventdbx.wire.pointers import MalformedMessage
 from eventdbx.wire.requests import Request
 
+_LENGTH = Struct(">I").unpack_from
 _FRAGMENT_BYTES = limits.FRAME_PLAINTEXT_BYTES_MAX - 256
 
 
@@ -70,15 +72,20 @@ class ClientConnection:
         self._next: Callable[[], Event | None] = self._hello_reply
         self._initiator: Initiator | None = None
         self._transport: Transport | None = None
+        self._open = False
         self._last_id = 0
         self._parts: list[bytes] = []
         self._parts_bytes = 0
 
     def receive_data(self, data: bytes) -> list[Event]:
         """Return what these bytes say. Raises BadServer."""
-        self._inbox.feed(data)
         events: list[Event] = []
         try:
+            if self._open and not self._parts and not self._inbox and _is_one_frame(data):
+                # One whole answer, as nearly always: no need to keep its bytes.
+                event = self._answer_in(data[4:])
+                return [] if event is None else [event]
+            self._inbox.feed(data)
             while (event := self._next()) is not None:
                 events.append(event)
         except (FramingError, MalformedMessage, NoiseError) as error:
@@ -87,8 +94,9 @@ class ClientConnection:
 
     def data_to_send(self) -> bytes:
         """Return what is queued, once."""
-        data = b"".join(self._outbox)
-        self._outbox.clear()
+        outbox = self._outbox
+        data = outbox[0] if len(outbox) == 1 else b"".join(outbox)
+        outbox.clear()
         return data
 
     def send_request(self, request: Request) -> int:
@@ -115,8 +123,7 @@ class ClientConnection:
 
     def _send(self, message: bytes) -> None:
         payload = message if self._transport is None else self._transport.seal(message)
-        self._outbox.append(len(payload).to_bytes(4, "big"))
-        self._outbox.append(payload)
+        self._outbox.append(len(payload).to_bytes(4, "big") + payload)
 
     def _hello_reply(self) -> Event | None:
         raw = self._inbox.raw_message(limits.HELLO_BYTES_MAX)
@@ -128,6 +135,7 @@ class ClientConnection:
             return Rejected(reply.message)
         if reply.no_noise:
             self._next = self._answer
+            self._open = True
             return Established()
         if self._no_noise:
             self._next = _nothing
@@ -145,23 +153,37 @@ class ClientConnection:
         self._transport = self._initiator.finish(frame)
         self._initiator = None
         self._next = self._answer
+        self._open = True
         return Established()
 
     def _answer(self) -> Event | None:
         while (frame := self._inbox.frame()) is not None:
-            raw = frame if self._transport is None else self._transport.open(frame)
-            reply = decode_reply(raw)
-            if not reply.more and not self._parts:
-                return AnswerReceived(reply)
-            self._parts.append(reply.texts[0])
-            self._parts_bytes += len(reply.texts[0])
-            if self._parts_bytes > limits.RESPONSE_BYTES_MAX:
-                raise MalformedMessage("answer is too large")
-            if not reply.more:
-                whole = b"".join(self._parts)
-                self._parts, self._parts_bytes = [], 0
-                return AnswerReceived(reply._replace(texts=(whole,)))
+            event = self._answer_in(frame)
+            if event is not None:
+                return event
         return None
+
+    def _answer_in(self, frame: bytes) -> Event | None:
+        """Return the answer that ends with this frame, None while parts of it are to come."""
+        raw = frame if self._transport is None else self._transport.open(frame)
+        reply = decode_reply(raw)
+        if not reply.more and not self._parts:
+            return AnswerReceived(reply)
+        self._parts.append(reply.texts[0])
+        self._parts_bytes += len(reply.texts[0])
+        if self._parts_bytes > limits.RESPONSE_BYTES_MAX:
+            raise MalformedMessage("answer is too large")
+        if reply.more:
+            return None
+        whole = b"".join(self._parts)
+        self._parts, self._parts_bytes = [], 0
+        return AnswerReceived(reply._replace(texts=(whole,)))
+
+
+def _is_one_frame(data: bytes) -> bool:
+    """Whether these bytes are exactly one frame of a size that is allowed."""
+    size = len(data) - 4
+    return 0 < size <= limits.FRAME_PAYLOAD_BYTES_MAX and _LENGTH(data)[0] == size
 
 
 def _nothing() -> Event | None:

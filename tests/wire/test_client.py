@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -21,16 +21,19 @@ from eventdbx.wire.client_connection import (
     Established,
     Rejected,
 )
-from eventdbx.wire.codec_client import encode_request
+from eventdbx.wire.codec_client import Reply, any_reply, decode_reply, encode_request, flat_reply
 from eventdbx.wire.codec_extensions import ANSWERS
 from eventdbx.wire.codec_requests import decode_request
 from eventdbx.wire.connection import ServerConnection
 from eventdbx.wire.events import HelloReceived, RequestReceived
+from eventdbx.wire.messages import control_message, data_message
+from eventdbx.wire.pointers import MalformedMessage
 from tests.wire import peers
 
 NAME = st.text(alphabet='a9"{ \tä\U0001f600', max_size=9)
 FILLED = NAME.map(lambda text: f"x{text}x")
 ABSENT = st.none() | FILLED
+MAYBE = st.none() | st.binary(max_size=20)
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
 COUNT = st.none() | U64
@@ -119,9 +122,7 @@ class Requests(SynchronousTestCase):
     @given(st.builds(rq.AppendEvent, *WRITTEN))
     def test_one_event_agrees_with_the_schema(self, request: rq.AppendEvent) -> None:
         """One event, joined from bytes, reads as if it were built through the schema."""
-        request = request._replace(
-            publish_targets=None, expected_version=None, idempotency_key=None
-        )
+        request = request._replace(publish_targets=None)
         encoded = encode_request(3, request)
         with peers.schema("control").ControlRequest.from_bytes(encoded) as message:
             body = message.payload.appendEvent
@@ -136,7 +137,26 @@ class Requests(SynchronousTestCase):
                 (body.hasMetadata, body.metadataJson),
                 (request.metadata is not None, request.metadata or ""),
             )
-            self.assertFalse(body.options.hasExpectedVersion)
+            version = request.expected_version
+            self.assertEqual(body.options.hasExpectedVersion, version is not None)
+            self.assertEqual(body.options.expectedVersion, version or 0)
+            self.assertEqual(body.options.idempotencyKey, request.idempotency_key or "")
+
+    @settings(deadline=None, max_examples=60)
+    @given(NAME, NAME, ABSENT, COUNT, ABSENT)
+    def test_events_agree_with_the_schema(
+        self, token: str, name: str, cursor: str | None, take: int | None, wanted: str | None
+    ) -> None:
+        """A page of events, joined from bytes, is what the schema would build."""
+        encoded = encode_request(3, rq.ListEvents(token, "order", name, cursor, take, wanted))
+        with peers.schema("control").ControlRequest.from_bytes(encoded) as message:
+            body = message.payload.listEvents
+            self.assertEqual(
+                (body.token, body.aggregateType, body.aggregateId), (token, "order", name)
+            )
+            self.assertEqual(body.cursor if body.hasCursor else None, cursor)
+            self.assertEqual(body.take if body.hasTake else None, take)
+            self.assertEqual(body.filter if body.hasFilter else None, wanted)
 
     def test_get_agrees_with_the_schema(self) -> None:
         """The reading of one aggregate, joined from bytes, is what the schema would build."""
@@ -181,6 +201,51 @@ class Requests(SynchronousTestCase):
                     write.expected_version,
                 )
                 self.assertEqual(options.idempotencyKey, write.idempotency_key or "")
+
+
+class Answers(SynchronousTestCase):
+    """What a client reads."""
+
+    @given(U64, st.integers(0, 22), st.lists(U64, max_size=3), st.lists(MAYBE, max_size=5))
+    def test_read(
+        self, identifier: int, member: int, words: list[int], texts: list[bytes | None]
+    ) -> None:
+        """Words and texts come out as they went in; the short way is taken and says the same."""
+        assume(words or texts)
+        raw = control_message(identifier, member, words, texts)
+        wanted = Reply(identifier, member, tuple(words), tuple(text or b"" for text in texts))
+        self.assertEqual(decode_reply(raw), wanted)
+        self.assertEqual(flat_reply(raw), wanted)
+        self.assertEqual(any_reply(raw), wanted)
+
+    @given(U64, st.booleans(), st.binary(max_size=20))
+    def test_parts(self, identifier: int, more: bool, data: bytes) -> None:
+        """A part of an extension answer is data, which nothing ends."""
+        raw = data_message(identifier, 23, (more,), data)
+        wanted = Reply(identifier, 23, (more,), (data,), more)
+        self.assertEqual((flat_reply(raw), any_reply(raw)), (wanted, wanted))
+
+    @settings(max_examples=500)
+    @given(
+        st.sampled_from((2, 23)), st.lists(MAYBE, min_size=1, max_size=3),
+        st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), min_size=1, max_size=3),
+    )  # fmt: skip
+    def test_spoilt(
+        self, member: int, texts: list[bytes | None], changes: list[tuple[int, int]]
+    ) -> None:
+        """Whatever bytes are wrong, the short way says what the careful one says, or nothing."""
+        raw = bytearray(control_message(1, member, (1,), texts))
+        for place, value in changes:
+            raw[place % len(raw)] = value
+        short = flat_reply(bytes(raw))
+        if short is not None:
+            self.assertEqual(short, any_reply(bytes(raw)))
+
+    def test_short(self) -> None:
+        """A message that ends too early is refused, wherever it ends."""
+        raw = control_message(1, 2, (1,), (b"abc", b"de"))
+        for size in range(0, len(raw), 8):
+            self.assertRaises(MalformedMessage, decode_reply, raw[:size])
 
 
 class Session(SynchronousTestCase):

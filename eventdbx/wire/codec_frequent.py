@@ -1,0 +1,167 @@
+"""Requests that a busy client sends all day, joined from bytes instead of built by the schemas.
+
+One event, a batch of events, one aggregate, a page of events: always one segment, the fixed part
+first and the texts behind it in the order of their pointers. The tests read them back through the
+schemas. Everything else is built in :mod:`eventdbx.wire.codec_client`.
+"""
+
+from __future__ import annotations
+
+from struct import Struct, pack
+
+from eventdbx.wire import requests as rq
+
+EXTENSION = 23
+
+_ROOT = 1 << 48 | 2 << 32
+"""Pointer to the root of a request: two words, one pointer, right behind."""
+
+_TEXT = 0xA00000001
+"""Pointer to a text right behind, without its length: the byte that ends it is counted here."""
+
+_KINDS = {"create": 0, "append": 1, "patch": 2, "apply": 3}
+_ANSWERS = {"receipts": 0, "events": 1, "aggregates": 2}
+
+_GET = Struct("<II8Q")
+_EVENTS = Struct("<II11Q")
+_WRITE = Struct("<II13Q")
+_WRITE_WITH_OPTIONS = Struct("<II14Q")
+_OPTIONS = Struct("<QQQ")
+_OPTIONS_POINTER = 1 << 48 | 2 << 32
+
+_BATCH_FIXED = 11
+"""Words before the first write of a batch."""
+_WRITE_SIZE = 8
+"""Words of one write of a batch, seven of them pointers."""
+
+
+def _texts(texts: tuple[str, ...], place: int, at: int, pieces: list[bytes]) -> tuple[int, ...]:
+    """Return the pointers of texts and, as the last number, the word after the texts.
+
+    ``place`` is the word of the first pointer, ``at`` that of the first text; the bytes are added
+    to ``pieces``. An empty text is a null pointer, which reads the same.
+    """
+    found: list[int] = []
+    for text in texts:
+        place += 1
+        if not text:
+            found.append(0)
+            continue
+        raw = text.encode()
+        size = len(raw)
+        found.append((size << 35) + (at - place << 2) + _TEXT)
+        at += (size >> 3) + 1
+        pieces.append(raw.ljust((size | 7) + 1, b"\0"))
+    found.append(at)
+    return tuple(found)
+
+
+def encode_write(
+    identifier: int, member: int, request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate
+) -> bytes:
+    """Return the message of one event, for a request without publish targets."""
+    token, kind, name, event, content, note, metadata, _targets, expected, key = request
+    flags = (note is not None) | (metadata is not None) << 1
+    plain = expected is None and key is None
+    at = 13 if plain else 14
+    pieces: list[bytes] = [b""]
+    t, k, n, e, c, o, m, end = _texts(
+        (token, kind, name, event, content or "", note or "", metadata or ""), 5, at, pieces
+    )
+    body = flags, t, k, n, e, c, o, m, 0
+    if plain:
+        pieces[0] = _WRITE.pack(
+            0, end, _ROOT, identifier, member, 8 << 48 | 1 << 32, *body
+        )  # fmt: skip
+        return b"".join(pieces)
+    options = (end - at << 2) + _OPTIONS_POINTER
+    end = _add_options(expected, key, end, pieces)
+    pieces[0] = _WRITE_WITH_OPTIONS.pack(
+        0, end, _ROOT, identifier, member, 9 << 48 | 1 << 32, *body, options
+    )
+    return b"".join(pieces)
+
+
+def encode_get(identifier: int, request: rq.GetAggregate) -> bytes:
+    """Return the message that asks for one aggregate."""
+    depth = request.resolve_depth
+    word = request.resolve | (depth is not None) << 1 | (depth or 0) << 32
+    pieces: list[bytes] = [b""]
+    kind, name, token, end = _texts(
+        (request.aggregate_type, request.aggregate_id, request.token), 5, 8, pieces
+    )
+    pieces[0] = _GET.pack(0, end, _ROOT, identifier, 1, 3 << 48 | 1 << 32, word, kind, name, token)
+    return b"".join(pieces)
+
+
+def encode_list_events(identifier: int, request: rq.ListEvents) -> bytes:
+    """Return the message that asks for a page of an aggregate's events."""
+    token, kind, name, cursor, take, text_filter, _skip = request
+    flags = (cursor is not None) | (take is not None) << 1 | (text_filter is not None) << 2
+    pieces: list[bytes] = [b""]
+    k, n, c, f, t, end = _texts((kind, name, cursor or "", text_filter or "", token), 6, 11, pieces)
+    pieces[0] = _EVENTS.pack(
+        0, end, _ROOT, identifier, 2, 5 << 48 | 2 << 32, flags, take or 0, k, n, c, f, t
+    )
+    return b"".join(pieces)
+
+
+def encode_batch(identifier: int, request: rq.CommitBatch) -> bytes:
+    """Return the message of a batch: the writes side by side, and all their texts behind them."""
+    count = len(request.writes)
+    pieces: list[bytes] = [b""]
+    at = _BATCH_FIXED + _WRITE_SIZE * count
+    token, at = _texts((request.token,), 5, at, pieces)
+    key, at = _texts((request.idempotency_key or "",), 9, at, pieces)
+    words = [
+        _ROOT, identifier, EXTENSION,
+        2 << 48 | 1 << 32, 1, token,
+        2 << 48 | 1 << 32, _ANSWERS[request.answer], 1 << 2 | 1 | 7 << 32 | count << 38, key,
+        count << 2 | 1 << 32 | 7 << 48,
+    ]  # fmt: skip
+    known: dict[str, _Encoded] = {}
+    for write in request.writes:
+        kind, a_type, a_id, e_type, content, metadata, note, _targets, expected, write_key = write
+        words.append(_KINDS[kind] | (note is not None) << 16)
+        place = len(words)
+        for text in (a_type, a_id, e_type, content, metadata, note):
+            place += 1
+            if not text:
+                words.append(0)
+                continue
+            encoded = known.get(text) if isinstance(text, str) else None
+            if encoded is None:
+                encoded = _encoded(text)
+                if text is not content and isinstance(text, str):
+                    # Names and metadata repeat within a batch, contents do not.
+                    known[text] = encoded
+            piece, size, pointer = encoded
+            words.append((at - place << 2) + pointer)
+            at += size
+            pieces.append(piece)
+        if expected is None and write_key is None:
+            words.append(0)
+        else:
+            words.append((at - place - 1 << 2) + _OPTIONS_POINTER)
+            at = _add_options(expected, write_key, at, pieces)
+    pieces[0] = pack(f"<II{len(words)}Q", 0, at, *words)
+    return b"".join(pieces)
+
+
+def _add_options(expected: int | None, key: str | None, at: int, pieces: list[bytes]) -> int:
+    """Add the options of a write that begin at a word; return the word behind them."""
+    place = len(pieces)
+    pieces.append(b"")
+    pointer, end = _texts((key or "",), at + 2, at + 3, pieces)
+    pieces[place] = _OPTIONS.pack(expected is not None, expected or 0, pointer)
+    return end
+
+
+_Encoded = tuple[bytes, int, int]
+"""A text with its padding, its words, and the constant part of its pointer."""
+
+
+def _encoded(text: str | bytes) -> _Encoded:
+    raw = text if isinstance(text, bytes) else text.encode()
+    size = len(raw)
+    return raw.ljust((size | 7) + 1, b"\0"), (size >> 3) + 1, (size << 35) + _TEXT
