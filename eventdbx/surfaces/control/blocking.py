@@ -28,7 +28,8 @@ T = TypeVar("T")
 list_ = list
 """The built-in, where the method of that name hides it."""
 
-_READ_BYTES = 262_144
+_READ_BYTES = 65_536
+"""Of a larger buffer, which the allocator maps anew each time, the pages cost more than a call."""
 
 
 class BlockingClient:

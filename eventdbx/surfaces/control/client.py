@@ -15,13 +15,20 @@ from typing import Any, TypeVar
 from twisted.internet.defer import Deferred, fail
 from twisted.internet.interfaces import IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
+from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from eventdbx.domain.commands import Write
 from eventdbx.errors import ConfigError, IoError, SerializationError
 from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, result_of
+from eventdbx.surfaces.control.transport import unsent
 from eventdbx.wire import requests as rq
-from eventdbx.wire.client_connection import BadServer, ClientConnection, Established, Rejected
+from eventdbx.wire.client_connection import (
+    AnswerReceived,
+    BadServer,
+    ClientConnection,
+    Established,
+)
 
 T = TypeVar("T")
 list_ = list
@@ -37,11 +44,12 @@ class _ClientProtocol(Protocol):
         self.waiting: deque[tuple[Call[Any], Deferred[Any]]] = deque()
         self.lost: Deferred[None] = Deferred()
         self.reason: Exception | None = None
+        self._reading = False
 
     def connectionMade(self) -> None:
         """Greet the server."""
         self.transport.setTcpNoDelay(True)  # type: ignore[union-attr]
-        self.flush()
+        self._flush()
 
     def dataReceived(self, data: bytes) -> None:
         """Hand answers to their callers."""
@@ -50,24 +58,47 @@ class _ClientProtocol(Protocol):
         except BadServer as error:
             self.end(IoError(str(error)))
             return
+        # What the callers of these answers ask for in turn goes out together, at the end.
+        self._reading = True
         for event in events:
-            if isinstance(event, Established):
+            if isinstance(event, AnswerReceived):
+                self._answer(event)
+            elif isinstance(event, Established):
                 self.established.callback(None)
-            elif isinstance(event, Rejected):
+            else:
                 self.end(ConfigError(f"control handshake rejected: {event.message}"))
-            elif self.waiting:
-                call, deferred = self.waiting.popleft()
-                try:
-                    deferred.callback(result_of(call, event.reply))
-                except Exception:
-                    deferred.errback(Failure())
-        self.flush()
+        self._reading = False
+        self._flush()
 
-    def flush(self) -> None:
+    def _answer(self, event: AnswerReceived) -> None:
+        if not self.waiting:
+            return
+        call, deferred = self.waiting.popleft()
+        try:
+            result = result_of(call, event.reply)
+        except Exception:
+            deferred.errback(Failure())
+        else:
+            deferred.callback(result)
+
+    def ask(self, call: Call[T], deferred: Deferred[T]) -> None:
+        """Queue a request. Raises SerializationError.
+
+        The first one goes out at once; those behind it, as the reactor would send them, together.
+        """
+        self.wire.send_request(call.request)
+        self.waiting.append((call, deferred))
+        if not self._reading:
+            self._flush(at_once=len(self.waiting) == 1)
+
+    def _flush(self, *, at_once: bool = True) -> None:
         """Send what is queued."""
         data = self.wire.data_to_send()
-        if data and self.transport is not None:
-            self.transport.write(data)
+        transport: Any = self.transport
+        if at_once and isinstance(transport, Connection) and not transport.TLS:
+            data = unsent(transport, data)
+        if data and transport is not None:
+            transport.write(data)
 
     def end(self, reason: Exception) -> None:
         """Close, and let every waiting call fail with the reason."""
@@ -121,11 +152,9 @@ class Client:
             return fail(protocol.reason)
         deferred: Deferred[T] = Deferred()
         try:
-            protocol.wire.send_request(call.request)
+            protocol.ask(call, deferred)
         except SerializationError as error:
             return fail(error)
-        protocol.waiting.append((call, deferred))
-        protocol.flush()
         return deferred
 
     def close(self) -> Deferred[None]:

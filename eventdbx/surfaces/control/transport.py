@@ -15,17 +15,26 @@ class PromptServer(tcp.Server):
 
     def write(self, data: bytes) -> None:
         """Send now what the socket takes; queue the rest, or all of it behind what waits."""
-        if self.connected and not (
-            self._tempDataBuffer or self.dataBuffer or self.disconnecting or self._writeDisconnected
-        ):
-            try:
-                sent = self.socket.send(data)
-            except OSError:
-                sent = 0  # Full, or broken; the queue finds out which.
-            if sent == len(data):
-                return
-            data = data[sent:]
-        super().write(data)  # type: ignore[no-untyped-call]
+        rest = unsent(self, data)
+        if rest:
+            super().write(rest)  # type: ignore[no-untyped-call]
+
+
+def unsent(connection: tcp.Connection, data: bytes) -> bytes:
+    """Send now what the socket takes unless something waits to be sent; return the rest."""
+    if (
+        connection._tempDataBuffer
+        or connection.dataBuffer
+        or connection.disconnecting
+        or connection._writeDisconnected
+        or not connection.connected
+    ):
+        return data
+    try:
+        sent = connection.socket.send(data)
+    except OSError:
+        return data  # Full, or broken; the queue finds out which.
+    return b"" if sent == len(data) else data[sent:]
 
 
 def make_prompt(port: IListeningPort) -> None:
