@@ -7,7 +7,7 @@ are two Merkle roots that stay the same, and apart, through the whole recording.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 KINDS = {
     "EVENT_ID": r"[0-9]{1,20}",
@@ -25,7 +25,8 @@ _PLACEHOLDER = re.compile(r"<([A-Z]+(?:_[A-Z]+)*)(_[0-9]+)?>")
 class Placeholders:
     """What the placeholders of one recording turned out to stand for so far."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: Mapping[str, str] = KINDS) -> None:
+        self._kinds = kinds
         self._values: dict[str, str] = {}
         self._names: dict[tuple[str, str], str] = {}
 
@@ -39,10 +40,10 @@ class Placeholders:
 
         def pattern(found: re.Match[str]) -> str:
             kind = found[1]
-            if kind not in KINDS:
+            if kind not in self._kinds:
                 return re.escape(found[0])
             names.append((kind, found[0] if found[2] else ""))
-            return f"({KINDS[kind]})"
+            return f"({self._kinds[kind]})"
 
         fitting = re.fullmatch(_replaced(recorded, pattern), actual, re.DOTALL)
         if fitting is None:

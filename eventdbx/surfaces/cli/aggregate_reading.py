@@ -225,7 +225,7 @@ def _register_select(group: click.Group) -> None:
 def _register_replay(group: click.Group) -> None:
     @group.command("replay", examples=("dbx aggregate replay order o-1 --skip 10 --take 5",))
     @AGGREGATE
-    @option("--skip", type=U64, metavar="SKIP", help="Leave out so many events")
+    @option("--skip", type=U64, metavar="SKIP", help="Leave out so many events [default: 0]")
     @option("--take", type=U64, metavar="TAKE", help="Show so many events at most")
     @AS_JSON
     @click.pass_context

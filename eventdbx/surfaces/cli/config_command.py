@@ -85,7 +85,7 @@ CHANGES = all_of(
             *one.flags,
             one.name,
             type=one.kind,
-            metavar=None if isinstance(one.kind, click.Choice) else one.name.upper(),
+            metavar=one.flags[0].removeprefix("--").replace("-", "_").upper(),
             help=one.help,
             conflicts=_EXCLUDES.get(one.path, ()),
         )

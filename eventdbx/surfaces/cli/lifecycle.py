@@ -52,7 +52,7 @@ class RestrictMode(click.ParamType):  # type: ignore[type-arg]
 
 START_OPTIONS = all_of(
     option("--port", type=U16, metavar="PORT", help="Port for health and metrics (saved)"),
-    option("--data-dir", metavar="PATH", help="Directory of the data (saved)"),
+    option("--data-dir", metavar="DATA_DIR", help="Directory of the data (saved)"),
     option("--foreground", is_flag=True, help="Stay in this terminal, log to stderr"),
     option(
         "--restrict",

@@ -82,7 +82,7 @@ SCOPE = all_of(
 )
 
 PAGE = all_of(
-    option("--skip", type=U64, metavar="SKIP", help="Leave out so many results"),
+    option("--skip", type=U64, metavar="SKIP", help="Leave out so many results [default: 0]"),
     option("--cursor", metavar="CURSOR", help="Go on after this cursor"),
     option("--take", type=U64, metavar="TAKE", help="Show so many results at most"),
     option("--filter", "expression", metavar="FILTER", help="Show only what matches"),

@@ -102,12 +102,12 @@ def _register_generate(group: click.Group) -> None:
         help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
         "(default: auth.default_ttl_secs of the configuration)",
     )
-    @option("--issued-by", default="cli", metavar="NAME", help="Who issues it (default: cli)")
+    @option("--issued-by", default="cli", metavar="ISSUED_BY", help="Who issues it (default: cli)")
     @option(
         "--write-limit",
         "--limit",
         type=U64,
-        metavar="N",
+        metavar="WRITE_LIMIT",
         help="Number of writes, kept in the token; this version does not enforce it",
     )
     @option("--keep-alive", is_flag=True, help="Kept in the token; has no effect")
@@ -211,7 +211,7 @@ def _register_refresh(group: click.Group) -> None:
     @AS_JSON
     @click.pass_context
     def refresh(context: click.Context, token: str, ttl: int | None, as_json: bool) -> None:
-        """Refresh an existing token
+        """Refresh an existing token (revokes the prior token)
 
         Issues a token that grants the same and revokes the old one.
         """
