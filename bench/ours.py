@@ -106,6 +106,9 @@ class Clients:
                 target=reactor.run, kwargs={"installSignalHandlers": False}, daemon=True
             ).start()
         clients, depth = job["clients"], job["depth"] or 1
+        if job["how"] == "shared":
+            # As many callers, each waiting for its own answers, on one connection.
+            clients, depth = 1, clients
 
         def start() -> Deferred[Outcome]:
             return Deferred.fromCoroutine(self._concurrent(kind, clients, depth, seconds, options))

@@ -110,24 +110,29 @@ class Style:
     processes: int = 1
     depth: int = 0
     usual: bool = True
-    """Whether ordinary users of the library write it so; libpq by hand and unix sockets are not."""
+    """Whether ordinary users of the library write it so; libpq by hand and unix sockets are not.
+
+    In ``--plan peers`` for EventDBX and UmaDB: whether each caller has a connection of its own.
+    """
 
 
 OURS_WAITING = (Style("blocking client", "blocking"),)
 OURS_CONCURRENT = (Style("Twisted client", "twisted"),)
 OURS_EVERY = (
     Style("Twisted client", "twisted"),
+    Style("Twisted client, 1 connection", "shared", usual=False),
     Style("Twisted client, 2 processes", "twisted", processes=2),
+    Style("Twisted client, 1 connection, 2 processes", "shared", processes=2, usual=False),
     Style("blocking client, threads", "blocking"),
     Style("blocking client, threads, 2 processes", "blocking", processes=2),
 )
 UMA_WAITING = (Style("its client", "own", "default"),)
 UMA_CONCURRENT = (
-    Style("threads, 1 connection", "shared", "default"),
+    Style("threads, 1 connection", "shared", "default", usual=False),
     Style("threads, a connection each", "own", "default"),
-    Style("threads, 1 connection, 2 processes", "shared", "default", 2),
+    Style("threads, 1 connection, 2 processes", "shared", "default", 2, usual=False),
 )
-UMA_BATCHES = (Style("no zero-fill, 1 connection", "shared", "unfilled"),)
+UMA_BATCHES = (Style("no zero-fill, 1 connection", "shared", "unfilled", usual=False),)
 OURS_PIPELINED = tuple(
     Style(f"Twisted client, {depth} in flight each", "twisted", depth=depth) for depth in (16, 64)
 )

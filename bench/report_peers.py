@@ -61,7 +61,7 @@ def _rates(results: Results) -> Table:
 
 def _details(results: Results) -> Table:
     header = ["row", "database", "per second", "range", "p50 ms", "p99 ms", "server µs",
-              "client µs", "best client"]  # fmt: skip
+              "client µs", "best client", "a connection each"]  # fmt: skip
     lines = []
     for row in PEER_ROWS:
         for peer, name in NAMES.items():
@@ -70,9 +70,12 @@ def _details(results: Results) -> Table:
                 continue
             found = best.summary
             spread = f"{found.low:,.0f}–{found.high:,.0f}"
+            apart = f"{cell(best.usual.median)} ({best.usual_style})" if best.usual else "–"
+            if peer not in ("ours", "uma") or best.usual_style == best.style:
+                apart = ""
             spent = (f"{each:,.1f}" if each else "–" for each in (found.server_us, found.client_us))
             lines.append([row.key, name, cell(found.median), spread, f"{found.p50_ms:.2f}",
-                          f"{found.p99_ms:.2f}", *spent, best.style])  # fmt: skip
+                          f"{found.p99_ms:.2f}", *spent, best.style, apart])  # fmt: skip
     return header, lines
 
 

@@ -83,7 +83,8 @@ def run_rounds(sides: dict[str, Side], rows: list[Row], sizes: Sizes) -> Found:
     for number in range(sizes.rounds):
         note(f"round {number + 1} of {sizes.rounds}")
         for row in rows:
-            for peer in row.peers:
+            first = number % len(row.peers)  # Nobody is always behind the same neighbour.
+            for peer in row.peers[first:] + row.peers[:first]:
                 key = (row.key, peer)
                 for style in alive.get(key, ()):
                     side = sides[SIDE_OF[peer]]
@@ -108,8 +109,12 @@ def scouted(sides: dict[str, Side], rows: list[Row], sizes: Sizes, alive: Alive)
             side = sides[SIDE_OF[peer]]
             rates = {each: side.measure(row, each, peer, seconds, 0).rate for each in alive[key]}
             ordered = sorted(rates, key=lambda style: -rates[style])[:2]
-            best = rates[ordered[0]]
-            chosen[key] = tuple(each for each in ordered if rates[each] >= NEAR * best)
+            kept = [each for each in ordered if rates[each] >= NEAR * rates[ordered[0]]]
+            if peer == "tx":
+                kept = kept[:1]  # No target here is measured against it.
+            if peer in ("ours", "uma"):
+                kept.append(max((e for e in rates if e.usual), key=lambda style: rates[style]))
+            chosen[key] = tuple(dict.fromkeys(kept))
     return alive | chosen
 
 
