@@ -2,8 +2,9 @@
 
 ``python bench/rust_load.py --seconds 2``. Builds the program in ``tests/interop/rust`` in release
 mode, starts a daemon that syncs every write, fills it, and prints calls a second as a table and,
-with ``--json``, into a file. Needs cargo and the Cap'n Proto compiler; says so when they are
-missing. What one load does is in ``tests/interop/rust/src/load.rs``.
+with ``--json``, into a file; beside them the daemon's processor time for one call, which says more
+when the machine has other things to do. Needs cargo and the Cap'n Proto compiler; says so when they
+are missing. What one load does is in ``tests/interop/rust/src/load.rs``.
 """
 
 from __future__ import annotations
@@ -13,6 +14,9 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import time
+from bisect import bisect
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,6 +33,9 @@ Line = dict[str, Any]
 AT_LEAST = {("get", 1): 2_500, ("get", 16): 6_000, ("append", 1): 1_200}
 """Calls a second that are asked for, by load and clients."""
 
+SAMPLE_S = 0.05
+"""How often the daemon's processor time is looked at."""
+
 SLOWER_AT_MOST = 1.1
 """How much slower the last fifth of the writes to one aggregate may be than the first."""
 
@@ -44,20 +51,66 @@ def fill(daemon: Daemon) -> None:
 
 def run_once(program: Path, daemon: Daemon, short_s: float, long_s: float) -> list[Line]:
     """Run every load once and return what the program printed; raises when a load fails."""
-    done = subprocess.run(
-        [program, "load", str(short_s), str(long_s)],
-        env={
-            **os.environ,
-            "INTEROP_PORT": str(daemon.port),
-            "INTEROP_MODE": "defaults",
-            "INTEROP_ROOT": daemon.token,
-            "INTEROP_READER": daemon.token,
-        },
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    with ProcessorTime(daemon.pid) as used:
+        done = subprocess.run(
+            [program, "load", str(short_s), str(long_s)],
+            env={
+                **os.environ,
+                "INTEROP_PORT": str(daemon.port),
+                "INTEROP_MODE": "defaults",
+                "INTEROP_ROOT": daemon.token,
+                "INTEROP_READER": daemon.token,
+            },
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        time.sleep(2 * SAMPLE_S)
+    lines: list[Line] = [json.loads(line) for line in done.stdout.splitlines()]
+    for line in lines:
+        add_processor_time(line, used)
+    return lines
+
+
+class ProcessorTime:
+    """Samples how much processor time a process has used, to be asked for any moment later."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+        self._samples: list[tuple[float, float]] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True)
+
+    def __enter__(self) -> ProcessorTime:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _sample(self) -> None:
+        while not self._over.wait(SAMPLE_S):
+            self._samples.append((time.time(), machine.processor_s(self._pid)))
+
+    def between(self, begin: float, end: float) -> float:
+        """Return the seconds used between two times of the clock."""
+        times = [when for when, _used in self._samples]
+        first, last = (self._samples[bisect(times, when) - 1] for when in (begin, end))
+        # Samples are a little late: what is measured is spread over the time that was meant.
+        return (last[1] - first[1]) * (end - begin) / max(last[0] - first[0], SAMPLE_S)
+
+
+def add_processor_time(line: Line, used: ProcessorTime) -> None:
+    """Add the daemon's microseconds for a call, and those of each fifth where there are fifths."""
+    began, seconds = line["began_unix_s"], line["seconds"]
+    line["server_us"] = round(used.between(began, began + seconds) / max(line["calls"], 1) * 1e6)
+    fifths = line.get("fifths_per_second", [])
+    line["fifths_server_us"] = [
+        round(used.between(began + seconds * number / 5, began + seconds * (number + 1) / 5)
+              / max(rate * seconds / 5, 1) * 1e6)
+        for number, rate in enumerate(fifths)
+    ]  # fmt: skip
 
 
 def middle(rounds: list[list[Line]]) -> list[Line]:
@@ -80,18 +133,19 @@ def verdict(line: Line) -> str:
     slower = line.get("slower_at_the_end")
     if slower is None:
         return ""
-    words = f"first fifth {line['first_fifth_per_second']:,.0f}/s, last"
-    words += f" {line['last_fifth_per_second']:,.0f}/s, {slower:.2f} x slower"
+    rates, costs = line["fifths_per_second"], line["fifths_server_us"]
+    words = f"first fifth {rates[0]:,.0f}/s ({costs[0]} µs), last {rates[-1]:,.0f}/s"
+    words += f" ({costs[-1]} µs): {slower:.2f} x slower"
     return f"{words}; <= {SLOWER_AT_MOST}: {'met' if slower <= SLOWER_AT_MOST else 'MISSED'}"
 
 
 def table(lines: list[Line]) -> str:
     """Return the results as a table in Markdown."""
-    rows = ["| load | clients | per second | median | p99 | asked for |",
-            "|---|---|---|---|---|---|"]  # fmt: skip
+    rows = ["| load | clients | per second | median | p99 | server | asked for |",
+            "|---|---|---|---|---|---|---|"]  # fmt: skip
     rows += [
         f"| {line['load']} | {line['clients']} | {line['per_second']:,.0f} | {line['median_us']} µs"
-        f" | {line['p99_us']} µs | {verdict(line)} |"
+        f" | {line['p99_us']} µs | {line['server_us']} µs | {verdict(line)} |"
         for line in lines
     ]
     return "\n".join(rows)

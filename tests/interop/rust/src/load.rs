@@ -143,14 +143,18 @@ fn found(there: bool) -> Result<(), Error> {
     if there { Ok(()) } else { Err(Error::Protocol("what was filled in is not there".into())) }
 }
 
+fn since_1970() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
+}
+
+/// Returns when the measurement began, and the calls that returned in its length.
 async fn measure(
     world: &World,
     work: Work,
     clients: usize,
     length: Duration,
-) -> Result<Vec<Call>, Error> {
-    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let run = since_1970.unwrap_or_default().as_millis();
+) -> Result<(Duration, Vec<Call>), Error> {
+    let run = since_1970().as_millis();
     let mut callers = Vec::new();
     for number in 0..clients as u64 {
         let client = world.client().await?;
@@ -158,6 +162,7 @@ async fn measure(
     }
     let end = WARM_UP + length;
     let start = Instant::now();
+    let began = since_1970() + WARM_UP;
     let mut tasks = JoinSet::new();
     for caller in callers {
         tasks.spawn_local(caller.work(work, start, end));
@@ -167,7 +172,7 @@ async fn measure(
         calls.extend(done.map_err(|error| Error::Protocol(error.to_string()))??);
     }
     calls.retain(|call| call.at >= WARM_UP && call.at < end);
-    Ok(calls)
+    Ok((began, calls))
 }
 
 /// The calls a second between two moments of the measurement.
@@ -191,11 +196,10 @@ fn describe(name: &str, work: Work, clients: usize, length: Duration, calls: &[C
     });
     if work == Work::OneAggregate {
         let fifth = length / 5;
-        let first = rate(calls, WARM_UP, fifth);
-        let last = rate(calls, WARM_UP + fifth * 4, fifth);
-        line["first_fifth_per_second"] = json!(first.round());
-        line["last_fifth_per_second"] = json!(last.round());
-        line["slower_at_the_end"] = json!((first / last * 1000.0).round() / 1000.0);
+        let fifths: Vec<f64> =
+            (0..5).map(|number| rate(calls, WARM_UP + fifth * number, fifth).round()).collect();
+        line["slower_at_the_end"] = json!((fifths[0] / fifths[4] * 1000.0).round() / 1000.0);
+        line["fifths_per_second"] = json!(fifths);
     }
     line
 }
@@ -207,7 +211,11 @@ async fn run_all(world: Rc<World>, short: Duration, long: Duration) -> ExitCode 
             continue;
         }
         match measure(&world, work, clients, length).await {
-            Ok(calls) => println!("{}", describe(name, work, clients, length, &calls)),
+            Ok((began, calls)) => {
+                let mut line = describe(name, work, clients, length, &calls);
+                line["began_unix_s"] = json!(began.as_secs_f64());
+                println!("{line}");
+            }
             Err(error) => {
                 eprintln!("interop: {name} with {clients} clients: {error}");
                 return ExitCode::FAILURE;
