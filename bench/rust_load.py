@@ -51,7 +51,7 @@ def fill(daemon: Daemon) -> None:
 
 def run_once(program: Path, daemon: Daemon, short_s: float, long_s: float) -> list[Line]:
     """Run every load once and return what the program printed; raises when a load fails."""
-    with ProcessorTime(daemon.pid) as used:
+    with CpuTime(daemon.pid) as used:
         done = subprocess.run(
             [program, "load", str(short_s), str(long_s)],
             env={
@@ -72,7 +72,7 @@ def run_once(program: Path, daemon: Daemon, short_s: float, long_s: float) -> li
     return lines
 
 
-class ProcessorTime:
+class CpuTime:
     """Samples how much processor time a process has used, to be asked for any moment later."""
 
     def __init__(self, pid: int) -> None:
@@ -81,7 +81,7 @@ class ProcessorTime:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._sample, daemon=True)
 
-    def __enter__(self) -> ProcessorTime:
+    def __enter__(self) -> CpuTime:
         self._thread.start()
         return self
 
@@ -101,7 +101,7 @@ class ProcessorTime:
         return (last[1] - first[1]) * (end - begin) / max(last[0] - first[0], SAMPLE_S)
 
 
-def add_processor_time(line: Line, used: ProcessorTime) -> None:
+def add_processor_time(line: Line, used: CpuTime) -> None:
     """Add the daemon's microseconds for a call, and those of each fifth where there are fifths."""
     began, seconds = line["began_unix_s"], line["seconds"]
     line["server_us"] = round(used.between(began, began + seconds) / max(line["calls"], 1) * 1e6)
