@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from struct import Struct
+from struct import error as PackingError
 from typing import NamedTuple
 
 from eventdbx import limits
@@ -103,12 +104,14 @@ class ClientConnection:
         """Queue a request and return its id. Only after the session is established.
 
         Raises SerializationError for a request that cannot be sent: larger than a server
-        accepts, or with a text that is not Unicode.
+        accepts, or with a text that is not Unicode or a number that does not fit.
         """
         try:
             message = encode_request(self._last_id + 1, request)
         except UnicodeEncodeError as error:
             raise SerializationError(f"text cannot be encoded: {error}") from None
+        except PackingError as error:
+            raise SerializationError(f"number cannot be encoded: {error}") from None
         if len(message) > limits.REQUEST_BYTES_MAX:
             raise SerializationError(f"request exceeds {limits.REQUEST_BYTES_MAX} bytes")
         self._last_id += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from struct import Struct, pack
 
+from eventdbx.domain.commands import Write
 from eventdbx.wire import requests as rq
 
 EXTENSION = 23
@@ -35,7 +36,9 @@ _WRITE_SIZE = 8
 """Words of one write of a batch, seven of them pointers."""
 
 
-def _texts(texts: tuple[str, ...], place: int, at: int, pieces: list[bytes]) -> tuple[int, ...]:
+def _texts(
+    texts: tuple[str | bytes, ...], place: int, at: int, pieces: list[bytes]
+) -> tuple[int, ...]:
     """Return the pointers of texts and, as the last number, the word after the texts.
 
     ``place`` is the word of the first pointer, ``at`` that of the first text; the bytes are added
@@ -47,7 +50,7 @@ def _texts(texts: tuple[str, ...], place: int, at: int, pieces: list[bytes]) -> 
         if not text:
             found.append(0)
             continue
-        raw = text.encode()
+        raw = text if isinstance(text, bytes) else text.encode()
         size = len(raw)
         found.append((size << 35) + (at - place << 2) + _TEXT)
         at += (size >> 3) + 1
@@ -107,7 +110,11 @@ def encode_list_events(identifier: int, request: rq.ListEvents) -> bytes:
 
 
 def encode_batch(identifier: int, request: rq.CommitBatch) -> bytes:
-    """Return the message of a batch: the writes side by side, and all their texts behind them."""
+    """Return the message of a batch: the writes side by side, and all their texts behind them.
+
+    Usually one write after the other has the same names and metadata, which are made into bytes
+    once; the texts of each write are then these and its content behind them.
+    """
     count = len(request.writes)
     pieces: list[bytes] = [b""]
     at = _BATCH_FIXED + _WRITE_SIZE * count
@@ -119,33 +126,77 @@ def encode_batch(identifier: int, request: rq.CommitBatch) -> bytes:
         2 << 48 | 1 << 32, _ANSWERS[request.answer], 1 << 2 | 1 | 7 << 32 | count << 38, key,
         count << 2 | 1 << 32 | 7 << 48,
     ]  # fmt: skip
-    known: dict[str, _Encoded] = {}
+    names: tuple[str, str, str, str | bytes | None] = ("", "", "", None)
+    kind_at = name_at = event_at = metadata_at = size = 0
+    shared = b""
     for write in request.writes:
-        kind, a_type, a_id, e_type, content, metadata, note, _targets, expected, write_key = write
-        words.append(_KINDS[kind] | (note is not None) << 16)
-        place = len(words)
-        for text in (a_type, a_id, e_type, content, metadata, note):
-            place += 1
-            if not text:
-                words.append(0)
-                continue
-            encoded = known.get(text) if isinstance(text, str) else None
-            if encoded is None:
-                encoded = _encoded(text)
-                if text is not content and isinstance(text, str):
-                    # Names and metadata repeat within a batch, contents do not.
-                    known[text] = encoded
-            piece, size, pointer = encoded
-            words.append((at - place << 2) + pointer)
-            at += size
-            pieces.append(piece)
-        if expected is None and write_key is None:
-            words.append(0)
-        else:
-            words.append((at - place - 1 << 2) + _OPTIONS_POINTER)
-            at = _add_options(expected, write_key, at, pieces)
+        kind, a_type, a_id, e_type, content, metadata, note, _targets, expected, its_key = write
+        filled = a_type and a_id and e_type and content
+        if not filled or note is not None or expected is not None or its_key is not None:
+            at = _add_write(write, at, words, pieces)
+            continue
+        if (a_type, a_id, e_type, metadata) != names:
+            names = (a_type, a_id, e_type, metadata)
+            shared, kind_at, name_at, event_at, metadata_at, size = _shared(*names)
+        # What the pointers lack is how far the texts are from the first of them.
+        place = len(words) + 1
+        distance = at - place << 2
+        assert content is not None
+        raw = content if isinstance(content, bytes) else content.encode()
+        length = len(raw)
+        words += (
+            _KINDS[kind],
+            kind_at + distance,
+            name_at + distance,
+            event_at + distance,
+            (length << 35) + (size << 2) + distance + (_TEXT - 16),
+            metadata_at and metadata_at + distance,
+            0,
+            0,
+        )
+        pieces += (shared, raw.ljust((length | 7) + 1, b"\0"))
+        at += size + (length >> 3) + 1
     pieces[0] = pack(f"<II{len(words)}Q", 0, at, *words)
     return b"".join(pieces)
+
+
+def _shared(
+    kind: str, name: str, event: str, metadata: str | bytes | None
+) -> tuple[bytes, int, int, int, int, int]:
+    """Return the texts that writes have in common, their four pointers, and their words.
+
+    The pointers are counted as if the texts began where the pointers do.
+    """
+    texts: list[bytes] = []
+    kind_at, name_at, event_at, metadata_at, size = _texts(
+        (kind, name, event, metadata or b""), 0, 0, texts
+    )
+    # Counted as the fourth pointer, it is the fifth: the content's is in between.
+    return b"".join(texts), kind_at, name_at, event_at, metadata_at and metadata_at - 4, size
+
+
+def _add_write(write: Write, at: int, words: list[int], pieces: list[bytes]) -> int:
+    """Add any write, whose texts begin at a word; return the word behind them."""
+    words.append(_KINDS[write.kind] | (write.note is not None) << 16)
+    *pointers, end = _texts(
+        (
+            write.aggregate_type,
+            write.aggregate_id,
+            write.event_type,
+            write.content or b"",
+            write.metadata or b"",
+            write.note or b"",
+        ),
+        len(words),
+        at,
+        pieces,
+    )
+    words += pointers
+    if write.expected_version is None and write.idempotency_key is None:
+        words.append(0)
+        return end
+    words.append((end - len(words) - 1 << 2) + _OPTIONS_POINTER)
+    return _add_options(write.expected_version, write.idempotency_key, end, pieces)
 
 
 def _add_options(expected: int | None, key: str | None, at: int, pieces: list[bytes]) -> int:
@@ -155,13 +206,3 @@ def _add_options(expected: int | None, key: str | None, at: int, pieces: list[by
     pointer, end = _texts((key or "",), at + 2, at + 3, pieces)
     pieces[place] = _OPTIONS.pack(expected is not None, expected or 0, pointer)
     return end
-
-
-_Encoded = tuple[bytes, int, int]
-"""A text with its padding, its words, and the constant part of its pointer."""
-
-
-def _encoded(text: str | bytes) -> _Encoded:
-    raw = text if isinstance(text, bytes) else text.encode()
-    size = len(raw)
-    return raw.ljust((size | 7) + 1, b"\0"), (size >> 3) + 1, (size << 35) + _TEXT

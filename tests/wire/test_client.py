@@ -202,6 +202,29 @@ class Requests(SynchronousTestCase):
                 )
                 self.assertEqual(options.idempotencyKey, write.idempotency_key or "")
 
+    @settings(deadline=None, max_examples=60)
+    @given(
+        st.lists(
+            st.builds(
+                Write, st.sampled_from(("create", "append", "patch")), st.just("order"),
+                st.sampled_from(("o-1", "o-2")), st.just("order_made"),
+                st.none() | st.text(alphabet="xä", min_size=1, max_size=17),
+                st.sampled_from((None, "{}", '{"@trace":"ä"}')), st.sampled_from((None, None, "n")),
+                st.just(()), st.none(), st.none(),
+            ),
+            max_size=9,
+        ),
+        st.booleans(),
+    )  # fmt: skip
+    def test_alike(self, writes: list[Write], in_bytes: bool) -> None:
+        """Writes of one batch with the same names or others, with texts or bytes for JSON."""
+        sent = writes
+        if in_bytes:
+            sent = [each._replace(content=str(each.content or "").encode()) for each in writes]
+        request = rq.CommitBatch("token", tuple(sent))
+        _id, read, _error = decode_request(encode_request(3, request))
+        self.assertEqual(read, rq.CommitBatch("token", tuple(writes)))
+
 
 class Answers(SynchronousTestCase):
     """What a client reads."""
@@ -319,13 +342,15 @@ class Session(SynchronousTestCase):
         self.assertEqual(event.reply.texts, (json,))
 
     def test_not_to_be_sent(self) -> None:
-        """A request beyond the server's bound, or one with broken text, is not sent at all."""
+        """A request beyond the server's bound, or one with a broken value, is not sent at all."""
         client, _server = self.open()
         content = '"' + "x" * limits.REQUEST_BYTES_MAX + '"'
         for request in (
             rq.AppendEvent("t", "a", "1", "e", content),
             rq.AppendEvent("t", "a", "1", "\ud800", "1"),
             rq.GetAggregate("t", "a", "\ud800"),
+            rq.AppendEvent("t", "a", "1", "e", "1", expected_version=-1),
+            rq.CommitBatch("t", (Write("append", "a", "1", "e", "1", expected_version=2**64),)),
         ):
             self.assertRaises(SerializationError, client.send_request, request)
         self.assertEqual(client.data_to_send(), b"")
