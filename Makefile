@@ -1,7 +1,7 @@
 # What a newcomer and a contributor run. Needs Python 3.11 or newer and make, nothing else:
 # the environment is made in .venv on first use and again when what it depends on has changed.
 
-.PHONY: help quickstart test suite lint types docs packaging interop bench clean
+.PHONY: help quickstart test suite lint types docs packaging interop compile bench clean
 .DEFAULT_GOAL := help
 
 VENV := .venv
@@ -13,6 +13,7 @@ help:
 	@echo "make test        the whole suite, lint and types"
 	@echo "make suite       the tests alone; make suite TESTS=tests.domain for some of them"
 	@echo "make lint types docs packaging interop   one check each"
+	@echo "make compile     extension modules beside the sources they are made of; needs a C compiler"
 	@echo "make bench       a small comparison with other databases, under two minutes"
 	@echo "make clean       remove environments and everything that was built"
 
@@ -73,9 +74,14 @@ interop: $(VENV)/dev.stamp
 	$(PY) -m twisted.trial tests.interop
 	$(PY) -m tests.interop.check_rust_client
 
+# They take the place of the sources until make clean, also of sources changed since.
+compile: $(VENV)/dev.stamp
+	EVENTDBX_COMPILE=1 $(PY) setup.py --quiet build_ext --inplace
+
 bench: $(VENV)/bench.stamp
 	$(PY) -m bench --sizes small
 
 clean:
 	rm -rf $(VENV) .tox build dist *.egg-info _trial_temp* .mypy_cache .ruff_cache .hypothesis
+	find . -path ./.git -prune -o -name '*.so' -exec rm -f {} +
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -23,7 +23,7 @@ from eventdbx.surfaces.control.transport import PromptServer
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import AnswerReceived, ClientConnection, Established
 from tests.daemon import Workspace
-from tests.surfaces.test_control_protocol import listener, token
+from tests.surfaces.listener import listener, token
 
 CALLS = 100
 

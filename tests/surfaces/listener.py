@@ -1,0 +1,92 @@
+"""A listener in this process, with one domain and tokens of its own, for tests of the surfaces."""
+
+from __future__ import annotations
+
+from base64 import b64decode
+from typing import Any
+
+from twisted.internet.defer import succeed
+
+from eventdbx import errors
+from eventdbx.application.domains import Domain
+from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
+from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.config import Limits
+from eventdbx.storage.interfaces import IHop, IOrderedStore
+from eventdbx.storage.store import Store
+from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.routes import Routes, Settings
+
+NOW_S = 1_767_600_000
+KEY = SigningKey(bytes(range(32)), "key-1")
+
+
+def token(**claims: Any) -> str:
+    """Return a token of the test's issuer; root rights unless other claims are given."""
+    values: dict[str, Any] = {
+        "subject": "ops:kim",
+        "group": "ops",
+        "user": "kim",
+        "actions": ["*.*"],
+        "resources": ["*"],
+        "issued_by": "test",
+        "ttl_s": 3_600,
+        **claims,
+    }
+    return issue(
+        KEY,
+        issuer="eventdbx://self",
+        audience="eventdbx-clients",
+        jti="j-1",
+        now_s=NOW_S,
+        **values,
+    )
+
+
+def listener(
+    backend: IOrderedStore,
+    hop: IHop,
+    clock: Any,
+    *,
+    bounds: Limits | None = None,
+    run_slowly: Any = lambda work: succeed(work()),
+    **settings: Any,
+) -> tuple[ControlFactory, Domain]:
+    """Return a listener and the one domain that it serves, ``default``."""
+    store = Store(backend, hop=hop)
+    writer = Writer(
+        store,
+        clock_ns=lambda: NOW_S * 10**9,
+        entropy=lambda count: bytes(count),
+        rules=OpenRules(strict=False),
+    )
+    domain = Domain("default", store, writer)
+
+    def open_domain(name: str | None) -> Domain:
+        if name not in (None, "default"):
+            raise errors.ConfigError(f"domain '{name}' does not exist")
+        return domain
+
+    values = {
+        "list_page_size": 10,
+        "page_limit": 1000,
+        "verbose_responses": True,
+        "no_noise": False,
+        **settings,
+    }
+    verifier = Verifier(
+        [PublicKey("key-1", b64decode(KEY.public_text))],
+        "eventdbx://self",
+        "eventdbx-clients",
+        30,
+        lambda: NOW_S,
+        lambda jti: False,
+    )
+    routes = Routes(
+        verifier=verifier,
+        open_domain=open_domain,
+        settings=Settings(**values),
+        run_slowly=run_slowly,
+        status=dict,
+    )
+    return ControlFactory(routes, clock, bounds or Limits()), domain
