@@ -11,8 +11,9 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import gatherResults
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx.client import BlockingClient, Client, Write
@@ -25,6 +26,7 @@ from eventdbx.errors import (
     SerializationError,
 )
 from tests.daemon import ROOT, Workspace, free_port
+from tests.surfaces.test_transport import CountingSocket
 
 
 @cache
@@ -173,6 +175,26 @@ class Pipelining(TestCase):
         await self.assertFailure(client.get("order", "\ud800"), SerializationError)
         await client.close()
         await self.assertFailure(client.get("order", "many"), IoError)
+
+    async def test_few_writes(self) -> None:
+        """A call leaves at once; those made behind it, or when answers come, leave together."""
+        client = await self.connect()
+        self.addCleanup(client.close)
+        await deferLater(reactor, 0)  # Until now we were called by what received an answer.
+        transport: Any = client._protocol.transport
+        transport.socket = watched = CountingSocket(transport.socket)
+
+        def again(_answer: object) -> Deferred[Any]:
+            return client.get("order", "nobody")
+
+        calls = [client.get("order", "nobody")]
+        self.assertEqual(watched.calls, ["send"])
+        calls += [client.get("order", "nobody").addCallback(again) for _call in range(50)]
+        await gatherResults(calls)
+        # One for the fifty; after that one for each time that answers came.
+        came = watched.calls.count("recv")
+        self.assertLessEqual(watched.calls.count("send"), 2 + came)
+        self.assertLess(came, 50)
 
     async def test_refused(self) -> None:
         """A refused token is one clear error."""
