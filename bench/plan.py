@@ -81,7 +81,7 @@ ROWS = (
         peers=("ours", "fn", "sqlite")),
 )  # fmt: skip
 
-PEER_SIZES = Sizes(1.0, 3, 10, (), 0.3)
+PEER_SIZES = Sizes(1.0, 3, 10, (), 0.25)
 EVERYONE = ("ours", "uma", "tx", "fn", "sqlite")
 READERS = ("ours", "uma", "fn", "sqlite")
 

@@ -35,7 +35,7 @@ from bench.sides import (
 Alive = dict[tuple[str, str], tuple[Style, ...]]
 SCOUT_SECONDS_MIN = 0.2
 NEAR = 0.92
-"""Of the best rate: a style that comes so near when it is tried goes through the rounds too."""
+"""Of the best rate: a second style that comes so near when it is tried goes on too."""
 
 Found = dict[tuple[str, str], dict[Style, list[Outcome]]]
 SIDE_OF = {"ours": "ours", "tx": "postgres", "fn": "postgres", "sqlite": "sqlite",
@@ -108,14 +108,22 @@ def scouted(sides: dict[str, Side], rows: list[Row], sizes: Sizes, alive: Alive)
                 continue
             side = sides[SIDE_OF[peer]]
             rates = {each: side.measure(row, each, peer, seconds, 0).rate for each in alive[key]}
-            ordered = sorted(rates, key=lambda style: -rates[style])[:2]
-            kept = [each for each in ordered if rates[each] >= NEAR * rates[ordered[0]]]
-            if peer == "tx":
-                kept = kept[:1]  # No target here is measured against it.
-            if peer in ("ours", "uma"):
-                kept.append(max((e for e in rates if e.usual), key=lambda style: rates[style]))
-            chosen[key] = tuple(dict.fromkeys(kept))
+            chosen[key] = near_the_top(rates, peer)
     return alive | chosen
+
+
+def near_the_top(rates: dict[Style, float], peer: str) -> tuple[Style, ...]:
+    """Return the best style, and one more: the best usual one, else the second if it comes near.
+
+    Of the usual clients of PostgreSQL nothing is told in this plan, nor has tx a target in it.
+    """
+    ordered = sorted(rates, key=lambda style: -rates[style])
+    best = ordered[0]
+    if peer == "tx":
+        return (best,)
+    if peer in ("ours", "uma") and not best.usual:
+        return best, next(style for style in ordered if style.usual)
+    return (best, *(each for each in ordered[1:2] if rates[each] >= NEAR * rates[best]))
 
 
 def promising(outcomes: dict[Style, list[Outcome]]) -> tuple[Style, ...]:
