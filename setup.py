@@ -8,6 +8,7 @@ and an editable install read them where they stand.
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from setuptools import Extension, find_packages, setup
@@ -72,6 +73,10 @@ COMPILED = (
     "eventdbx/surfaces/control/routes.py",
 )
 COMPILING = os.environ.get("EVENTDBX_COMPILE") == "1"
+NEEDED_TO_COMPILE: list[str] = []
+if COMPILING and "build_ext" not in sys.argv:
+    # For a build in an environment of its own; the compiler reads the types of what we import.
+    NEEDED_TO_COMPILE = ["mypy[mypyc] >= 1.11", "mypy-zope >= 1.0.5", *REQUIRED]
 
 
 def compiled_modules() -> list[Extension]:
@@ -113,8 +118,7 @@ setup(
     package_data={"eventdbx": ["py.typed"]},
     cmdclass={"build_py": BuildWithSchemas},
     ext_modules=compiled_modules(),
-    # The compiler reads the types of what we import, so it needs that, too.
-    setup_requires=["mypy[mypyc] >= 1.11", "mypy-zope >= 1.0.5", *REQUIRED] if COMPILING else [],
+    setup_requires=NEEDED_TO_COMPILE,
     python_requires=">=3.11",
     install_requires=REQUIRED,
     extras_require={
