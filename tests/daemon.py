@@ -5,13 +5,16 @@ Everything goes through the ``dbx`` command, as it would for a user. What a test
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -38,6 +41,17 @@ def free_port() -> int:
 def outside() -> dict[str, str]:
     """Return the environment without the import path that trial hands to its workers."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+
+
+@cache
+def running() -> Workspace:
+    """Return one daemon for all tests of a process; it ends with the process."""
+    folder = TemporaryDirectory()
+    atexit.register(folder.cleanup)
+    workspace = Workspace(Path(folder.name) / "database")
+    workspace.start()
+    atexit.register(workspace.stop)
+    return workspace
 
 
 class Workspace:

@@ -18,10 +18,12 @@ same with logs prepared, 5 ms                         3.1k    9.9k   11.2k   18.
 everything on the reactor's thread (two runs, 5 ms)   1.9k    1.9k    2.1k    2.4k
 ====================================================  =====  ======  ======  ======
 
-So steps depart at the end of the turn and a lone one is synced in place. The switch interval is
-left alone: the thread needs the interpreter only to start and to end a sync, and its effect was
-within the noise. A wake-up of our own (eventfd) was not built: ``callFromThread`` costs one
-byte through a pipe per batch.
+So steps depart at the end of the turn. The last line synced each step by itself; a group that was
+gathered at the end of the turn and is synced in place costs less than with a thread: 166 instead
+of 204 us of processor time a step with 64 clients. So that is done while the disk is quick. The
+switch interval is left alone: the thread needs the interpreter only to start and to end a sync,
+and its effect was within the noise. A wake-up of our own (eventfd) was not built:
+``callFromThread`` costs one byte through a pipe per batch.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ writes join the forming batch, the batch is written, synced, and only then ackno
 a step reads and writes is the business of ``application.writer``; bytes on disk that of the
 adapters.
 
-Steps and ``write`` run on the caller's thread (the reactor), only the sync hops to another:
-``write`` is short and holds the interpreter lock anyway, and a thread that does nothing but
-wait for the disk needs the lock for a few microseconds per batch.
+Steps and ``write`` run on the caller's thread (the reactor): ``write`` is short and holds the
+interpreter lock anyway. The sync does, too, while the disk is quick, and hops to another thread
+while it is not (``storage.hops``).
 """
 
 from __future__ import annotations
@@ -148,7 +148,6 @@ class Store:
         self._in_flight: _Batch | None = None
         self._refusal: Callable[[], StorageError] | None = None
         self._stepping = False
-        self._gathering = False
         self._failed = self._finishing = self._gathering = False
         self._timer: IDelayedCall | None = None
         self._closers: list[Deferred[None]] | None = None

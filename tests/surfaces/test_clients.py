@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import subprocess
 import sys
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from twisted.internet import reactor
@@ -25,19 +21,8 @@ from eventdbx.errors import (
     SchemaViolation,
     SerializationError,
 )
-from tests.daemon import ROOT, Workspace, free_port
+from tests.daemon import ROOT, free_port, running
 from tests.surfaces.test_transport import CountingSocket
-
-
-@cache
-def running() -> Workspace:
-    """Return one daemon for all tests; it ends with the test process."""
-    folder = TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    workspace = Workspace(Path(folder.name) / "database")
-    workspace.start()
-    atexit.register(workspace.stop)
-    return workspace
 
 
 class Blocking(SynchronousTestCase):

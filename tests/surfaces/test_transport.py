@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import atexit
 import socket
 import time
-from functools import cache
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, cast
 
 from twisted.internet import reactor
@@ -22,21 +18,10 @@ from eventdbx.surfaces.control.protocol import ControlFactory, ControlProtocol
 from eventdbx.surfaces.control.transport import PromptServer
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import AnswerReceived, ClientConnection, Established
-from tests.daemon import Workspace
+from tests.daemon import running
 from tests.surfaces.listener import listener, token
 
 CALLS = 100
-
-
-@cache
-def running() -> Workspace:
-    """Return one daemon for all tests; it ends with the test process."""
-    folder = TemporaryDirectory()
-    atexit.register(folder.cleanup)
-    workspace = Workspace(Path(folder.name) / "database")
-    workspace.start()
-    atexit.register(workspace.stop)
-    return workspace
 
 
 class PlainSocket:
