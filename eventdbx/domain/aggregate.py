@@ -50,6 +50,7 @@ class Draft(NamedTuple):
     extensions_json: bytes | None
     issued_by: Actor | None
     note: str | None
+    schema: bytes | None = None
 
 
 def new_head(aggregate_type: str, aggregate_id: str) -> Head:
@@ -80,6 +81,7 @@ def decide(
         draft.issued_by,
         version,
         commitment(salt, draft.payload_json, draft.extensions_json, draft.note),
+        draft.schema,
     )
     digest = merkle.leaf_hash(leaf)
     frontier = merkle.push(head.frontier, head.version, digest)
@@ -100,6 +102,7 @@ def decide(
         digest,
         root,
         leaf,
+        draft.schema,
     )
     after = Head(
         head.aggregate_type,

@@ -15,6 +15,7 @@ import orjson
 from eventdbx.domain.timestamps import format_ns
 
 SALT_BYTES = 16
+MARK_BYTES = 18
 LEAF_FORMAT = b"\x01"
 
 _NUMBERS = Struct(">QQq")
@@ -33,7 +34,9 @@ class Event(NamedTuple):
 
     ``payload`` and ``extensions`` are canonical JSON, exactly the bytes that were hashed;
     ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
-    ``merkle_root`` the root of the aggregate's tree after this event, 32 bytes each.
+    ``merkle_root`` the root of the aggregate's tree after this event, 32 bytes each. ``schema`` is
+    the mark of the schema that accepted it: 16 bytes of that schema's digest and the revision of
+    the event type (u16), or None when no schema was in force.
     """
 
     aggregate_type: str
@@ -51,6 +54,7 @@ class Event(NamedTuple):
     hash: bytes
     merkle_root: bytes
     leaf: bytes = b""
+    schema: bytes | None = None
 
 
 def commitment(salt: bytes, payload: bytes, extensions: bytes | None, note: str | None) -> bytes:
@@ -78,6 +82,7 @@ def leaf_data(
     issued_by: Actor | None,
     version: int,
     committed: bytes,
+    schema: bytes | None,
 ) -> bytes:
     """Return the bytes that an event's leaf hash covers.
 
@@ -90,7 +95,7 @@ def leaf_data(
     else:
         group, user = issued_by.group.encode(), issued_by.user.encode()
         actor = b"\x01%b%b%b%b" % (_LENGTH.pack(len(group)), group, _LENGTH.pack(len(user)), user)
-    return b"\x01%b%b%b\x00%b\x00%b\x00%b%b" % (
+    return b"\x01%b%b%b\x00%b\x00%b\x00%b%b%b" % (
         _NUMBERS.pack(version, event_id, created_at),
         committed,
         aggregate_type.encode(),
@@ -98,6 +103,7 @@ def leaf_data(
         event_type.encode(),
         raw,
         actor,
+        b"\x00" if schema is None else b"\x01" + schema,
     )
 
 

@@ -14,7 +14,7 @@ import orjson
 
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import dump
-from eventdbx.domain.events import SALT_BYTES, Actor, Event, commitment, leaf_data
+from eventdbx.domain.events import MARK_BYTES, SALT_BYTES, Actor, Event, commitment, leaf_data
 from eventdbx.domain.merkle import leaf_hash
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import StorageError
@@ -91,6 +91,7 @@ def decode_event(record: bytes) -> Event:
             raw, rest = rest[1:].split(b"\x00", 1)
         else:
             rest = rest[1:]
+        actor, rest = _decode_actor(rest)
         return Event(
             aggregate_type.decode(),
             aggregate_id.decode(),
@@ -100,13 +101,14 @@ def decode_event(record: bytes) -> Event:
             extensions,
             event_id,
             created_at,
-            _decode_actor(rest),
+            actor,
             note,
             version,
             salt,
             leaf_hash(leaf),
             root,
             leaf,
+            _decode_mark(rest),
         )
     except StorageError:
         raise
@@ -114,13 +116,22 @@ def decode_event(record: bytes) -> Event:
         raise DamagedRecord(f"unreadable event record: {error}") from None
 
 
-def _decode_actor(rest: bytes) -> Actor | None:
+def _decode_actor(rest: bytes) -> tuple[Actor | None, bytes]:
     if not rest[0]:
-        return None
+        return None, rest[1:]
     group_n = int.from_bytes(rest[1:5], "big")
     group = rest[5 : 5 + group_n]
     user_n = int.from_bytes(rest[5 + group_n : 9 + group_n], "big")
-    return Actor(group.decode(), rest[9 + group_n : 9 + group_n + user_n].decode())
+    end = 9 + group_n + user_n
+    return Actor(group.decode(), rest[9 + group_n : end].decode()), rest[end:]
+
+
+def _decode_mark(rest: bytes) -> bytes | None:
+    if not rest[0]:
+        return None
+    if len(rest) != 1 + MARK_BYTES:
+        raise DamagedRecord("event record has an impossible schema mark")
+    return rest[1:]
 
 
 def check_event(record: bytes) -> Event:
@@ -136,6 +147,7 @@ def check_event(record: bytes) -> Event:
         event.issued_by,
         event.version,
         commitment(event.salt, event.payload, event.extensions, event.note),
+        event.schema,
     )
     if leaf != event.leaf:
         raise DamagedRecord("payload, metadata or note differ from what was hashed")

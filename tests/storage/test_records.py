@@ -34,6 +34,7 @@ def events(draw: st.DrawFn) -> tuple[Event, Head]:
         None if extensions is None else dump(extensions),
         draw(st.none() | st.builds(Actor, texts, texts)),
         draw(st.none() | texts),
+        draw(st.none() | st.binary(min_size=18, max_size=18)),
     )
     return decide(
         new_head("thing", "t-1"),
