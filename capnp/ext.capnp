@@ -22,6 +22,7 @@ struct ExtensionRequest {
     scanEvents @5 :ScanEventsRequest;
     verify @6 :VerifyRequest;
     status @7 :Void;
+    schemas @8 :SchemaOperation;
   }
 }
 
@@ -110,4 +111,9 @@ struct VerifyRequest {
   aggregateId @1 :Text;
   after @2 :Text;               # what the answer before said
   budget @3 :UInt64;            # aggregates to check now; 0: as the server likes
+}
+
+# One operation on schemas as a JSON document (docs/protocol.md, "Schemas"); so is its answer.
+struct SchemaOperation {
+  json @0 :Data;
 }

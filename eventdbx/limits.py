@@ -50,8 +50,11 @@ HELLO_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 600.0
 """A session without a request for this long is closed."""
 
-REQUEST_BYTES_MAX = 1_048_576
-"""A request reassembled from fragments."""
+SCHEMA_SET_BYTES_MAX = 4 * 1_048_576
+"""All schemas of a domain as JSON."""
+
+REQUEST_BYTES_MAX = SCHEMA_SET_BYTES_MAX + 1_048_576
+"""A request reassembled from fragments: the largest is a whole set of schemas."""
 
 RESPONSE_BYTES_MAX = 64 * 1_048_576
 """An extension answer in parts; longer ones must be paged."""

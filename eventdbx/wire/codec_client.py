@@ -297,6 +297,11 @@ def _status(body: Any, request: rq.Status) -> None:
     body.status = None
 
 
+def _schemas(body: Any, request: rq.SchemaOperation) -> None:
+    body.token = request.token
+    body.init("schemas").json = request.json
+
+
 @cache
 def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
     return {
@@ -317,4 +322,5 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.ScanEvents: ("extension", _scan("scanEvents")),
         rq.Verify: ("extension", _verify),
         rq.Status: ("extension", _status),
+        rq.SchemaOperation: ("extension", _schemas),
     }

@@ -140,6 +140,7 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     4: _scan_events,
     5: _verify,
     6: lambda token, body: rq.Status(token),
+    7: lambda token, body: rq.SchemaOperation(token, body.data(0)),
 }
 
 

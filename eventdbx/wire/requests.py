@@ -310,6 +310,13 @@ class Status(NamedTuple):
     token: str
 
 
+class SchemaOperation(NamedTuple):
+    """One operation on schemas, as a JSON document."""
+
+    token: str
+    json: bytes
+
+
 class Unreadable(NamedTuple):
     """A request that has an id but no meaning; to be answered with the error."""
 
@@ -346,6 +353,7 @@ Request = (
     | ScanEvents
     | Verify
     | Status
+    | SchemaOperation
     | Unreadable
 )
 

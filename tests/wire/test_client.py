@@ -85,6 +85,7 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     ),
     st.builds(rq.Verify, NAME, ABSENT, ABSENT, ABSENT, U64),
     st.builds(rq.Status, NAME),
+    st.builds(rq.SchemaOperation, NAME, st.binary(max_size=40)),
 )  # fmt: skip
 
 

@@ -268,6 +268,10 @@ class Calls:
         """A report on some of the store; options are the fields of Verify."""
         return Call(rq.Verify(self._token, **options), _json)
 
+    def schema(self, operation: dict[str, Any]) -> Call[dict[str, Any]]:
+        """One operation on schemas: its document and its answer's are in docs/protocol.md."""
+        return Call(rq.SchemaOperation(self._token, orjson.dumps(operation)), _json)
+
     def status(self) -> Call[dict[str, Any]]:
         """How the server is doing."""
         return Call(rq.Status(self._token), _json)
