@@ -104,3 +104,10 @@ BLOCK_CACHE_BYTES = 64 * 1_048_576
 
 IN_PLACE_SYNC_S_MAX = 0.001
 """Syncs slower than this on average never run on the reactor's thread."""
+
+UPCAST_STEPS_MAX = 1_000
+"""Upcasters of one event: each read of an old event carries them out."""
+
+UPCAST_BYTES_MAX = 65_536
+UPCAST_LEVELS_MAX = 32
+"""What upcasting may add to the largest payload: no declaration makes old events unreadable."""
