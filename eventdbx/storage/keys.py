@@ -27,6 +27,13 @@ IDEMPOTENCY = b"i"
 IDEMPOTENCY_AGE = b"j"
 ARCHIVE_AUDIT = b"x"
 REFERRER = b"r"
+SCHEMA_SET = b"gs"
+SCHEMA_STATE = b"gm"
+SCHEMA_VERSION = b"gv"
+SCHEMA_TEXT = b"gt"
+SCHEMA_AUDIT = b"ga"
+SCHEMA_CHANGE = b"gc"
+SCHEMA_DOCUMENT = b"gd"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -109,6 +116,34 @@ def idempotency_age(millis: int, digest: bytes) -> bytes:
 def archive_audit(aggregate: bytes, audit_id: int) -> bytes:
     """Return the key of one record of who archived or restored an aggregate."""
     return ARCHIVE_AUDIT + aggregate + _U64.pack(audit_id)
+
+
+def numbered(family: bytes, number: int) -> bytes:
+    """Return the key of one entry of a family that counts from 0 (schema versions, audit)."""
+    return family + _U64.pack(number)
+
+
+def schema_document(digest: bytes) -> bytes:
+    """Return the key of a schema by its digest: what the mark of an event leads to."""
+    return SCHEMA_DOCUMENT + digest
+
+
+def referrers_of(domain: str, aggregate_type: str, aggregate_id: str) -> bytes:
+    """Return what the keys of all who refer to an aggregate start with."""
+    return REFERRER + f"{domain}\x00{aggregate_type}\x00{aggregate_id}\x00".encode()
+
+
+def referrer(
+    domain: str, aggregate_type: str, aggregate_id: str, aggregate: bytes, path: str
+) -> bytes:
+    """Return the key that says: this aggregate refers to that target at a dotted path."""
+    return referrers_of(domain, aggregate_type, aggregate_id) + aggregate + path.encode()
+
+
+def split_referrer(key: bytes) -> tuple[str, str, str, str, str, str]:
+    """Return (domain, type, id) of the target, (type, id) of who refers to it, and the path."""
+    domain, kind, identifier, by_kind, by_identifier, path = key[1:].decode().split("\x00", 5)
+    return domain, kind, identifier, by_kind, by_identifier, path
 
 
 def after(prefix: bytes) -> bytes:
