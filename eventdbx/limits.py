@@ -79,6 +79,13 @@ COMMIT_WAITING_BYTES_MAX = 64 * 1_048_576
 BATCH_WRITES_MAX = 1_000
 """Writes in one atomic request."""
 
+NULLIFIED_AGGREGATES_MAX = 10_000
+"""Aggregates whose references one archive clears: all of them are written in one step, and
+nobody else's write can come between."""
+
+RESOLVED_AGGREGATES_MAX = 1_000
+"""Aggregates that one request may fetch by following references: each level can multiply them."""
+
 HEAD_CACHE_ENTRIES = 10_000
 """Decoded heads that the writer keeps; `cache_threshold` in the configuration."""
 

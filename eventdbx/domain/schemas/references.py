@@ -6,7 +6,7 @@ like in ``application.resolving``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from eventdbx.domain.canonical import JSON, parse
@@ -125,11 +125,14 @@ def _below(columns: Mapping[str, Column], parents: tuple[str, ...]) -> Iterator[
 
 
 def texts_at(
-    values: Mapping[str, JSON], paths: Iterable[ReferencePath]
+    values: Mapping[str, JSON], paths: Iterable[ReferencePath], *, payload: bool = False
 ) -> Iterator[tuple[ReferencePath, str]]:
-    """Yield the texts that a payload or state holds at the paths; all else is passed over."""
+    """Yield the texts that a state, or a payload, holds at the paths; all else is passed over.
+
+    States may hold an object as its text; what a client writes as a text stays a text.
+    """
     for path in paths:
-        value = _value_at(values, path.segments)
+        value = _value_at(values, path.segments, _plain_object if payload else _object)
         if type(value) is str:
             yield path, value
 
@@ -171,14 +174,22 @@ def nulled(state: Mapping[str, JSON], paths: Iterable[ReferencePath]) -> dict[st
     return {path.segments[0]: cleared[path.segments[0]] for path in wanted}
 
 
-def _value_at(values: Mapping[str, JSON], segments: tuple[str, ...]) -> JSON:
+def _value_at(
+    values: Mapping[str, JSON],
+    segments: tuple[str, ...],
+    object_of: Callable[[JSON], Mapping[str, JSON] | None],
+) -> JSON:
     within = values
     for segment in segments[:-1]:
-        inner = _object(within.get(segment))
+        inner = object_of(within.get(segment))
         if inner is None:
             return None
         within = inner
     return within.get(segments[-1])
+
+
+def _plain_object(value: JSON) -> Mapping[str, JSON] | None:
+    return value if type(value) is dict else None
 
 
 def _object(value: JSON) -> Mapping[str, JSON] | None:

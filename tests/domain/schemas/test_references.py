@@ -154,6 +154,8 @@ class PlaceTests(SynchronousTestCase):
         found = [path.text for path, _text in texts_at(state, PATHS)]
         self.assertEqual(found, ["owner", "site.address"])
         self.assertEqual(list(texts_at({"site": "{broken"}, PATHS)), [])
+        in_payload = [path.text for path, _text in texts_at(state, PATHS, payload=True)]
+        self.assertEqual(in_payload, ["owner"])
 
     def test_rules(self) -> None:
         """A column may demand a tenant and a type, and says so by the path."""
