@@ -30,10 +30,10 @@ from eventdbx.domain.schemas.model import (
     AggregateSchema,
     Column,
     EventRule,
-    Restrict,
     SchemaSet,
     Upcaster,
 )
+from eventdbx.settings import Restrict
 
 __all__ = ["Change", "Verdict", "compatibility", "fulfils", "same", "same_upcasters", "total"]
 

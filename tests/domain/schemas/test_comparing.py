@@ -19,8 +19,8 @@ from eventdbx.domain.schemas.model import (
     Length,
     ReferenceRule,
     Rename,
-    Restrict,
 )
+from eventdbx.settings import Restrict
 
 BOTH_WAYS: dict[Verdict, Verdict] = {
     "full": "full",

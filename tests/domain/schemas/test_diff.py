@@ -85,8 +85,8 @@ class Patches(SynchronousTestCase):
 
     def test_the_order_is_fixed(self) -> None:
         """Keys of the new side come first, ascending; then what is gone; arrays by index."""
-        old = {"z": [1, 2, 3], "a": 1, "m": {"x": 1}, "gone": 0}
-        new = {"z": [1, 9], "m": {"y": 2}, "b": [], "a": "1"}
+        old: dict[str, Any] = {"z": [1, 2, 3], "a": 1, "m": {"x": 1}, "gone": 0}
+        new: dict[str, Any] = {"z": [1, 9], "m": {"y": 2}, "b": [], "a": "1"}
         self.assertEqual(
             patch(old, new),
             [
