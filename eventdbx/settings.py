@@ -24,12 +24,17 @@ LEGACY_ADDRESSES = {"0.0.0.0:7443": "0.0.0.0:6363"}
 """Defaults of old versions that their files still hold, and what they mean today."""
 
 
-RESTRICT_MODES: Mapping[str, str] = {
-    **dict.fromkeys(("off", "false", "0", "no", "none", "unrestricted", "permissive"), "off"),
-    **dict.fromkeys(
-        ("default", "true", "1", "yes", "on", "prod", "restricted", "hybrid"), "default"
-    ),
-    **dict.fromkeys(("strict", "all", "enforced"), "strict"),
+Restrict = Literal["off", "default", "strict"]
+"""How far schemas bind."""
+
+_RESTRICT_SPELLINGS: Mapping[Restrict, tuple[str, ...]] = {
+    "off": ("off", "false", "0", "no", "none", "unrestricted", "permissive"),
+    "default": ("default", "true", "1", "yes", "on", "prod", "restricted", "hybrid"),
+    "strict": ("strict", "all", "enforced"),
+}
+
+RESTRICT_MODES: Mapping[str, Restrict] = {
+    word: mode for mode, words in _RESTRICT_SPELLINGS.items() for word in words
 }
 """Every accepted spelling of a schema mode, with its meaning."""
 
@@ -38,7 +43,7 @@ Durability = Literal["always", "interval", "never"]
 """When a commit is synced to disk: before it is acknowledged, every so often, or by the system."""
 
 
-def parse_restrict(text: str) -> str:
+def parse_restrict(text: str) -> Restrict:
     """Return ``off``, ``default`` or ``strict``; raise ConfigError for any other word."""
     try:
         return RESTRICT_MODES[text.strip()]
@@ -253,7 +258,7 @@ class Config:
     data_encryption_keys: tuple[str, ...] = _key((), check=_data_key, secret=True)
     created_at: str | None = _key(None)
     updated_at: str | None = _key(None)
-    restrict: str = _key("default", lean=True)
+    restrict: Restrict = _key("default", lean=True)
     list_page_size: int = _key(10, low=1, high=100_000, lean=True)
     page_limit: int = _key(1000, low=1, high=100_000, lean=True)
     plugin_max_attempts: int = _key(10, low=1, high=255, clamp=True)

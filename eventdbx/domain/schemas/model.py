@@ -27,7 +27,6 @@ TypeName: TypeAlias = Literal[
 ]
 Integrity: TypeAlias = Literal["strong", "weak"]
 Cascade: TypeAlias = Literal["none", "restrict", "nullify"]
-Restrict: TypeAlias = Literal["off", "default", "strict"]
 
 REFERENCE = "reference"
 """The format whose texts name other aggregates."""
