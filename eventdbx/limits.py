@@ -100,6 +100,34 @@ TOKEN_CACHE_ENTRIES = 4_096
 PATTERN_CHARACTERS_MAX = 256
 """One action or resource pattern of a token."""
 
+PATTERN_COMPILED_BYTES_MAX = 10 * 1_048_576
+"""What one pattern of a text column may weigh when it is compiled."""
+
+PATTERN_CACHE_ENTRIES = 1_024
+"""Compiled patterns of schemas: checked when declared, used by every version of a schema."""
+
+SCHEMA_SET_BYTES_MAX = 4 * 1_048_576
+"""All schemas of a domain as one document."""
+
+SCHEMA_NAME_BYTES_MAX = 128
+"""Names of aggregate types, events and fields as schemas declare them."""
+
+SCHEMA_COLUMNS_MAX = 1_000
+SCHEMA_EVENTS_MAX = 1_000
+"""In one aggregate type: every append may look at each of them."""
+
+SCHEMA_DEPTH_MAX = 16
+"""Properties in properties of a column: checks recurse."""
+
+RULE_ENTRIES_MAX = 64
+"""Needles or patterns of one rule: each is searched for in every value."""
+
+RULE_TEXT_BYTES_MAX = 1_024
+"""One needle or pattern of a column."""
+
+DECIMAL_PRECISION_MAX = 38
+"""Digits of a decimal column; what columns of other databases hold."""
+
 MEMTABLE_BYTES = 16 * 1_048_576
 """Written to a table when full; four of them bound what a crash leaves to be recovered."""
 

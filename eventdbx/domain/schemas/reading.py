@@ -1,0 +1,398 @@
+"""Reading the JSON model of schemas: what a document says, as values of ``model``.
+
+Whether what it says can be meant is asked in ``declaring``; the way back is ``writing``. The
+functions append to ``warnings`` what was corrected or ignored.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Final, TypeAlias, TypeVar
+
+from eventdbx import limits
+from eventdbx.domain.canonical import JSON, dump
+from eventdbx.domain.identifiers import WHITE_SPACE
+from eventdbx.domain.schemas.columns import REFERENCE_ALIASES, parse_type
+from eventdbx.domain.schemas.members import (
+    Members,
+    Path,
+    boolean_of,
+    count_of,
+    document_of,
+    expected,
+    fault,
+    members_of,
+    number_text,
+    place,
+    plain,
+    string_of,
+    strings_of,
+)
+from eventdbx.domain.schemas.model import (
+    FORMATS,
+    REFERENCE,
+    AggregateSchema,
+    Bounds,
+    Cascade,
+    Column,
+    ColumnType,
+    Default,
+    EventRule,
+    Integrity,
+    Length,
+    MapValues,
+    ReferenceRule,
+    Rename,
+    SchemaSet,
+    Upcaster,
+)
+from eventdbx.domain.schemas.writing import without_times
+from eventdbx.domain.timestamps import parse_ns
+from eventdbx.errors import InvalidSchema
+
+__all__ = [
+    "document_of",
+    "read_column",
+    "read_event",
+    "read_rules",
+    "read_schema",
+    "read_schemas",
+    "read_upcast",
+]
+
+_TEXT = ColumnType("text")
+_INTEGRITIES: Mapping[str, Integrity] = {"strong": "strong", "weak": "weak"}
+_CASCADES: Mapping[str, Cascade] = {"none": "none", "restrict": "restrict", "nullify": "nullify"}
+_NO_SCHEMAS: SchemaSet = MappingProxyType({})
+_NO_COLUMNS: Mapping[str, Column] = MappingProxyType({})
+_DIGITS: Final = re.compile(r"[0-9]{1,20}")
+_Word = TypeVar("_Word", bound=str)
+
+
+def read_schemas(
+    text: str | bytes, *, now_ns: int, stored: SchemaSet = _NO_SCHEMAS
+) -> tuple[SchemaSet, list[str]]:
+    """Return the schemas of a document and what was corrected or ignored in it.
+
+    A blank text is a set without schemas. Missing times are those of the ``stored`` schema of
+    that name as far as it says the same, else now. Raises SerializationError with the place and
+    the reason; InvalidSchema when the text is longer than a set of schemas may be.
+    """
+    raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
+    if len(raw) > limits.SCHEMA_SET_BYTES_MAX:
+        raise InvalidSchema(f"schema set cannot exceed {limits.SCHEMA_SET_BYTES_MAX} bytes")
+    warnings: list[str] = []
+    if not raw.strip():
+        return {}, warnings
+    return {
+        name: read_schema(
+            value, name, now_ns=now_ns, stored=stored.get(name), path=path, warnings=warnings
+        )
+        for name, value, path in members_of(document_of(raw), ())
+    }, warnings
+
+
+def read_schema(
+    value: JSON,
+    key: str,
+    *,
+    now_ns: int,
+    stored: AggregateSchema | None = None,
+    path: Path = (),
+    warnings: list[str] | None = None,
+) -> AggregateSchema:
+    """Return the schema that an object says; ``key`` is the name under which it is found."""
+    warnings = [] if warnings is None else warnings
+    members = Members(value, path, warnings)
+    named = members.take("aggregate")
+    if named is not None and string_of(*named) != key:
+        warnings.append(f"`aggregate` is corrected to '{key}'{place(named[1])}")
+    threshold = members.take_some("snapshot_threshold")
+    schema = AggregateSchema(
+        aggregate=key,
+        snapshot_threshold=None if threshold is None else count_of(*threshold),
+        locked=_flag(members, "locked"),
+        field_locks=_names(members, "field_locks"),
+        hidden=_flag(members, "hidden"),
+        hidden_fields=_names(members, "hidden_fields"),
+        column_types=_columns(members, "column_types", warnings),
+        events=_events(members, warnings),
+    )
+    created_at, updated_at = _time(members, "created_at"), _time(members, "updated_at")
+    members.close()
+    return _timed(schema, created_at, updated_at, now_ns, stored)
+
+
+def _timed(
+    schema: AggregateSchema,
+    created_at: int | None,
+    updated_at: int | None,
+    now_ns: int,
+    stored: AggregateSchema | None,
+) -> AggregateSchema:
+    if created_at is None:
+        created_at = now_ns if stored is None else stored.created_at
+    if updated_at is None:
+        same = stored is not None and dump(without_times(stored)) == dump(without_times(schema))
+        updated_at = stored.updated_at if stored is not None and same else now_ns
+    return replace(schema, created_at=created_at, updated_at=updated_at)
+
+
+def _time(members: Members, name: str) -> int | None:
+    found = members.take_some(name)
+    if found is None:
+        return None
+    try:
+        return parse_ns(string_of(*found))
+    except ValueError as error:
+        raise fault(str(error), found[1]) from None
+
+
+def _flag(members: Members, name: str) -> bool:
+    found = members.take(name)
+    return False if found is None else boolean_of(*found)
+
+
+def _names(members: Members, name: str) -> tuple[str, ...]:
+    found = members.take(name)
+    return () if found is None else tuple(sorted(set(strings_of(*found))))
+
+
+def _events(members: Members, warnings: list[str]) -> dict[str, EventRule]:
+    found = members.take("events")
+    if found is None:
+        return {}
+    return {name: read_event(value, path, warnings) for name, value, path in members_of(*found)}
+
+
+def read_event(value: JSON, path: Path = (), warnings: list[str] | None = None) -> EventRule:
+    """Return the event that an object says."""
+    members = Members(value, path, [] if warnings is None else warnings)
+    notes = members.take_some("notes")
+    upcast = members.take_some("upcast")
+    event = EventRule(
+        fields=_names(members, "fields"),
+        notes=None if notes is None else string_of(*notes),
+        upcast=() if upcast is None else read_upcast(*upcast, warnings),
+    )
+    members.close()
+    return event
+
+
+def _columns(members: Members, name: str, warnings: list[str]) -> dict[str, Column]:
+    found = members.take(name)
+    if found is None:
+        return {}
+    return {key: read_column(value, path, warnings) for key, value, path in members_of(*found)}
+
+
+def read_column(value: JSON, path: Path = (), warnings: list[str] | None = None) -> Column:
+    """Return the column that a type's text or an object says."""
+    if isinstance(value, str):
+        kind, is_reference = _type(value, path)
+        return _as_reference(Column(type=kind), path, []) if is_reference else Column(type=kind)
+    if not isinstance(value, dict):
+        raise expected("a type or an object", value, path)
+    warnings = [] if warnings is None else warnings
+    kind, is_reference = _type(*_string(Members(value, path, []).need("type")))
+    rules = {name: inner for name, inner in value.items() if name != "type"}
+    column = read_rules(rules, kind, path, warnings)
+    return _as_reference(column, path, warnings) if is_reference else column
+
+
+def _string(found: tuple[JSON, Path]) -> tuple[str, Path]:
+    return string_of(*found), found[1]
+
+
+def _type(text: str, path: Path) -> tuple[ColumnType, bool]:
+    """Return a type, and whether its text says that the column holds references."""
+    if text.strip(WHITE_SPACE).lower() in REFERENCE_ALIASES:
+        return _TEXT, True
+    try:
+        return parse_type(text), False
+    except InvalidSchema as error:
+        raise fault(error.detail, path) from None
+
+
+def _as_reference(column: Column, path: Path, warnings: list[str]) -> Column:
+    if column.format not in (None, REFERENCE):
+        warnings.append(f"format '{column.format}' gives way to '{REFERENCE}'{place(path)}")
+    return replace(column, format=REFERENCE, reference=column.reference or ReferenceRule())
+
+
+def read_rules(
+    value: JSON, kind: ColumnType, path: Path = (), warnings: list[str] | None = None
+) -> Column:
+    """Return a column of a type with the rules of an object.
+
+    The rules stand flat in the object, or in a member ``rules`` of it; the former win.
+    """
+    warnings = [] if warnings is None else warnings
+    flat = Members(value, path, warnings)
+    nested = flat.take_some("rules")
+    rules = [flat] if nested is None else [flat, Members(*nested, warnings)]
+    _take(rules, "must_match")  # Older files have it; it never did anything.
+    required = _take(rules, "required")
+    column = Column(
+        type=kind,
+        required=False if required is None else boolean_of(*required),
+        contains=_texts(_take(rules, "contains")),
+        does_not_contain=_texts(_take(rules, "does_not_contain")),
+        regex=_texts(_take(rules, "regex")),
+        length=_length(_take_some(rules, "length"), warnings),
+        range=_bounds(_take_some(rules, "range"), warnings),
+        format=_format(_take_some(rules, "format")),
+        reference=_reference(_take_some(rules, "reference"), warnings),
+        properties=_properties(_take(rules, "properties"), warnings),
+    )
+    for members in rules:
+        members.close()
+    return column
+
+
+_Found: TypeAlias = "tuple[JSON, Path] | None"
+
+
+def _take(rules: list[Members], name: str) -> _Found:
+    """Return a member of the first object that has it."""
+    found = [members.take(name) for members in rules]
+    return next((one for one in found if one is not None), None)
+
+
+def _take_some(rules: list[Members], name: str) -> _Found:
+    found = _take(rules, name)
+    return None if found is None or found[0] is None else found
+
+
+def _texts(found: _Found) -> tuple[str, ...]:
+    if found is None:
+        return ()
+    value, path = found
+    return (value,) if isinstance(value, str) else tuple(strings_of(value, path))
+
+
+def _length(found: _Found, warnings: list[str]) -> Length | None:
+    if found is None:
+        return None
+    members = Members(*found, warnings)
+    low, high = members.take_some("min"), members.take_some("max")
+    members.close()
+    return Length(
+        None if low is None else _size(*low),
+        None if high is None else _size(*high),
+    )
+
+
+def _size(value: JSON, path: Path) -> int:
+    if isinstance(value, str) and _DIGITS.fullmatch(value) is not None:
+        return count_of(int(value), path)
+    return count_of(value, path)
+
+
+def _bounds(found: _Found, warnings: list[str]) -> Bounds | None:
+    if found is None:
+        return None
+    members = Members(*found, warnings)
+    low, high = members.take_some("min"), members.take_some("max")
+    members.close()
+    return Bounds(
+        None if low is None else _bound(*low),
+        None if high is None else _bound(*high),
+    )
+
+
+def _bound(value: JSON, path: Path) -> str:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return number_text(value)
+    if not isinstance(value, str):
+        raise expected("a string or a number", value, path)
+    return value
+
+
+def _format(found: _Found) -> str | None:
+    if found is None:
+        return None
+    name = string_of(*found)
+    if name == "iso_8601":
+        return "iso8601"
+    if name not in FORMATS:
+        raise fault(f"unknown format '{name}', expected one of {', '.join(FORMATS)}", found[1])
+    return name
+
+
+def _reference(found: _Found, warnings: list[str]) -> ReferenceRule | None:
+    if found is None:
+        return None
+    members = Members(*found, warnings)
+    integrity, cascade = members.take("integrity"), members.take("cascade")
+    tenant = _trimmed(members.take_some("tenant"))
+    aggregate_type = _trimmed(members.take_some("aggregate_type"))
+    members.close()
+    return ReferenceRule(
+        "strong" if integrity is None else _one_of(_INTEGRITIES, *integrity),
+        tenant.lower() if tenant is not None and tenant.isascii() else tenant,
+        aggregate_type,
+        "none" if cascade is None else _one_of(_CASCADES, *cascade),
+    )
+
+
+def _trimmed(found: _Found) -> str | None:
+    """Return a text without white space around it; blank ones are none."""
+    return None if found is None else string_of(*found).strip(WHITE_SPACE) or None
+
+
+def _one_of(words: Mapping[str, _Word], value: JSON, path: Path) -> _Word:
+    word = words.get(string_of(value, path))
+    if word is None:
+        raise fault(f"expected one of {', '.join(words)}", path)
+    return word
+
+
+def _properties(found: _Found, warnings: list[str]) -> Mapping[str, Column]:
+    if found is None:
+        return _NO_COLUMNS
+    columns = {name: read_column(value, path, warnings) for name, value, path in members_of(*found)}
+    return columns or _NO_COLUMNS
+
+
+def read_upcast(
+    value: JSON, path: Path = (), warnings: list[str] | None = None
+) -> tuple[tuple[Upcaster, ...], ...]:
+    """Return the upcasters of an event: for each revision but the last, its steps in order."""
+    warnings = [] if warnings is None else warnings
+    return tuple(
+        tuple(_upcaster(step, where, warnings) for step, where in _entries(steps, inner))
+        for steps, inner in _entries(value, path)
+    )
+
+
+def _entries(value: JSON, path: Path) -> list[tuple[JSON, Path]]:
+    if not isinstance(value, list):
+        raise expected("an array", value, path)
+    return [(entry, (*path, str(at))) for at, entry in enumerate(value)]
+
+
+def _upcaster(value: JSON, path: Path, warnings: list[str]) -> Upcaster:
+    members = Members(value, path, warnings)
+    name, where = _string(members.need("op"))
+    step: Upcaster
+    if name in ("rename", "move"):
+        step = Rename(string_of(*members.need("from")), string_of(*members.need("to")))
+    elif name == "default":
+        step = Default(string_of(*members.need("path")), plain(members.need("value")[0]))
+    elif name == "map":
+        target = string_of(*members.need("path"))
+        table = {old: plain(new) for old, new, _ in members_of(*members.need("values"))}
+        otherwise = members.take("otherwise")
+        step = (
+            MapValues(target, table)
+            if otherwise is None
+            else MapValues(target, table, True, plain(otherwise[0]))
+        )
+    else:
+        raise fault(f"unknown op '{name}', expected one of rename, move, default, map", where)
+    members.close()
+    return step
