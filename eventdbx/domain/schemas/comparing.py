@@ -34,7 +34,6 @@ from eventdbx.domain.schemas.model import (
     Upcaster,
 )
 from eventdbx.settings import Restrict
-from eventdbx.settings import Restrict
 
 __all__ = ["Change", "Verdict", "compatibility", "fulfils", "same", "same_upcasters", "total"]
 
