@@ -81,6 +81,9 @@ struct ReadAggregateRequest {
     timeNs @4 :Int64;           # since the Unix epoch
   }
   includeEvents @5 :Bool;
+  resolve @6 :Bool;             # the answer also has the resolved form
+  resolveDepth @7 :UInt32;
+  hasResolveDepth @8 :Bool;
 }
 
 struct ScanAggregatesRequest {
@@ -91,6 +94,9 @@ struct ScanAggregatesRequest {
   filter @4 :Text;
   sort @5 :Text;
   scope @6 :Text;               # active (or empty), all, archived
+  resolve @7 :Bool;             # the items are resolved forms
+  resolveDepth @8 :UInt32;
+  hasResolveDepth @9 :Bool;
 }
 
 struct ScanEventsRequest {

@@ -263,6 +263,14 @@ def _read_aggregate(body: Any, request: rq.ReadAggregate) -> None:
     elif request.time_ns is not None:
         inner.at.timeNs = request.time_ns
     inner.includeEvents = request.include_events
+    _resolve(inner, request)
+
+
+def _resolve(inner: Any, request: rq.ReadAggregate | rq.ScanAggregates) -> None:
+    inner.resolve = request.resolve
+    if request.resolve_depth is not None:
+        inner.resolveDepth = request.resolve_depth
+        inner.hasResolveDepth = True
 
 
 def _scan(member: str) -> Callable[[Any, Any], None]:
@@ -273,6 +281,8 @@ def _scan(member: str) -> Callable[[Any, Any], None]:
         if isinstance(request, rq.ScanEvents):
             inner.aggregateId = request.aggregate_id or ""
             inner.eventId = request.event_id or 0
+        else:
+            _resolve(inner, request)
         inner.cursor = request.cursor or ""
         inner.skip = request.skip
         inner.take = request.take

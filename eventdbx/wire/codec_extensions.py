@@ -96,14 +96,26 @@ def _read_aggregate(token: str, body: Struct) -> rq.ReadAggregate:
         at if member == 1 else None,
         at - (at >> 63 << 64) if member == 2 else None,
         word >> 16 & 1 != 0,
+        word >> 17 & 1 != 0,
+        word >> 32 if word >> 18 & 1 else None,
     )
 
 
 def _scan_aggregates(token: str, body: Struct) -> rq.ScanAggregates:
     aggregate_type, *rest = body.texts(("aggregate_type", "cursor", "filter", "sort", "scope"))
     cursor, text_filter, sort, scope = map(nonblank, rest)
+    flags = body.word(2)
     return rq.ScanAggregates(
-        token, aggregate_type or None, cursor, body.word(0), body.word(1), text_filter, sort, scope
+        token,
+        aggregate_type or None,
+        cursor,
+        body.word(0),
+        body.word(1),
+        text_filter,
+        sort,
+        scope,
+        flags & 1 != 0,
+        flags >> 32 if flags >> 1 & 1 else None,
     )
 
 

@@ -264,6 +264,8 @@ class ReadAggregate(NamedTuple):
     version: int | None = None
     time_ns: int | None = None
     include_events: bool = False
+    resolve: bool = False
+    resolve_depth: int | None = None
 
 
 class ScanAggregates(NamedTuple):
@@ -277,6 +279,8 @@ class ScanAggregates(NamedTuple):
     filter: str | None = None
     sort: str | None = None
     scope: str | None = None
+    resolve: bool = False
+    resolve_depth: int | None = None
 
 
 class ScanEvents(NamedTuple):

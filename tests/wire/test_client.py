@@ -36,6 +36,7 @@ ABSENT = st.none() | FILLED
 MAYBE = st.none() | st.binary(max_size=20)
 U32 = st.integers(0, 2**32 - 1)
 U64 = st.integers(0, 2**64 - 1)
+DEPTH = st.none() | st.integers(0, 2**32 - 1)
 COUNT = st.none() | U64
 TARGETS = st.none() | st.lists(
     st.builds(PublishTarget, NAME, ABSENT, ABSENT), min_size=1, max_size=3
@@ -75,10 +76,14 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     ),
     TIMES.flatmap(
         lambda at: st.builds(
-            rq.ReadAggregate, NAME, NAME, NAME, st.just(at[0]), st.just(at[1]), st.booleans()
-        )
+            rq.ReadAggregate, NAME, NAME, NAME, st.just(at[0]), st.just(at[1]), st.booleans(),
+            st.booleans(), DEPTH,
+        )  # fmt: skip
     ),
-    st.builds(rq.ScanAggregates, NAME, ABSENT, ABSENT, U64, U64, ABSENT, ABSENT, ABSENT),
+    st.builds(
+        rq.ScanAggregates, NAME, ABSENT, ABSENT, U64, U64, ABSENT, ABSENT, ABSENT,
+        st.booleans(), DEPTH,
+    ),
     st.builds(
         rq.ScanEvents, NAME, ABSENT, ABSENT, st.none() | st.integers(1, 2**64 - 1), ABSENT, U64,
         U64, ABSENT, ABSENT, ABSENT,
