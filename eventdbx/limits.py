@@ -83,8 +83,9 @@ NULLIFIED_AGGREGATES_MAX = 10_000
 """Aggregates whose references one archive clears: all of them are written in one step, and
 nobody else's write can come between."""
 
-RESOLVED_AGGREGATES_MAX = 1_000
-"""Aggregates that one request may fetch by following references: each level can multiply them."""
+RESOLVED_AGGREGATES_MAX = 10_000
+RESOLVED_BYTES_MAX = 16 * 1_048_576
+"""What one request may fetch by following references: each level can multiply it."""
 
 HEAD_CACHE_ENTRIES = 10_000
 """Decoded heads that the writer keeps; `cache_threshold` in the configuration."""

@@ -265,6 +265,7 @@ class Config:
     verbose_responses: bool = _key(True)
     reference_default_depth: int = _key(2, low=0, high=5)
     reference_max_depth: int = _key(5, low=0, high=5, clamp=True)
+    reference_none_blocks: bool = _key(False)
     snowflake_worker_id: int = _key(0, low=0, high=1023, lean=True)
     no_noise: bool = _key(False, lean=True)
     durability: Durability = _key("always", check=_one_of("always", "interval", "never"))
