@@ -39,12 +39,16 @@ class BuildWithSchemas(build_py):
 
 
 REQUIRED = [
+    "ada-url >= 1.15",
     "click >= 8.1.8",
     "cryptography >= 42",
+    "google-re2 >= 1.1",
     "incremental >= 24.7.2",
     "jsonpatch >= 1.33",
+    "jsonschema >= 4.23",
     "orjson >= 3.10",
     "pycapnp >= 2.0",
+    "referencing >= 0.30",
     "rocksdict >= 0.3.29",
     "sortedcontainers >= 2.4",
     "tomlkit >= 0.12",
