@@ -23,8 +23,9 @@ from zope.interface import implementer
 
 from bench.workload import METADATA_TEXT, payload, text_of
 from eventdbx.application.domains import Domain
+from eventdbx.application.schemas import Catalogue
 from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
-from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.application.writer import Writer
 from eventdbx.config import Limits
 from eventdbx.services.stores import pooled_entropy
 from eventdbx.storage.interfaces import IHop
@@ -95,13 +96,14 @@ class Bench:
         self.hop = _Turns()
         self.backend = RocksStore.open(folder)
         self.store = Store(self.backend, hop=self.hop, durability="never")
+        schemas = Catalogue(self.store, clock_ns=time.time_ns)
         writer = Writer(
             self.store,
             clock_ns=time.time_ns,
             entropy=pooled_entropy(),
-            rules=OpenRules(strict=False),
+            rules=schemas.rules,
         )
-        domain = Domain("default", self.store, writer)
+        domain = Domain("default", self.store, writer, schemas)
         self.routes = Routes(
             verifier=Verifier(
                 [PublicKey(None, key.public)], "i", "a", 30, time.time, lambda _jti: False

@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from eventdbx.application.reader import Reader
+from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
 from eventdbx.storage.store import Store
 
 
 class Domain:
-    """What a session works on once its hello has been accepted."""
+    """What a session works on once its hello has been accepted.
 
-    def __init__(self, name: str, store: Store, writer: Writer) -> None:
+    ``reload_schemas`` takes over what was edited in ``schemas.json``, and returns warnings.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        store: Store,
+        writer: Writer,
+        schemas: Catalogue,
+        reload_schemas: Callable[[], list[str]] = list,
+    ) -> None:
         self.name = name
         self.store = store
         self.writer = writer
+        self.schemas = schemas
+        self.reload_schemas = reload_schemas
 
     def reader(self) -> Reader:
         """Return a reader of everything that is durable now."""
-        return Reader(self.store.view())
+        return Reader(self.store.view(), self.schemas.in_force)

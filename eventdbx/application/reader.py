@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
 
+from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.cursors import (
@@ -42,10 +43,11 @@ def see_all(_aggregate_type: str, _aggregate_id: str) -> bool:
 
 
 class Reader:
-    """All questions about one domain, as of one view."""
+    """All questions about one domain, as of one view and the schemas in force."""
 
-    def __init__(self, view: IReadView) -> None:
+    def __init__(self, view: IReadView, in_force: InForce) -> None:
         self._view = view
+        self._in_force = in_force
 
     def aggregate(self, aggregate_type: str, aggregate_id: str) -> Head | None:
         """Return an aggregate as it is now, active or archived, or None."""

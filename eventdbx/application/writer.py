@@ -9,7 +9,7 @@ follows docs/protocol.md; who may do it is asked of the caller's ``authorise``.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from twisted.internet.defer import Deferred
 
@@ -17,8 +17,9 @@ from eventdbx import limits
 from eventdbx.application.drafting import DraftWrite, check_idempotency_key, draft_write
 from eventdbx.application.headcache import HeadCache
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
+from eventdbx.application.rules import SchemaRules
 from eventdbx.domain import snowflake
-from eventdbx.domain.aggregate import Draft, Head, decide, new_head
+from eventdbx.domain.aggregate import Head, decide, new_head
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
@@ -30,7 +31,6 @@ from eventdbx.errors import (
     AggregateNotFound,
     AlreadyExists,
     InvalidSchema,
-    SchemaViolation,
     StorageError,
     VersionConflict,
 )
@@ -65,28 +65,6 @@ class Committed:
             assert self._fold is not None
             self._head = self._fold()
         return self._head
-
-
-class SchemaRules(Protocol):
-    """What the writer asks of the schemas in force."""
-
-    def check(self, aggregate_type: str, draft: Draft) -> None:
-        """Raise SchemaViolation unless the draft fits the aggregate type's schema."""
-
-
-class OpenRules:
-    """The rules of a domain without schemas: only ``strict`` refuses anything."""
-
-    def __init__(self, *, strict: bool) -> None:
-        self._strict = strict
-
-    def check(self, aggregate_type: str, draft: Draft) -> None:
-        """Refuse everything in strict mode, which demands a schema for each aggregate type."""
-        if self._strict:
-            raise SchemaViolation(
-                f"aggregate {aggregate_type} requires a schema before events can be appended "
-                "when restrict=strict"
-            )
 
 
 def allow_all(_action: str, _resource: str) -> None:
@@ -231,20 +209,7 @@ class Writer:
             head = work.load(name)
             if head is None:
                 raise AggregateNotFound()
-            snapshot = Snapshot(
-                work.next_id(),
-                aggregate_type,
-                aggregate_id,
-                head.version,
-                head.state,
-                head.merkle_root,
-                work.now_ns,
-                comment,
-            )
-            transaction.put(
-                keys.snapshot(name, snapshot.snapshot_id), records.encode_snapshot(snapshot)
-            )
-            transaction.put(keys.snapshot_id(snapshot.snapshot_id), name)
+            snapshot = work.snapshot(name, head, comment)
             work.finish()
             return render(snapshot)
 
@@ -312,11 +277,14 @@ class _Work:
                 return _recalled(self._transaction, known[0])
         before = self.load(name)
         head = _admit(write, before)
-        draft = write.draft
+        draft, under = write.draft, None
         if command.kind == "patch":
-            draft = write.with_payload(apply_patch(head.state, draft.payload))
+            under = head.state
+            draft = write.with_payload(apply_patch(under, draft.payload))
         writer = self._writer
-        writer._rules.check(command.aggregate_type, draft)
+        draft = writer._rules.admit(command.aggregate_type, draft, under)
+        if head.archived:
+            raise AggregateArchived()
         event, after = decide(
             head,
             draft,
@@ -330,10 +298,30 @@ class _Work:
         put(keys.log(PARTITION, self._position), records.encode_log(event.event_id, event_key))
         self._position += 1
         self.move(name, before, after)
+        every = writer._rules.snapshot_threshold(command.aggregate_type)
+        if every and event.version % every == 0:
+            self.snapshot(name, after, f"auto snapshot v{event.version}")
         if write.idempotency_key is not None:
             place = (command.aggregate_type, command.aggregate_id, event.version)
             self.remember(scope, digest, [place])
         return Committed(event, after)
+
+    def snapshot(self, name: bytes, head: Head, comment: str | None) -> Snapshot:
+        """Keep the state of a head under a new snapshot id."""
+        snapshot = Snapshot(
+            self.next_id(),
+            head.aggregate_type,
+            head.aggregate_id,
+            head.version,
+            head.state,
+            head.merkle_root,
+            self.now_ns,
+            comment,
+        )
+        put = self._transaction.put
+        put(keys.snapshot(name, snapshot.snapshot_id), records.encode_snapshot(snapshot))
+        put(keys.snapshot_id(snapshot.snapshot_id), name)
+        return snapshot
 
     def remember(self, scope: bytes, digest: bytes, places: list[tuple[str, str, int]]) -> None:
         """Keep the result for a retry, and forget some that are too old."""
@@ -387,7 +375,7 @@ def _admit(write: DraftWrite, before: Head | None) -> Head:
         if command.kind == "apply":
             raise AggregateMissing(command.aggregate_type, command.aggregate_id)
         return new_head(command.aggregate_type, command.aggregate_id)
-    if before.archived:
+    if before.archived and command.kind == "patch":
         raise AggregateArchived()
     return before
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from eventdbx.domain.grants import Grant
@@ -86,7 +86,7 @@ def _run_now(work: Callable[[], Any]) -> Deferred[Any]:
     try:
         return succeed(work())
     except Exception as error:
-        return succeed(failed(error))
+        return fail(error)
 
 
 def _result(deferred: Deferred[Any]) -> Any:

@@ -8,24 +8,29 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from eventdbx.application.domains import Domain
-from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.application.schemas import Catalogue
+from eventdbx.application.writer import Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError
+from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.store import Store
 
 _POOL_BYTES = 4_096
+
+log = Logger()
 
 
 def open_domain(
@@ -37,11 +42,14 @@ def open_domain(
     clock: IReactorTime | None = None,
     on_failure: Callable[[Failure], None] | None = None,
     backend: IOrderedStore | None = None,
+    export: Callable[[Callable[[], None]], Deferred[None]] | None = None,
 ) -> Domain:
-    """Open (or create) the store of a domain and put its writer in front.
+    """Open (or create) the store of a domain, and put catalogue and writer in front.
 
-    ``backend`` is one opened already, in place of that at ``path``. Raises StoreLocked when
-    another process holds it, StorageError when it cannot be read.
+    ``backend`` is one opened already to be read, in place of that at ``path``; ``export`` runs a
+    function that writes files. Raises StoreLocked when another process holds the store,
+    StorageError when it cannot be read, SerializationError or InvalidSchema when ``schemas.json``
+    was edited into something that cannot be in force.
     """
     store = Store(
         RocksStore.open(str(path)) if backend is None else backend,
@@ -51,15 +59,32 @@ def open_domain(
         interval_s=config.interval_ms / 1000,
         on_failure=on_failure,
     )
+    files = SchemaFiles(path.parent)
+    run = export or _at_once
+    schemas = Catalogue(
+        store,
+        clock_ns=time.time_ns,
+        restrict=config.restrict,
+        default_threshold=config.snapshot_threshold,
+        export=lambda exported: run(partial(files.write, exported)),
+    )
+    adopt = partial(files.adopt, schemas, writes=backend is None)
+    for warning in adopt():
+        log.warn("schemas.json: {warning}", warning=warning)
     writer = Writer(
         store,
         clock_ns=time.time_ns,
         entropy=pooled_entropy(),
         worker_id=config.snowflake_worker_id,
-        rules=OpenRules(strict=config.restrict == "strict"),
+        rules=schemas.rules,
         cache_entries=max(config.cache_threshold, 1),
     )
-    return Domain(name, store, writer)
+    return Domain(name, store, writer, schemas, adopt)
+
+
+def _at_once(work: Callable[[], None]) -> Deferred[None]:
+    work()
+    return succeed(None)
 
 
 def pooled_entropy(source: Callable[[int], bytes] = os.urandom) -> Callable[[int], bytes]:
@@ -93,8 +118,10 @@ class StoreService(Service):
         make_hop: Callable[[], IHop],
         clock: IReactorTime,
         on_failure: Callable[[Failure], None],
+        export: Callable[[Callable[[], None]], Deferred[None]] | None = None,
     ) -> None:
         self._config = config
+        self._export = export
         self._store_path = store_path
         self._make_hop = make_hop
         self._clock = clock
@@ -131,6 +158,7 @@ class StoreService(Service):
             hop=self._make_hop(),
             clock=self._clock,
             on_failure=self._on_failure,
+            export=self._export,
         )
         self._domains[name] = domain
         self.log.info("event store of domain {domain} is open", domain=name)

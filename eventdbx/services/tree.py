@@ -144,6 +144,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         make_hop=lambda: threaded(reactor),
         clock=reactor,
         on_failure=lambda failure: server.store_failed(failure),
+        export=run_slowly,
     )
     routes = Routes(
         verifier=Verifier(

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from eventdbx import errors
 from eventdbx.application.reader import Reader, aggregate_cursor
+from eventdbx.application.schemas import EMPTY
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.cursors import (
     ShortTimestampCursor,
@@ -41,7 +42,7 @@ class ReaderCase(WriterCase):
     @property
     def reader(self) -> Reader:
         """Return a reader of what is committed."""
-        return Reader(self.store.view())
+        return Reader(self.store.view(), EMPTY)
 
     def ids(self, query: AggregateQuery) -> list[str]:
         """Return the ids of one page."""

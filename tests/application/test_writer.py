@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors, limits
 from eventdbx.application.integrity import Finding, verify_aggregate, verify_all
-from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.application.schemas import Catalogue
+from eventdbx.application.writer import Writer
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.domain.events import Actor, Event
@@ -54,11 +55,14 @@ class WriterCase(SynchronousTestCase):
 
     def make_writer(self, *, strict: bool = False) -> Writer:
         """Return a writer as after a restart: with nothing in its memory."""
+        schemas = Catalogue(
+            self.store, clock_ns=self.clock, restrict="strict" if strict else "default"
+        )
         return Writer(
             self.store,
             clock_ns=self.clock,
             entropy=lambda count: bytes(count),
-            rules=OpenRules(strict=strict),
+            rules=schemas.rules,
         )
 
     def write(self, *writes: Write, key: str | None = None) -> list[Done]:

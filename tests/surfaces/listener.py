@@ -9,8 +9,9 @@ from twisted.internet.defer import succeed
 
 from eventdbx import errors
 from eventdbx.application.domains import Domain
+from eventdbx.application.schemas import Catalogue
 from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
-from eventdbx.application.writer import OpenRules, Writer
+from eventdbx.application.writer import Writer
 from eventdbx.config import Limits
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.store import Store
@@ -54,13 +55,14 @@ def listener(
 ) -> tuple[ControlFactory, Domain]:
     """Return a listener and the one domain that it serves, ``default``."""
     store = Store(backend, hop=hop)
+    schemas = Catalogue(store, clock_ns=lambda: NOW_S * 10**9)
     writer = Writer(
         store,
         clock_ns=lambda: NOW_S * 10**9,
         entropy=lambda count: bytes(count),
-        rules=OpenRules(strict=False),
+        rules=schemas.rules,
     )
-    domain = Domain("default", store, writer)
+    domain = Domain("default", store, writer, schemas)
 
     def open_domain(name: str | None) -> Domain:
         if name not in (None, "default"):

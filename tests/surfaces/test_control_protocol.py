@@ -384,13 +384,13 @@ class OperationTests(ProtocolCase):
         self.make(synchronous(), verbose_responses=False)
         self.assertIsNone(self.open().call(self.append(1)))
 
-    def test_schema_operations_are_not_there_yet(self) -> None:
-        """Schema and tenant operations say so to those who would be allowed them."""
+    def test_tenant_operations_are_not_there_yet(self) -> None:
+        """Tenant operations say so to those who would be allowed them."""
         routes = self.factory.routes
         session = routes.greet(HelloReceived(1, token(), None, None, None, False, False))
         for actions, code in (["*.*"], "config"), (["aggregate.*"], "unauthorized"):
             own = token(actions=actions)
-            for request in (rq.ListSchemas(own), rq.TenantReload(own, "default")):
+            for request in (rq.TenantAssign(own, "default", "s"), rq.TenantQuotaClear(own, "default")):
                 self.assertEqual(routes.answer(session, request).code, code)
 
 

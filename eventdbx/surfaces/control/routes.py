@@ -24,7 +24,11 @@ from eventdbx.domain.canonical import dump
 from eventdbx.domain.commands import Write, WriteKind
 from eventdbx.domain.events import event_document
 from eventdbx.domain.grants import Grant
-from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
+from eventdbx.domain.identifiers import (
+    check_aggregate_id,
+    check_aggregate_type,
+    check_domain_name,
+)
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import (
     AggregateNotFound,
@@ -43,6 +47,7 @@ from eventdbx.surfaces.control.pages import (
     events_page,
     outbox_page,
 )
+from eventdbx.surfaces.control.schemas import SchemaRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 from eventdbx.wire.events import HelloReceived
@@ -101,6 +106,7 @@ class Routes:
         self.settings = settings
         self._run_slowly = run_slowly
         self._extensions = ExtensionRoutes(self, run_slowly, status)
+        self._schemas = SchemaRoutes(self, run_slowly)
         self._blank = not settings.verbose_responses
         self._table: dict[type, Callable[[Session, Any], Any]] = {
             rq.ListAggregates: self._list_aggregates,
@@ -119,6 +125,7 @@ class Routes:
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
             **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
+            **self._schemas.table(),
             **self._extensions.table(),
         }
 
@@ -179,6 +186,17 @@ class Routes:
         if not grant.allows_tenant(session.domain.name):
             raise Unauthorized()
         return grant
+
+    def administered(self, session: Session, grant: Grant, tenant: str) -> Domain:
+        """Return the domain of a tenant that a grant may administer.
+
+        Raises ConfigError for a malformed or unknown name, Unauthorized.
+        """
+        name = check_domain_name(tenant)
+        grant.require("tenant.manage")
+        if not grant.allows_tenant(name):
+            raise Unauthorized()
+        return session.domain if name == session.domain.name else self._open_domain(name)
 
     def require(
         self, session: Session, token: str, action: str, aggregate_type: str, aggregate_id: str
@@ -375,15 +393,8 @@ class Routes:
         return failed(request.error)
 
     def _not_offered(self, session: Session, request: Any) -> rs.Failed:
-        grant = self.grant(session, request.token)
-        grant.require(_ADMINISTRATION.get(type(request), "tenant.manage"))
-        raise ConfigError(
-            "schema and tenant operations are not offered by this version of the server"
-        )
-
-
-_ADMINISTRATION = {rq.ListSchemas: "schema.read", rq.ReplaceSchemas: "schema.write"}
-"""What each administrative request needs; those that are not named are about tenants."""
+        self.grant(session, request.token).require("tenant.manage")
+        raise ConfigError("tenant operations are not offered by this version of the server")
 
 
 def _require_tenant(grant: Grant, tenant: str) -> None:

@@ -1,0 +1,86 @@
+"""What the writer asks of the schemas in force, and how the mode of restriction bears on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+from eventdbx.domain.aggregate import Draft
+from eventdbx.domain.canonical import JSON
+from eventdbx.domain.schemas.contract import Contract
+from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet
+from eventdbx.domain.schemas.references import ReferencePath, reference_paths
+from eventdbx.errors import SchemaViolation
+from eventdbx.settings import Restrict
+
+
+class InForce:
+    """The schemas of a domain at one moment, compiled. Never changes; a change makes another.
+
+    ``digest`` names the content: two sets that differ in nothing but times have the same.
+    """
+
+    __slots__ = ("_reference_paths", "contracts", "digest", "schemas")
+
+    def __init__(self, schemas: SchemaSet, contracts: Mapping[str, Contract], digest: str) -> None:
+        self.schemas = schemas
+        self.contracts = contracts
+        self.digest = digest
+        self._reference_paths: dict[str, tuple[ReferencePath, ...]] = {}
+
+    def schema(self, aggregate_type: str) -> AggregateSchema | None:
+        """Return the schema of an aggregate type, or None."""
+        return self.schemas.get(aggregate_type)
+
+    def reference_paths(self, aggregate_type: str) -> tuple[ReferencePath, ...]:
+        """Return where aggregates of a type hold references; worked out when first asked for."""
+        paths = self._reference_paths.get(aggregate_type)
+        if paths is None:
+            schema = self.schemas.get(aggregate_type)
+            if schema is None:
+                return ()
+            paths = self._reference_paths[aggregate_type] = reference_paths(schema)
+        return paths
+
+
+class SchemaRules(Protocol):
+    """What the writer asks of the schemas in force."""
+
+    def admit(self, aggregate_type: str, draft: Draft, known: Mapping[str, JSON] | None) -> Draft:
+        """Return the draft with the mark of the schema that it fits.
+
+        ``known`` is the state that a patch builds on; its keys need not be in the payload. Raises
+        SchemaViolation when the draft does not fit.
+        """
+
+    def snapshot_threshold(self, aggregate_type: str) -> int:
+        """Return every how many versions a snapshot is taken; 0 for never."""
+
+
+class ContractRules:
+    """The rules that the schemas in force make, in one mode of restriction."""
+
+    def __init__(self, restrict: Restrict, in_force: Callable[[], InForce]) -> None:
+        self.restrict = restrict
+        self._in_force = in_force
+        self._off = restrict == "off"
+
+    def admit(self, aggregate_type: str, draft: Draft, known: Mapping[str, JSON] | None) -> Draft:
+        """Validate a draft; the order of checks is that of docs/protocol.md."""
+        contract = self._in_force().contracts.get(aggregate_type)
+        if contract is None:
+            if self.restrict == "strict":
+                raise SchemaViolation(
+                    f"aggregate {aggregate_type} requires a schema before events can be appended "
+                    "when restrict=strict"
+                )
+            return draft
+        message = contract.refuse(draft.event_type, draft.payload, known, off=self._off)
+        if message is not None:
+            raise SchemaViolation(message)
+        return draft._replace(schema=contract.mark(draft.event_type))
+
+    def snapshot_threshold(self, aggregate_type: str) -> int:
+        """Return every how many versions a snapshot is taken; 0 for never."""
+        schema = self._in_force().schemas.get(aggregate_type)
+        return 0 if schema is None else schema.snapshot_threshold or 0

@@ -1,0 +1,296 @@
+"""Schemas on the control protocol: the published operations, and the one that carries the rest.
+
+An operation of our own is a JSON document that says what to ``do``; docs/protocol.md, "Schemas",
+lists them. What changes a catalogue needs ``schema.write``, what looks at it ``schema.read``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from twisted.internet.defer import Deferred
+
+from eventdbx.application.schemas import Activated, Changed, Origin, Prepared, Published
+from eventdbx.domain.canonical import JSON, parse
+from eventdbx.domain.identifiers import normalise_event_type
+from eventdbx.domain.schemas.history import manifest
+from eventdbx.domain.schemas.writing import schema_value, schemas_document
+from eventdbx.errors import InvalidSchema, SerializationError
+from eventdbx.wire import requests as rq
+from eventdbx.wire import responses as rs
+
+if TYPE_CHECKING:
+    from eventdbx.application.domains import Domain
+    from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
+
+_READS = frozenset(("list", "history", "version", "changes", "document", "validate"))
+_DEPTH_MAX = 128
+"""Containers in containers of an operation: a payload or a column, and what is around it."""
+
+
+class Asked:
+    """The document of an operation, with what its members must be. Raises InvalidSchema."""
+
+    def __init__(self, document: dict[str, JSON]) -> None:
+        self._document = document
+
+    def has(self, name: str) -> bool:
+        """Say whether a member is there and not null."""
+        return self._document.get(name) is not None
+
+    def value(self, name: str) -> JSON:
+        """Return a member of any kind, None where it is missing."""
+        return self._document.get(name)
+
+    def text(self, name: str) -> str | None:
+        """Return a text, None where it is missing."""
+        value = self._document.get(name)
+        if value is not None and type(value) is not str:
+            raise InvalidSchema(f"'{name}' must be a string")
+        return value
+
+    def required(self, name: str) -> str:
+        """Return a text that must be there."""
+        text = self.text(name)
+        if text is None:
+            raise InvalidSchema(f"'{name}' must be given")
+        return text
+
+    def flag(self, name: str) -> bool:
+        """Return a boolean, false where it is missing."""
+        value = self._document.get(name)
+        if value is not None and type(value) is not bool:
+            raise InvalidSchema(f"'{name}' must be a boolean")
+        return value or False
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list of texts, empty where it is missing."""
+        value = self._document.get(name) or []
+        if type(value) is not list or not all(type(one) is str for one in value):
+            raise InvalidSchema(f"'{name}' must be an array of strings")
+        return tuple(str(one) for one in value)
+
+    def objects(self, name: str) -> list[dict[str, JSON]]:
+        """Return a list of objects, one at least."""
+        value = self._document.get(name)
+        if type(value) is not list or not value or not all(type(one) is dict for one in value):
+            raise InvalidSchema(f"'{name}' must be an array of objects, one at least")
+        return value  # type: ignore[return-value]
+
+    @property
+    def origin(self) -> Origin:
+        """Who asks for it and why, as the document says."""
+        return Origin(self.text("actor"), self.text("reason"))
+
+
+class SchemaRoutes:
+    """The methods of everything about schemas; the table is joined with that of Routes."""
+
+    def __init__(self, routes: Routes, run_slowly: RunSlowly) -> None:
+        self._routes = routes
+        self._run_slowly = run_slowly
+        self._operations: dict[str, Callable[[Session, Asked], Any]] = {
+            "list": self._list,
+            "change": self._change,
+            "replace": self._replace,
+            "publish": self._publish,
+            "activate": self._activate,
+            "rollback": self._rollback,
+            "history": lambda session, asked: manifest(session.domain.schemas.history),
+            "version": self._version,
+            "changes": self._changes,
+            "document": self._document,
+            "validate": self._validate,
+            "reload": self._reload,
+        }
+
+    def table(self) -> dict[type, Callable[[Session, Any], Any]]:
+        """Return which method answers which request."""
+        return {
+            rq.ListSchemas: self._list_schemas,
+            rq.ReplaceSchemas: self._replace_schemas,
+            rq.TenantReload: self._tenant_reload,
+            rq.TenantSchemaPublish: self._tenant_schema_publish,
+            rq.SchemaOperation: self._operate,
+        }
+
+    # The published operations
+
+    def _list_schemas(self, session: Session, request: rq.ListSchemas) -> rs.SchemasReply:
+        self._routes.grant(session, request.token).require("schema.read")
+        return rs.SchemasReply(schemas_document(session.domain.schemas.in_force.schemas))
+
+    def _replace_schemas(self, session: Session, request: rq.ReplaceSchemas) -> Deferred[Any]:
+        grant = self._routes.grant(session, request.token)
+        grant.require("schema.write")
+        origin = Origin(None if grant.actor is None else grant.actor.user, None)
+        return Deferred.fromCoroutine(
+            self._replaced(session.domain, request.schemas.encode(), origin)
+        )
+
+    async def _replaced(self, domain: Domain, text: bytes, origin: Origin) -> rs.SchemasReplaced:
+        prepared = await self._prepared(domain, text)
+        changed = await domain.schemas.replace(prepared, origin=origin)
+        return rs.SchemasReplaced(len(changed.in_force.schemas))
+
+    def _tenant_domain(self, session: Session, token: str, tenant: str) -> Domain:
+        """Return the domain of a tenant that the token may administer."""
+        grant = self._routes.grant(session, token)
+        return self._routes.administered(session, grant, tenant)
+
+    def _tenant_reload(self, session: Session, request: rq.TenantReload) -> rs.TenantReloaded:
+        domain = self._tenant_domain(session, request.token, request.tenant)
+        domain.reload_schemas()
+        return rs.TenantReloaded(True)
+
+    def _tenant_schema_publish(
+        self, session: Session, request: rq.TenantSchemaPublish
+    ) -> Deferred[Any]:
+        domain = self._tenant_domain(session, request.token, request.tenant)
+        published = domain.schemas.publish(
+            origin=Origin(request.actor, request.reason),
+            labels=request.labels,
+            activate=request.activate,
+            force=request.force,
+        )
+        return published.addCallback(
+            lambda done: rs.TenantSchemaPublished(done.version, done.activated, done.skipped)
+        )
+
+    # Our own
+
+    def _operate(self, session: Session, request: rq.SchemaOperation) -> Any:
+        asked = _asked(request.json)
+        grant = self._routes.grant(session, request.token)
+        do = asked.required("do")
+        grant.require("schema.read" if do in _READS else "schema.write")
+        operation = self._operations.get(do)
+        if operation is None:
+            raise InvalidSchema(f"unknown schema operation '{do}'")
+        answer = operation(session, asked)
+        if isinstance(answer, Deferred):
+            return answer.addCallback(_answer)
+        return _answer(answer)
+
+    def _list(self, session: Session, _asked: Asked) -> dict[str, Any]:
+        schemas = session.domain.schemas
+        return {
+            "schemas": orjson.Fragment(schemas_document(schemas.in_force.schemas)),
+            "digest": schemas.in_force.digest,
+            "restrict": schemas.restrict,
+        }
+
+    def _change(self, session: Session, asked: Asked) -> Deferred[Any]:
+        changed = session.domain.schemas.change(
+            asked.objects("changes"), origin=asked.origin, expect=asked.text("expect")
+        )
+        return changed.addCallback(_changed)
+
+    def _replace(self, session: Session, asked: Asked) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._replace_own(session.domain, asked))
+
+    async def _replace_own(self, domain: Domain, asked: Asked) -> dict[str, Any]:
+        prepared = await self._prepared(domain, _set(asked), person=asked.flag("person"))
+        expect = asked.text("expect")
+        changed = await domain.schemas.replace(prepared, origin=asked.origin, expect=expect)
+        return {"replaced": len(changed.in_force.schemas), **_changed(changed)}
+
+    def _prepared(self, domain: Domain, text: bytes, *, person: bool = False) -> Deferred[Prepared]:
+        return self._run_slowly(lambda: domain.schemas.prepare(text, person=person))
+
+    def _publish(self, session: Session, asked: Asked) -> Deferred[Any]:
+        return Deferred.fromCoroutine(self._publish_own(session.domain, asked))
+
+    async def _publish_own(self, domain: Domain, asked: Asked) -> dict[str, Any]:
+        source = await self._prepared(domain, _set(asked)) if asked.has("schemas") else None
+        done: Published = await domain.schemas.publish(
+            source,
+            origin=asked.origin,
+            labels=asked.texts("labels"),
+            activate=asked.flag("activate"),
+            force=asked.flag("force"),
+        )
+        return done._asdict()
+
+    def _activate(self, session: Session, asked: Asked) -> Deferred[Any]:
+        schemas = session.domain.schemas
+        version = asked.text("version") or "latest"
+        return schemas.activate(version, origin=asked.origin).addCallback(Activated._asdict)
+
+    def _rollback(self, session: Session, asked: Asked) -> Deferred[Any]:
+        schemas = session.domain.schemas
+        version = asked.text("version")
+        return schemas.rollback(version, origin=asked.origin).addCallback(Activated._asdict)
+
+    def _version(self, session: Session, asked: Asked) -> dict[str, Any]:
+        version, text = session.domain.schemas.text_of(asked.text("version") or "active")
+        return {"version": version.id, "schemas": orjson.Fragment(text)}
+
+    def _changes(self, session: Session, _asked: Asked) -> dict[str, Any]:
+        return {"changes": session.domain.schemas.changes()}
+
+    def _document(self, session: Session, asked: Asked) -> dict[str, Any]:
+        """Answer with the schema that an event's mark names, whether published or not."""
+        try:
+            digest = bytes.fromhex(asked.required("digest"))
+        except ValueError:
+            raise InvalidSchema("'digest' must be hexadecimal") from None
+        document = session.domain.schemas.document_of(digest)
+        return {"schema": None if document is None else orjson.Fragment(document)}
+
+    def _validate(self, session: Session, asked: Asked) -> dict[str, Any]:
+        schemas = session.domain.schemas
+        contract = schemas.in_force.contracts.get(asked.required("aggregate"))
+        event = asked.required("event")
+        found = []
+        if contract is not None:
+            try:
+                event = normalise_event_type(event)
+            except InvalidSchema:
+                pass  # Declared names may have any spelling; this one is not declared.
+            payload = asked.value("payload")
+            off = schemas.restrict == "off"
+            found = [one._asdict() for one in contract.violations(event, payload, off=off)]
+        return {
+            "schema": contract is not None,
+            "restrict": schemas.restrict,
+            "violations": found,
+        }
+
+    def _reload(self, session: Session, _asked: Asked) -> dict[str, Any]:
+        return {"reloaded": True, "warnings": session.domain.reload_schemas()}
+
+
+def _asked(text: bytes) -> Asked:
+    try:
+        document = parse(text, depth_max=_DEPTH_MAX)
+    except ValueError as error:
+        raise SerializationError(str(error)) from None
+    if type(document) is not dict:
+        raise SerializationError("a schema operation must be a JSON object")
+    return Asked(document)
+
+
+def _set(asked: Asked) -> bytes:
+    """Return the text of the set of schemas that an operation brings, as an object or as text."""
+    value = asked.value("schemas")
+    if type(value) is str:
+        return value.encode()
+    if type(value) is not dict:
+        raise InvalidSchema("'schemas' must be an object of schemas by aggregate type")
+    return orjson.dumps(value)
+
+
+def _changed(changed: Changed) -> dict[str, Any]:
+    known = changed.in_force.schemas
+    return {
+        "schemas": {name: schema_value(known[name]) for name in changed.names if name in known},
+        "digest": changed.in_force.digest,
+        "warnings": list(changed.warnings),
+    }
+
+
+def _answer(document: dict[str, Any]) -> rs.Extension:
+    return rs.Extension(orjson.dumps(document))
