@@ -6,7 +6,7 @@ What a client may send is checked before, in :mod:`eventdbx.application.writer`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -22,7 +22,8 @@ class Head(NamedTuple):
     """An aggregate after its newest event.
 
     ``state`` holds JSON values, not texts; ``frontier`` is the compact range of its Merkle tree
-    (:mod:`eventdbx.domain.merkle`); times are nanoseconds since the Unix epoch.
+    (:mod:`eventdbx.domain.merkle`); times are nanoseconds since the Unix epoch. ``fold_mark`` is
+    that of the :class:`Fold` which made the state.
     """
 
     aggregate_type: str
@@ -37,6 +38,18 @@ class Head(NamedTuple):
     archived: bool
     archived_at: int | None
     archive_comment: str | None
+    fold_mark: bytes = b""
+
+
+class Fold(NamedTuple):
+    """How the events of an aggregate type make a state.
+
+    ``lift`` returns the payload of an event as it reads now; ``mark`` tells one lift from another
+    and is empty for payloads as they are stored (docs/schema-upcasting.md).
+    """
+
+    mark: bytes
+    lift: Callable[[Event], JSON]
 
 
 class Draft(NamedTuple):
@@ -53,11 +66,21 @@ class Draft(NamedTuple):
     schema: bytes | None = None
 
 
-def new_head(aggregate_type: str, aggregate_id: str) -> Head:
+def stored_payload(event: Event) -> JSON:
+    """Return the payload of an event as it was written."""
+    payload: JSON = orjson.loads(event.payload)
+    return payload
+
+
+PLAIN = Fold(b"", stored_payload)
+"""The fold of a type without upcasters."""
+
+
+def new_head(aggregate_type: str, aggregate_id: str, fold_mark: bytes = b"") -> Head:
     """Return the head of an aggregate that has no events yet (version 0)."""
     return Head(
         aggregate_type, aggregate_id, 0, {}, {}, (), merkle.EMPTY_ROOT, None, None, False, None,
-        None,
+        None, fold_mark,
     )  # fmt: skip
 
 
@@ -65,6 +88,8 @@ def decide(
     head: Head, draft: Draft, *, event_id: int, now_ns: int, salt: bytes
 ) -> tuple[Event, Head]:
     """Return the event that a draft becomes on top of a head, and the head after it.
+
+    The draft's payload is of the current revision, and the head's state is folded up to it.
 
     ``created_at`` never lies before the aggregate's newest event, so that a state "at a time" is
     well defined when a clock steps back.
@@ -117,22 +142,24 @@ def decide(
         head.archived,
         head.archived_at,
         head.archive_comment,
+        head.fold_mark,
     )
     return event, after
 
 
-def evolve(head: Head, event: Event) -> Head:
+def evolve(head: Head, event: Event, fold: Fold = PLAIN) -> Head:
     """Return the head after a stored event, which must be the next one of its aggregate."""
     extensions = None if event.extensions is None else orjson.loads(event.extensions)
     frontier = merkle.push(head.frontier, head.version, event.hash)
     return head._replace(
         version=event.version,
-        state=fold_state(head.state, orjson.loads(event.payload)),
+        state=fold_state(head.state, fold.lift(event)),
         extensions=fold_extensions(head.extensions, extensions),
         frontier=frontier,
         merkle_root=event.merkle_root,
         created_at=event.created_at if head.created_at is None else head.created_at,
         updated_at=event.created_at,
+        fold_mark=fold.mark,
     )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from eventdbx.domain.aggregate import Head, evolve, new_head
+from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
+from eventdbx.domain.canonical import JSON
 from eventdbx.domain.events import Event
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import StorageError
@@ -27,7 +28,11 @@ class Reads(Protocol):
 
 
 def load_head(reads: Reads, name: bytes) -> Head | None:
-    """Return the head under a canonical name, active or archived, or None."""
+    """Return the head under a canonical name, active or archived, or None.
+
+    Its state is that of the fold in force when it was written; :func:`refolded` makes it that of
+    another one.
+    """
     record = reads.get(keys.HEAD_ACTIVE + name) or reads.get(keys.HEAD_ARCHIVED + name)
     if record is None:
         return None
@@ -40,23 +45,45 @@ def load_event(reads: Reads, name: bytes, version: int) -> Event | None:
     return None if record is None else records.decode_event(record)
 
 
+def refolded(reads: Reads, head: Head, fold: Fold) -> Head:
+    """Return a stored head with the state that a fold gives; itself when it has it already.
+
+    Otherwise every event of the aggregate is read, by point reads.
+    """
+    if head.fold_mark == fold.mark:
+        return head
+    state: dict[str, JSON] = {}
+    name = keys.name(head.aggregate_type, head.aggregate_id)
+    for version in range(1, head.version + 1):
+        payload = fold.lift(_event(reads, name, head, version))
+        if type(payload) is dict:
+            state.update(payload)
+        elif payload is not None:
+            state["_value"] = payload
+    return head._replace(state=state, fold_mark=fold.mark)
+
+
+def _event(reads: Reads, name: bytes, head: Head, version: int) -> Event:
+    event = load_event(reads, name, version)
+    if event is None:
+        raise StorageError(
+            f"event {head.aggregate_type}::{head.aggregate_id} v{version} is missing"
+        )
+    return event
+
+
 def at_version(
-    reads: Reads, aggregate_type: str, aggregate_id: str, version: int
+    reads: Reads, aggregate_type: str, aggregate_id: str, version: int, fold: Fold = PLAIN
 ) -> tuple[Event, Head]:
     """Return an event that must exist, and the head just after it."""
     name = keys.name(aggregate_type, aggregate_id)
-    event = load_event(reads, name, version)
+    earlier = new_head(aggregate_type, aggregate_id, fold.mark)
+    event = _event(reads, name, earlier, version)
     head = load_head(reads, name)
-    if event is None or head is None:
-        raise StorageError(f"event {aggregate_type}::{aggregate_id} v{version} is missing")
-    if head.version == version:
-        return event, head
-    earlier = new_head(aggregate_type, aggregate_id)
+    if head is not None and head.version == version:
+        return event, refolded(reads, head, fold)
     for number in range(1, version + 1):
-        one = load_event(reads, name, number)
-        if one is None:
-            raise StorageError(f"event {aggregate_type}::{aggregate_id} v{number} is missing")
-        earlier = evolve(earlier, one)
+        earlier = evolve(earlier, _event(reads, name, earlier, number), fold)
     return event, earlier
 
 

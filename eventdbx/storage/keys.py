@@ -27,6 +27,7 @@ IDEMPOTENCY = b"i"
 IDEMPOTENCY_AGE = b"j"
 ARCHIVE_AUDIT = b"x"
 REFERRER = b"r"
+FOLDED = b"f"
 SCHEMA_SET = b"gs"
 SCHEMA_STATE = b"gm"
 SCHEMA_VERSION = b"gv"
@@ -144,6 +145,11 @@ def split_referrer(key: bytes) -> tuple[str, str, str, str, str, str]:
     """Return (domain, type, id) of the target, (type, id) of who refers to it, and the path."""
     domain, kind, identifier, by_kind, by_identifier, path = key[1:].decode().split("\x00", 5)
     return domain, kind, identifier, by_kind, by_identifier, path
+
+
+def folded(aggregate_type: str) -> bytes:
+    """Return the key of the fold mark that all heads of a type have."""
+    return FOLDED + aggregate_type.encode() + b"\x00"
 
 
 def after(prefix: bytes) -> bytes:

@@ -16,11 +16,14 @@ from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import dump
 from eventdbx.domain.events import MARK_BYTES, SALT_BYTES, Actor, Event, commitment, leaf_data
 from eventdbx.domain.merkle import leaf_hash
+from eventdbx.domain.schemas.upcasting import FOLD_MARK_BYTES
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import StorageError
 
 EVENT_FORMAT = 1
 HEAD_FORMAT = 1
+MARKED_HEAD_FORMAT = 2
+"""A head whose state was folded with upcasters: their mark stands before the state's parts."""
 SMALL_FORMAT = 1
 """Log, tail, snapshot and idempotency records."""
 
@@ -162,7 +165,7 @@ def encode_head(head: Head) -> bytes:
     return b"".join(
         (
             _HEAD.pack(
-                HEAD_FORMAT,
+                MARKED_HEAD_FORMAT if head.fold_mark else HEAD_FORMAT,
                 _ARCHIVED if head.archived else 0,
                 head.version,
                 _ABSENT if head.created_at is None else head.created_at,
@@ -174,6 +177,7 @@ def encode_head(head: Head) -> bytes:
                 -1 if comment is None else len(comment),
                 head.merkle_root,
             ),
+            head.fold_mark,
             *head.frontier,
             extensions,
             state,
@@ -189,9 +193,12 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
             form, flags, version, created_at, updated_at, archived_at, peaks, extensions_n, state_n,
             comment_n, root,
         ) = _HEAD.unpack_from(record)  # fmt: skip
-        if form != HEAD_FORMAT:
+        start, mark = _HEAD.size, b""
+        if form == MARKED_HEAD_FORMAT:
+            start += FOLD_MARK_BYTES
+            mark = record[_HEAD.size : start]
+        elif form != HEAD_FORMAT:
             raise DamagedRecord(f"unknown head record format {form}")
-        start = _HEAD.size
         end = start + 32 * peaks
         frontier = tuple([record[place : place + 32] for place in range(start, end, 32)])
         start = end
@@ -219,6 +226,7 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
         bool(flags & _ARCHIVED),
         None if archived_at == _ABSENT else archived_at,
         comment,
+        mark,
     )
 
 

@@ -95,6 +95,10 @@ class EventRecordTests(SynchronousTestCase):
         archived = head._replace(archived=True, archived_at=5, archive_comment="por qué")
         again = records.decode_head("thing", "t-1", records.encode_head(archived))
         self.assertEqual(again, archived)
+        marked = archived._replace(fold_mark=b"12345678")
+        again = records.decode_head("thing", "t-1", records.encode_head(marked))
+        self.assertEqual(again, marked)
+        self.assertEqual(record[0], 1)
 
     def test_leaf_is_unambiguous(self) -> None:
         """Moving a character from one field to the next gives another leaf."""

@@ -120,7 +120,8 @@ class StepTests(SynchronousTestCase):
     def test_only_objects(self) -> None:
         """Payloads that are no objects have no members to work on."""
         rule = EventRule(upcast=((Default("/a", 1),),))
-        for payload in (None, 1, "a", [{"a": 1}], True):
+        scalar: tuple[JSON, ...] = (None, 1, "a", [{"a": 1}], True)
+        for payload in scalar:
             self.assertEqual(upcast_payload(rule, 1, payload), payload)
 
     def test_order(self) -> None:
