@@ -22,7 +22,7 @@ from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.rocks import RocksStore
@@ -51,8 +51,9 @@ def open_domain(
     StorageError when it cannot be read, SerializationError or InvalidSchema when ``schemas.json``
     was edited into something that cannot be in force.
     """
+    opened = RocksStore.open(str(path)) if backend is None else backend
     store = Store(
-        RocksStore.open(str(path)) if backend is None else backend,
+        opened,
         hop=hop,
         durability=config.durability if clock is not None else "always",
         clock=clock,
@@ -69,7 +70,12 @@ def open_domain(
         export=lambda exported: run(partial(files.write, exported)),
     )
     adopt = partial(files.adopt, schemas, writes=backend is None)
-    for warning in adopt():
+    try:
+        warnings = adopt()
+    except EventDBXError:
+        opened.close()
+        raise
+    for warning in warnings:
         log.warn("schemas.json: {warning}", warning=warning)
     writer = Writer(
         store,
