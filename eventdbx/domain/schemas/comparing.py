@@ -163,23 +163,37 @@ def _event_aspects(old: AggregateSchema, new: AggregateSchema) -> Iterator[Aspec
             (old_name, old_rule), (name, rule) = before[kind], after[kind]
             if old_name != name:
                 yield Aspect(f"event {old_name} is spelled {name} now", *BOTH)
+            if old_rule.fields != rule.fields:
+                demanded = _required(old) if rule.fields else _required(new)
+                yield _list_aspect(name, old_rule.fields, rule.fields, demanded)
             yield from _rule_aspects(name, old_rule, rule)
 
 
+def _required(schema: AggregateSchema) -> set[str]:
+    return {name for name, column in schema.column_types.items() if column.required}
+
+
+def _list_aspect(
+    name: str, old: tuple[str, ...], new: tuple[str, ...], demanded: set[str]
+) -> Aspect:
+    """Return what another list of fields means.
+
+    A list says all that an event demands and allows; required columns count where there is none.
+    ``demanded`` are those of the side that has none.
+    """
+    if not new:
+        return Aspect(f"event {name} takes any fields now", demanded <= {*old}, False)
+    if not old:
+        words = f"event {name} takes exactly its listed fields now: {', '.join(new)}"
+        return Aspect(words, False, demanded <= {*new})
+    # Each listed field is demanded, and no other allowed: the two have nothing in common.
+    added, gone = sorted({*new} - {*old}), sorted({*old} - {*new})
+    said = [f"demands {', '.join(added)}"] if added else []
+    said += [f"does not allow {', '.join(gone)} any more"] if gone else []
+    return Aspect(f"event {name} {' and '.join(said)}", *BREAKING)
+
+
 def _rule_aspects(name: str, old: EventRule, new: EventRule) -> Iterator[Aspect]:
-    if old.fields != new.fields:
-        if not new.fields:
-            yield Aspect(f"event {name} takes any fields now", *BACKWARD)
-        elif not old.fields:
-            takes = ", ".join(new.fields)
-            yield Aspect(f"event {name} takes exactly its listed fields now: {takes}", *FORWARD)
-        else:
-            # Each listed field is demanded, and no other allowed: the two have nothing in common.
-            added = sorted({*new.fields} - {*old.fields})
-            gone = sorted({*old.fields} - {*new.fields})
-            words = [f"demands {', '.join(added)}"] if added else []
-            words += [f"does not allow {', '.join(gone)} any more"] if gone else []
-            yield Aspect(f"event {name} {' and '.join(words)}", *BREAKING)
     if not same_upcasters(old.upcast, new.upcast):
         kept = len(old.upcast)
         if same_upcasters(old.upcast, new.upcast[:kept]):
@@ -212,26 +226,26 @@ def _column_aspects(old: AggregateSchema, new: AggregateSchema) -> Iterator[Aspe
             yield Aspect(f"column {name} is not declared any more", *flags)
         else:
             for aspect in column_aspects(before[name], after[name], name):
-                yield _with_lists(aspect, name, old, new) if aspect.about_presence else aspect
+                yield _with_lists(aspect, old, new) if aspect.about_presence else aspect
 
 
 def _said(column: Column) -> str:
     return f"{column.type}, required" if column.required else str(column.type)
 
 
-def _with_lists(aspect: Aspect, name: str, old: AggregateSchema, new: AggregateSchema) -> Aspect:
+def _with_lists(aspect: Aspect, old: AggregateSchema, new: AggregateSchema) -> Aspect:
     """Return what it means that a column is required now, or not any more.
 
-    Events that list the field demand it anyway, on the side whose list is decisive.
+    Nothing, where every event lists its fields: then the list alone says what must be there.
     """
     return aspect._replace(
-        wider=aspect.wider or _always_listed(name, new),
-        narrower=aspect.narrower or _always_listed(name, old),
+        wider=aspect.wider or _all_listed(new),
+        narrower=aspect.narrower or _all_listed(old),
     )
 
 
-def _always_listed(name: str, schema: AggregateSchema) -> bool:
-    return all(name in rule.fields for _name, rule in _by_type(schema.events).values())
+def _all_listed(schema: AggregateSchema) -> bool:
+    return all(rule.fields for _name, rule in _by_type(schema.events).values())
 
 
 def _silent_aspects(old: AggregateSchema, new: AggregateSchema) -> Iterator[Aspect]:

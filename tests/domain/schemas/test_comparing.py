@@ -82,8 +82,12 @@ SCHEMAS: list[tuple[str, AggregateSchema, AggregateSchema, Verdict]] = [
     ("changed upcaster",
      schema(events={"order_created": EventRule(upcast=((Default("/a", 1),),))}),
      schema(events={"order_created": EventRule(upcast=((Default("/a", True),),))}), "breaking"),
-    ("required and listed everywhere", listing("a", column_types={"a": column("text")}),
-     listing("a", column_types={"a": column("text", required=True)}), "full"),
+    ("required beside lists", listing("b", column_types={"a": column("text")}),
+     listing("b", column_types={"a": column("text", required=True)}), "full"),
+    ("list without a required column", schema(column_types={"a": column("text", required=True)}),
+     listing("b", column_types={"a": column("text", required=True)}), "breaking"),
+    ("list with a required column", schema(column_types={"a": column("text", required=True)}),
+     listing("a", column_types={"a": column("text", required=True)}), "forward"),
 ]  # fmt: skip
 
 COLUMNS: list[tuple[Column, Column, Verdict]] = [
@@ -177,7 +181,8 @@ class Verdicts(SynchronousTestCase):
         """Stored events name revisions, so a revision may be added and never taken away."""
         kept = EventRule(upcast=((Rename("/a", "/b"),),))
         old = schema(events={"order_created": kept})
-        for restrict in ("off", "default", "strict"):
+        modes: tuple[Restrict, ...] = ("off", "default", "strict")
+        for restrict in modes:
             self.assertEqual(verdict(old, schema(), restrict), "breaking")
 
     def test_changes_of_columns(self) -> None:
