@@ -285,17 +285,13 @@ class OfficialClient(SynchronousTestCase):
         self.assertFalse(self.call("get_snapshot", snapshot_id=1)["found"])
 
     def test_operations_of_later_releases(self) -> None:
-        """Schema and tenant operations answer a clear error and the session goes on."""
+        """Tenant operations answer a clear error and the session goes on."""
         calls: list[tuple[str, dict[str, Any]]] = [
-            ("list_schemas", {}),
-            ("replace_schemas", {"schemas_json": "{}"}),
             ("tenant_assign", {"tenant_id": "default", "shard_id": "shard-0001"}),
             ("tenant_unassign", {"tenant_id": "default"}),
             ("tenant_quota_set", {"tenant_id": "default", "max_storage_mb": 5}),
             ("tenant_quota_clear", {"tenant_id": "default"}),
             ("tenant_quota_recalc", {"tenant_id": "default"}),
-            ("tenant_reload", {"tenant_id": "default"}),
-            ("tenant_schema_publish", {"tenant_id": "default"}),
         ]
         for method, arguments in calls:
             code, message = self.refused(method, **arguments)
