@@ -11,13 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple, Protocol
 
+from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import JSON
-from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet
 from eventdbx.domain.schemas.references import (
     Reference,
     ReferencePath,
-    reference_paths,
     references_in,
 )
 from eventdbx.storage import eventlog, keys, records
@@ -83,26 +82,30 @@ def _entries(
     return {keys.referrer(*reference, name, path.text) for path, reference in found}
 
 
-def reindex(transaction: Transaction, before: SchemaSet, after: SchemaSet, *, domain: str) -> None:
+def reindex(transaction: Transaction, before: InForce, after: InForce, *, domain: str) -> None:
     """Make the index that of other schemas, in the step that puts them in force.
 
-    Reads every aggregate of the types whose reference columns change, and of no other.
+    Reads every aggregate of the types whose reference columns or upcasters change, and of no
+    other; where old events are lifted, these too.
     """
-    for aggregate_type in before.keys() | after.keys():
-        old, new = _paths(before.get(aggregate_type)), _paths(after.get(aggregate_type))
-        if [path.segments for path in old] == [path.segments for path in new]:
+    for aggregate_type in before.schemas.keys() | after.schemas.keys():
+        old, new = before.reference_paths(aggregate_type), after.reference_paths(aggregate_type)
+        old_fold, new_fold = before.views.fold(aggregate_type), after.views.fold(aggregate_type)
+        if _same_places(old, new) and (old_fold.mark == new_fold.mark or not new):
             continue
         for head in _heads(transaction, aggregate_type):
             name = keys.name(aggregate_type, head.aggregate_id)
+            was = eventlog.refolded(transaction, head, old_fold).state if old else {}
+            now = eventlog.refolded(transaction, head, new_fold).state if new else {}
             _replace(
                 transaction,
-                _entries(name, old, head.state, domain, aggregate_type),
-                _entries(name, new, head.state, domain, aggregate_type),
+                _entries(name, old, was, domain, aggregate_type),
+                _entries(name, new, now, domain, aggregate_type),
             )
 
 
-def _paths(schema: AggregateSchema | None) -> tuple[ReferencePath, ...]:
-    return () if schema is None else reference_paths(schema)
+def _same_places(old: tuple[ReferencePath, ...], new: tuple[ReferencePath, ...]) -> bool:
+    return [path.segments for path in old] == [path.segments for path in new]
 
 
 def _heads(reads: Scans, aggregate_type: str) -> Iterator[Head]:
@@ -121,25 +124,28 @@ class Fault(NamedTuple):
     message: str
 
 
-def verify_referrers(view: Scans, schemas: SchemaSet, *, domain: str) -> Iterator[Fault]:
-    """Yield where the index lacks what a state says, and where it says what no state does."""
-    for aggregate_type, schema in schemas.items():
-        paths = reference_paths(schema)
-        if not paths:
-            continue
-        for head in _heads(view, aggregate_type):
-            name = keys.name(aggregate_type, head.aggregate_id)
-            for key in _entries(name, paths, head.state, domain, aggregate_type):
-                if view.get(key) is None:
-                    yield _fault(key, "lacks")
-    known = {one: reference_paths(schema) for one, schema in schemas.items()}
+def verify_referrers(view: Scans, in_force: InForce, *, domain: str) -> Iterator[Fault]:
+    """Yield where the index lacks what a state says, and where it says what no state does.
+
+    ``in_force`` is what was in force when the view was taken.
+    """
+
+    def entries(head: Head) -> set[bytes]:
+        aggregate_type = head.aggregate_type
+        paths = in_force.reference_paths(aggregate_type)
+        folded = eventlog.refolded(view, head, in_force.views.fold(aggregate_type))
+        name = keys.name(aggregate_type, head.aggregate_id)
+        return _entries(name, paths, folded.state, domain, aggregate_type)
+
+    for aggregate_type in in_force.schemas:
+        if in_force.reference_paths(aggregate_type):
+            for head in _heads(view, aggregate_type):
+                for key in sorted(entries(head)):
+                    if view.get(key) is None:
+                        yield _fault(key, "lacks")
     for key, _empty in view.scan(keys.REFERRER, keys.after(keys.REFERRER)):
-        aggregate_type, aggregate_id = keys.split_referrer(key)[3:5]
-        name = keys.name(aggregate_type, aggregate_id)
-        holder = eventlog.load_head(view, name)
-        state = {} if holder is None else holder.state
-        paths = known.get(aggregate_type, ())
-        if key not in _entries(name, paths, state, domain, aggregate_type):
+        holder = eventlog.load_head(view, keys.name(*keys.split_referrer(key)[3:5]))
+        if holder is None or key not in entries(holder):
             yield _fault(key, "holds what no state says,")
 
 

@@ -1,8 +1,7 @@
 """References at write: their canonical form, their integrity, and what archiving does to them.
 
-Everything here runs inside a step of the writer, against everything accepted so far. Where the
-references of a type lie is worked out once for each set of schemas in force. The index of who
-refers to whom is in ``application.referrers``.
+Everything here runs inside a step of the writer, against everything accepted so far. The index of
+who refers to whom is in ``application.referrers``.
 """
 
 from __future__ import annotations
@@ -23,7 +22,6 @@ from eventdbx.domain.schemas.references import (
     nulled,
     parse_reference,
     parsed_or_none,
-    reference_paths,
     rule_fault,
     texts_at,
     with_values,
@@ -70,17 +68,10 @@ class Referring:
         self._in_force = in_force
         self._off = off
         self._none_blocks = none_blocks
-        self._known: InForce | None = None
-        self._paths: dict[str, tuple[ReferencePath, ...]] = {}
 
     def paths(self, aggregate_type: str) -> tuple[ReferencePath, ...]:
         """Return where aggregates of a type hold references; empty for most types."""
-        in_force = self._in_force()
-        if in_force is not self._known:
-            found = {name: reference_paths(one) for name, one in in_force.schemas.items()}
-            self._paths = {name: paths for name, paths in found.items() if paths}
-            self._known = in_force
-        return self._paths.get(aggregate_type, ())
+        return self._in_force().reference_paths(aggregate_type)
 
     def canonical(self, head: Head, draft: Draft, load: Load, authorise: Authorise) -> Draft:
         """Return a draft whose references are in canonical form and may be written.

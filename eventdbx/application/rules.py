@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from eventdbx.domain.aggregate import Draft
+from eventdbx.application.views import Views
+from eventdbx.domain.aggregate import Draft, Fold
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.schemas.contract import Contract
 from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet
 from eventdbx.domain.schemas.references import ReferencePath, reference_paths
 from eventdbx.errors import SchemaViolation
 from eventdbx.settings import Restrict
+
+if TYPE_CHECKING:
+    from eventdbx.application.referring import Referring
 
 
 class InForce:
@@ -20,12 +24,13 @@ class InForce:
     ``digest`` names the content: two sets that differ in nothing but times have the same.
     """
 
-    __slots__ = ("_reference_paths", "contracts", "digest", "schemas")
+    __slots__ = ("_reference_paths", "contracts", "digest", "schemas", "views")
 
     def __init__(self, schemas: SchemaSet, contracts: Mapping[str, Contract], digest: str) -> None:
         self.schemas = schemas
         self.contracts = contracts
         self.digest = digest
+        self.views = Views(schemas)
         self._reference_paths: dict[str, tuple[ReferencePath, ...]] = {}
 
     def schema(self, aggregate_type: str) -> AggregateSchema | None:
@@ -56,12 +61,22 @@ class SchemaRules(Protocol):
     def snapshot_threshold(self, aggregate_type: str) -> int:
         """Return every how many versions a snapshot is taken; 0 for never."""
 
+    def fold(self, aggregate_type: str) -> Fold:
+        """Return how the events of a type make its state."""
+
+    @property
+    def references(self) -> Referring:
+        """What is asked of references."""
+
 
 class ContractRules:
     """The rules that the schemas in force make, in one mode of restriction."""
 
-    def __init__(self, restrict: Restrict, in_force: Callable[[], InForce]) -> None:
+    def __init__(
+        self, restrict: Restrict, in_force: Callable[[], InForce], references: Referring
+    ) -> None:
         self.restrict = restrict
+        self.references = references
         self._in_force = in_force
         self._off = restrict == "off"
 
@@ -84,3 +99,7 @@ class ContractRules:
         """Return every how many versions a snapshot is taken; 0 for never."""
         schema = self._in_force().schemas.get(aggregate_type)
         return 0 if schema is None else schema.snapshot_threshold or 0
+
+    def fold(self, aggregate_type: str) -> Fold:
+        """Return how the events of a type make its state."""
+        return self._in_force().views.fold(aggregate_type)

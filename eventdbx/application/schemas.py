@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx import limits
+from eventdbx.application.referrers import reindex
+from eventdbx.application.referring import Referring
 from eventdbx.application.rules import ContractRules, InForce
 from eventdbx.domain.schemas.changes import apply_change
 from eventdbx.domain.schemas.contract import Contract, compile_schema
@@ -121,7 +123,8 @@ class Catalogue:
     """All schemas of one domain.
 
     ``clock_ns`` returns Unix time in nanoseconds. ``export`` is called after each change is
-    durable, and the change's Deferred waits for it.
+    durable, and the change's Deferred waits for it. ``domain`` is the name that references
+    use; for ``none_blocks`` see :class:`eventdbx.application.referring.Referring`.
     """
 
     def __init__(
@@ -132,6 +135,8 @@ class Catalogue:
         restrict: Restrict = "default",
         default_threshold: int | None = None,
         export: Export = lambda exported: succeed(None),
+        domain: str = "default",
+        none_blocks: bool = False,
     ) -> None:
         self._store = store
         self._clock_ns = clock_ns
@@ -139,7 +144,11 @@ class Catalogue:
         self._export = export
         self._exports = 0
         self._known = self._load()
-        self.rules = ContractRules(restrict, lambda: self._known.in_force)
+        self._domain = domain
+        references = Referring(
+            domain, lambda: self.in_force, off=restrict == "off", none_blocks=none_blocks
+        )
+        self.rules = ContractRules(restrict, lambda: self._known.in_force, references)
 
     @property
     def in_force(self) -> InForce:
@@ -349,7 +358,18 @@ class Catalogue:
         return Deferred.fromCoroutine(self._commit(step))
 
     async def _commit(self, step: Callable[[Transaction], T]) -> T:
-        result = await self._store.transact(step)
+        def followed(transaction: Transaction) -> T:
+            before = self._known
+            try:
+                done = step(transaction)
+                in_force = self._known.in_force
+                reindex(transaction, before.in_force, in_force, domain=self._domain)
+            except BaseException:
+                self._known = before
+                raise
+            return done
+
+        result = await self._store.transact(followed)
         await self.export()
         return result
 

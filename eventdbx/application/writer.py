@@ -19,7 +19,7 @@ from eventdbx.application.headcache import HeadCache
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
 from eventdbx.application.rules import SchemaRules
 from eventdbx.domain import snowflake
-from eventdbx.domain.aggregate import Head, decide, new_head
+from eventdbx.domain.aggregate import Draft, Fold, Head, decide, new_head
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
@@ -134,7 +134,7 @@ class Writer:
             if known is not None:
                 for write in writes:
                     _authorise_write(write, authorise)
-                return [_recalled(transaction, place) for place in known]
+                return [self._recalled(transaction, place) for place in known]
         done = [work.write(draft, authorise) for draft in drafts]
         if idempotency_key is not None:
             events = [one.event for one in done]
@@ -142,6 +142,18 @@ class Writer:
             work.remember(scope, digest, places)
         work.finish()
         return done
+
+    def _recalled(self, transaction: Transaction, place: tuple[str, str, int]) -> Committed:
+        """Return what a retried write came to the first time.
+
+        The event is one point read. The head needs the events up to it, unless it is still the
+        newest; only answers that hold the aggregate ask for it.
+        """
+        event = eventlog.load_event(transaction, keys.name(*place[:2]), place[2])
+        if event is None:
+            raise StorageError(f"event {place[0]}::{place[1]} v{place[2]} is missing")
+        fold = self._rules.fold(place[0])
+        return Committed(event, None, lambda: eventlog.at_version(transaction, *place, fold)[1])
 
     def archive(
         self,
@@ -156,8 +168,9 @@ class Writer:
     ) -> Deferred[T]:
         """Archive an aggregate or bring it back; repeating it only renews comment and time.
 
-        Fails with AggregateNotFound, InvalidSchema (names, comment) or the error of
-        ``authorise``.
+        What refers to an archived aggregate and says so in its schema is cleared in the same step.
+        Fails with AggregateNotFound, InvalidSchema (names, comment), SchemaViolation when a
+        reference forbids it, or the error of ``authorise``.
         """
 
         def step(transaction: Transaction) -> T:
@@ -176,6 +189,10 @@ class Writer:
                 archive_comment=comment if archived else None,
                 updated_at=max(work.now_ns, before.updated_at or 0),
             )
+            if archived and not before.archived:
+                references = self._rules.references
+                for one in references.clearings(transaction, before, work.load):
+                    work.append(one.name, one.head, one.head, one.draft)
             work.move(name, before, after)
             audit = records.encode_audit(archived, after.updated_at or 0, comment, actor)
             transaction.put(keys.archive_audit(name, work.next_id()), audit)
@@ -212,6 +229,24 @@ class Writer:
             snapshot = work.snapshot(name, head, comment)
             work.finish()
             return render(snapshot)
+
+        return self._store.transact(step)
+
+    def put_folds(
+        self, folds: Sequence[Head], rest: Callable[[Transaction], None]
+    ) -> Deferred[None]:
+        """Give stored heads the states of these, which were folded anew outside of a step.
+
+        Heads that have moved on since, or are to be folded otherwise by now, stay as they are.
+        ``rest`` joins the step.
+        """
+
+        def step(transaction: Transaction) -> None:
+            work = _Work(self, transaction)
+            for head in folds:
+                work.put_fold(head)
+            rest(transaction)
+            work.finish(keep_new=False)
 
         return self._store.transact(step)
 
@@ -256,8 +291,30 @@ class _Work:
         moved = self._moved.get(name)
         if moved is not None:
             return moved[1]
-        head = self._writer._heads.get(name)
-        return eventlog.load_head(self._transaction, name) if head is None else head
+        head = self._writer._heads.get(name) or eventlog.load_head(self._transaction, name)
+        if head is None:
+            return None
+        fold = self._writer._rules.fold(head.aggregate_type)
+        return head if head.fold_mark == fold.mark else self._refold(name, head, fold)
+
+    def _refold(self, name: bytes, stored: Head, fold: Fold) -> Head:
+        """Put the state of a head right that other upcasters made, for good."""
+        head = eventlog.refolded(self._transaction, stored, fold)
+        self._move_state(name, stored, head)
+        return head
+
+    def put_fold(self, folded: Head) -> None:
+        """Give the stored head a state that was folded from the same events elsewhere."""
+        name = keys.name(folded.aggregate_type, folded.aggregate_id)
+        stored = eventlog.load_head(self._transaction, name)
+        if stored is None or stored.version != folded.version:
+            return
+        if stored.fold_mark != folded.fold_mark == self._writer._rules.fold(stored[0]).mark:
+            head = stored._replace(state=folded.state, fold_mark=folded.fold_mark)
+            self._move_state(name, stored, head)
+
+    def _move_state(self, name: bytes, stored: Head, head: Head) -> None:
+        self.move(name, stored, head)
 
     def move(self, name: bytes, before: Head | None, after: Head) -> None:
         """Note that an aggregate's head changes; what the store holds now stays ``before``."""
@@ -274,17 +331,27 @@ class _Work:
             known = recall(self._transaction, scope, digest, write.idempotency_key)
             if known is not None:
                 self._put_heads()  # The first result may be of this very step.
-                return _recalled(self._transaction, known[0])
+                return self._writer._recalled(self._transaction, known[0])
         before = self.load(name)
-        head = _admit(write, before)
+        head = _admit(write, before, self._writer._rules)
         draft, under = write.draft, None
         if command.kind == "patch":
             under = head.state
             draft = write.with_payload(apply_patch(under, draft.payload))
-        writer = self._writer
-        draft = writer._rules.admit(command.aggregate_type, draft, under)
+        rules = self._writer._rules
+        draft = rules.admit(command.aggregate_type, draft, under)
+        draft = rules.references.canonical(head, draft, self.load, authorise)
         if head.archived:
             raise AggregateArchived()
+        done = self.append(name, before, head, draft)
+        if write.idempotency_key is not None:
+            place = (command.aggregate_type, command.aggregate_id, done.event.version)
+            self.remember(scope, digest, [place])
+        return done
+
+    def append(self, name: bytes, before: Head | None, head: Head, draft: Draft) -> Committed:
+        """Put the event that an admitted draft becomes on top of a head."""
+        writer = self._writer
         event, after = decide(
             head,
             draft,
@@ -298,12 +365,10 @@ class _Work:
         put(keys.log(PARTITION, self._position), records.encode_log(event.event_id, event_key))
         self._position += 1
         self.move(name, before, after)
-        every = writer._rules.snapshot_threshold(command.aggregate_type)
+        writer._rules.references.index(self._transaction, name, head, draft.payload, after)
+        every = writer._rules.snapshot_threshold(head.aggregate_type)
         if every and event.version % every == 0:
             self.snapshot(name, after, f"auto snapshot v{event.version}")
-        if write.idempotency_key is not None:
-            place = (command.aggregate_type, command.aggregate_id, event.version)
-            self.remember(scope, digest, [place])
         return Committed(event, after)
 
     def snapshot(self, name: bytes, head: Head, comment: str | None) -> Snapshot:
@@ -328,11 +393,15 @@ class _Work:
         millis = self.now_ns // 1_000_000
         remember(self._transaction, self._writer._store.view(), scope, digest, millis, places)
 
-    def finish(self) -> None:
-        """Put heads, indexes and tail, and make them the writer's own view of the store."""
+    def finish(self, *, keep_new: bool = True) -> None:
+        """Put heads, indexes and tail, and make them the writer's own view of the store.
+
+        ``keep_new`` keeps heads in memory that were not there before.
+        """
         writer = self._writer
         for name, size in self._put_heads().items():
-            writer._heads.put(name, self._moved[name][1], size)
+            if keep_new or writer._heads.get(name) is not None:
+                writer._heads.put(name, self._moved[name][1], size)
         tail = records.Tail(self._position, self._last_id)
         if tail != writer._tail:
             writer._tail = tail
@@ -346,20 +415,7 @@ class _Work:
         }
 
 
-def _recalled(transaction: Transaction, place: tuple[str, str, int]) -> Committed:
-    """Return what a retried write came to the first time.
-
-    The event is one point read. The head needs the events up to it, unless it is still the
-    newest; only answers that hold the aggregate ask for it.
-    """
-    name = keys.name(place[0], place[1])
-    event = eventlog.load_event(transaction, name, place[2])
-    if event is None:
-        raise StorageError(f"event {place[0]}::{place[1]} v{place[2]} is missing")
-    return Committed(event, None, lambda: eventlog.at_version(transaction, *place)[1])
-
-
-def _admit(write: DraftWrite, before: Head | None) -> Head:
+def _admit(write: DraftWrite, before: Head | None, rules: SchemaRules) -> Head:
     """Return the head to build on, or raise why the write may not happen."""
     command = write.command
     found = 0 if before is None else before.version
@@ -374,7 +430,8 @@ def _admit(write: DraftWrite, before: Head | None) -> Head:
             raise AggregateNotFound()
         if command.kind == "apply":
             raise AggregateMissing(command.aggregate_type, command.aggregate_id)
-        return new_head(command.aggregate_type, command.aggregate_id)
+        mark = rules.fold(command.aggregate_type).mark
+        return new_head(command.aggregate_type, command.aggregate_id, mark)
     if before.archived and command.kind == "patch":
         raise AggregateArchived()
     return before

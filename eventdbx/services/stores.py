@@ -68,6 +68,8 @@ def open_domain(
         restrict=config.restrict,
         default_threshold=config.snapshot_threshold,
         export=lambda exported: run(partial(files.write, exported)),
+        domain=name,
+        none_blocks=config.reference_none_blocks,
     )
     adopt = partial(files.adopt, schemas, writes=backend is None)
     try:
