@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
+from eventdbx.application.views import Seen
 from eventdbx.application.writer import Writer
 from eventdbx.storage.store import Store
 
@@ -30,6 +31,10 @@ class Domain:
         self.schemas = schemas
         self.reload_schemas = reload_schemas
 
-    def reader(self) -> Reader:
-        """Return a reader of everything that is durable now."""
-        return Reader(self.store.view(), self.schemas.in_force)
+    def reader(self, *, include_hidden: bool = False) -> Reader:
+        """Return a reader of everything that is durable now, hidden types and fields left out."""
+        return Reader(self.store.view(), self.schemas.in_force, include_hidden=include_hidden)
+
+    def seen(self) -> Seen:
+        """Return what is seen of what was just written."""
+        return self.schemas.in_force.views.seen()

@@ -2,7 +2,8 @@
 
 Plain synchronous code: the caller decides whether it runs on the reactor (point reads, pages in
 natural order) or on a thread (filters, sorts, whole-store checks). A page costs what it returns,
-whatever the size of the store, unless a filter or a sort demands more.
+whatever the size of the store, unless a filter or a sort demands more. What is hidden, and how
+payloads of earlier revisions read, is said in ``application.views``.
 """
 
 from __future__ import annotations
@@ -43,15 +44,42 @@ def see_all(_aggregate_type: str, _aggregate_id: str) -> bool:
 
 
 class Reader:
-    """All questions about one domain, as of one view and the schemas in force."""
+    """All questions about one domain, as of one view and the schemas in force.
 
-    def __init__(self, view: IReadView, in_force: InForce) -> None:
+    Hidden types are not there and hidden fields missing, from filters too, unless
+    ``include_hidden``; payloads and states are as of the current revisions.
+    """
+
+    def __init__(self, view: IReadView, in_force: InForce, *, include_hidden: bool = False) -> None:
         self._view = view
-        self._in_force = in_force
+        self._views = in_force.views
+        self._seen = in_force.views.seen(include_hidden=include_hidden)
+
+    def shows(self, aggregate_type: str) -> bool:
+        """Say whether aggregates of a type are there at all."""
+        return self._seen.shows(aggregate_type)
+
+    def shows_field(self, aggregate_type: str, field: str) -> bool:
+        """Say whether a top-level key of the states of a type is there."""
+        return self._seen.shows_field(aggregate_type, field)
 
     def aggregate(self, aggregate_type: str, aggregate_id: str) -> Head | None:
         """Return an aggregate as it is now, active or archived, or None."""
+        head = self._stored(aggregate_type, aggregate_id)
+        return None if head is None else self._head(head)
+
+    def _stored(self, aggregate_type: str, aggregate_id: str) -> Head | None:
+        """Return a head that may be shown as it is stored: for everything but its state."""
+        if not self._seen.shows(aggregate_type):
+            return None
         return eventlog.load_head(self._view, keys.name(aggregate_type, aggregate_id))
+
+    def _head(self, stored: Head) -> Head:
+        """Return what is seen of a head. Doing it again changes nothing."""
+        fold = self._views.fold(stored.aggregate_type)
+        if stored.fold_mark != fold.mark:
+            stored = eventlog.refolded(self._view, stored, fold)
+        return self._seen.head(stored)
 
     def aggregate_at(
         self,
@@ -67,18 +95,19 @@ class Reader:
         event, give the empty aggregate. The archive flag is today's. None when there is no such
         aggregate.
         """
-        now = self.aggregate(aggregate_type, aggregate_id)
+        now = self._stored(aggregate_type, aggregate_id)
         if now is None or (version is None and at_ns is None):
-            return now
+            return None if now is None else self._head(now)
         last = now.version if version is None else min(version, now.version)
-        head = new_head(aggregate_type, aggregate_id)
+        fold = self._views.fold(aggregate_type)
+        head = new_head(aggregate_type, aggregate_id, fold.mark)
         name = keys.name(aggregate_type, aggregate_id)
         if last > 0:
             for event in eventlog.events(self._view, name, until=last):
                 if at_ns is not None and event.created_at > at_ns:
                     break
-                head = evolve(head, event)
-        return head._replace(
+                head = evolve(head, event, fold)
+        return self._seen.head(head)._replace(
             archived=now.archived,
             archived_at=now.archived_at,
             archive_comment=now.archive_comment,
@@ -109,20 +138,24 @@ class Reader:
             # Scans give active before archived aggregates, so only one of them is in order.
             if query.scope == "all" or not _natural(query.sort):
                 found = iter(sort_aggregates(found, query.sort, stop))
-            return Page(list(islice(found, query.skip, stop)), None)
-        items = list(islice(found, query.skip, stop))
+            return Page([self._head(one) for one in islice(found, query.skip, stop)], None)
+        items = [self._head(one) for one in islice(found, query.skip, stop)]
         more = len(items) == query.take
         return Page(items, aggregate_cursor(items[-1], query.sort) if more else None)
 
     def _matching_heads(self, query: AggregateQuery, visible: Visible) -> Iterator[Head]:
+        """Yield heads as stored, or where a filter asks for their states as they are seen."""
         wanted = query.filter
         for head in self._scoped_heads(query):
             if query.aggregate_type is not None and head.aggregate_type != query.aggregate_type:
                 continue
-            if not visible(head.aggregate_type, head.aggregate_id):
+            if not (self._seen.shows(head[0]) and visible(head.aggregate_type, head.aggregate_id)):
                 continue
-            if wanted is None or wanted.matches(aggregate_lookup(head)):
-                yield head
+            if wanted is not None:
+                head = self._head(head)
+                if not wanted.matches(aggregate_lookup(head)):
+                    continue
+            yield head
 
     def _scoped_heads(self, query: AggregateQuery) -> Iterator[Head]:
         scope = query.scope
@@ -141,9 +174,23 @@ class Reader:
                     after = keys.name(cursor.aggregate_type, cursor.aggregate_id)
                 elif cursor.archived:
                     continue
-            yield from eventlog.heads(
-                self._view, archived=archived, aggregate_type=query.aggregate_type, after=after
-            )
+            yield from self._stored_heads(query.aggregate_type, archived=archived, after=after)
+
+    def _stored_heads(
+        self, aggregate_type: str | None, *, archived: bool, after: bytes
+    ) -> Iterator[Head]:
+        """Yield heads as stored by (type, id), stepping over hidden types at once."""
+        shows = self._seen.shows
+        while aggregate_type is None or shows(aggregate_type):
+            for head in eventlog.heads(
+                self._view, archived=archived, aggregate_type=aggregate_type, after=after
+            ):
+                if not shows(head.aggregate_type):
+                    after = head.aggregate_type.encode() + b"\x01"
+                    break
+                yield head
+            else:
+                return
 
     def _heads_by_time(self, query: AggregateQuery, scope: Scope) -> Iterator[Head]:
         key = query.sort[0]
@@ -189,7 +236,7 @@ class Reader:
 
     def _short_place(self, cursor: ShortTimestampCursor, key: SortKey) -> int:
         where = f"{cursor.aggregate_type}:{cursor.aggregate_id}"
-        head = self.aggregate(cursor.aggregate_type, cursor.aggregate_id)
+        head = self._stored(cursor.aggregate_type, cursor.aggregate_id)
         if head is None:
             raise InvalidCursor(f"cursor references unknown aggregate '{where}'")
         at = head.created_at if key.field == "created_at" else head.updated_at
@@ -197,22 +244,35 @@ class Reader:
             raise InvalidCursor(f"aggregate {where} missing {key.field} timestamp")
         return at // 1_000_000
 
-    def list_events(self, query: EventQuery, visible: Visible = see_all) -> Page[Event]:
-        """Return a page of events of one aggregate, one type, or everything."""
+    def list_events(
+        self, query: EventQuery, visible: Visible = see_all, *, raw: bool = False
+    ) -> Page[Event]:
+        """Return a page of events of one aggregate, one type, or everything.
+
+        ``raw`` leaves payloads at the revision at which they were written, for filters too.
+        """
         if query.take == 0:
             return Page([], None)
-        found = self._matching_events(query, visible)
+        found = self._matching_events(query, visible, raw)
         stop = query.skip + query.take
         if query.sort:
             if query.cursor is not None:
                 raise InvalidCursor("cursor cannot be combined with sort directives")
             items = list(sort_events((one for one, _ in found), query.sort, stop))[query.skip :]
-            return Page(items, None)
+            return Page(self._shown(items, query, raw), None)
         pairs = list(islice(found, query.skip, stop))
         cursor = event_cursor(*pairs[-1]) if len(pairs) == query.take else None
-        return Page([event for event, _archived in pairs], cursor)
+        return Page(self._shown([event for event, _archived in pairs], query, raw), cursor)
 
-    def _matching_events(self, query: EventQuery, visible: Visible) -> Iterator[tuple[Event, bool]]:
+    def _shown(self, events: list[Event], query: EventQuery, raw: bool) -> list[Event]:
+        if query.filter is not None:
+            return events  # They were filtered as they are seen.
+        return [self._seen.event(event, raw=raw) for event in events]
+
+    def _matching_events(
+        self, query: EventQuery, visible: Visible, raw: bool
+    ) -> Iterator[tuple[Event, bool]]:
+        """Yield events as stored, or where a filter asks for their payloads as they are seen."""
         wanted: Filter | None = query.filter
         for aggregate_type, aggregate_id, archived in self._streams(query):
             if not visible(aggregate_type, aggregate_id):
@@ -223,13 +283,16 @@ class Reader:
                 after = min(cursor.version, eventlog.U64_MAX - 1)
             name = keys.name(aggregate_type, aggregate_id)
             for event in eventlog.events(self._view, name, after=after):
-                if wanted is None or wanted.matches(event_lookup(event)):
-                    yield event, archived
+                if wanted is not None:
+                    event = self._seen.event(event, raw=raw)
+                    if not wanted.matches(event_lookup(event)):
+                        continue
+                yield event, archived
 
     def _streams(self, query: EventQuery) -> Iterator[tuple[str, str, bool]]:
         """Yield (type, id, archived) of the aggregates whose events are asked for, in order."""
         if query.aggregate_type is not None and query.aggregate_id is not None:
-            head = self.aggregate(query.aggregate_type, query.aggregate_id)
+            head = self._stored(query.aggregate_type, query.aggregate_id)
             if head is not None and head.archived in _tags(query.scope):
                 yield query.aggregate_type, query.aggregate_id, head.archived
             return
@@ -240,7 +303,7 @@ class Reader:
             start = None
             if cursor is not None and cursor.archived == archived:
                 start = (cursor.aggregate_type, cursor.aggregate_id)
-                head = self.aggregate(*start)
+                head = self._stored(*start)
                 if (
                     head is not None
                     and head.archived == archived
@@ -248,16 +311,20 @@ class Reader:
                 ):
                     yield *start, archived
             after = b"" if start is None else keys.name(*start)
-            for one in eventlog.heads(
-                self._view, archived=archived, aggregate_type=query.aggregate_type, after=after
-            ):
+            for one in self._stored_heads(query.aggregate_type, archived=archived, after=after):
                 yield one.aggregate_type, one.aggregate_id, archived
 
-    def event(self, aggregate_type: str, aggregate_id: str, version: int) -> Event | None:
+    def event(
+        self, aggregate_type: str, aggregate_id: str, version: int, *, raw: bool = False
+    ) -> Event | None:
         """Return one event of an aggregate, or None."""
-        return eventlog.load_event(self._view, keys.name(aggregate_type, aggregate_id), version)
+        if not self._seen.shows(aggregate_type):
+            return None
+        name = keys.name(aggregate_type, aggregate_id)
+        event = eventlog.load_event(self._view, name, version)
+        return None if event is None else self._seen.event(event, raw=raw)
 
-    def event_by_id(self, event_id: int) -> Event | None:
+    def event_by_id(self, event_id: int, *, raw: bool = False) -> Event | None:
         """Return the event with a Snowflake id, or None, in O(log n) point reads."""
         if not 0 < event_id <= eventlog.U64_MAX:
             return None
@@ -265,8 +332,8 @@ class Reader:
         for _position, entry in eventlog.log_entries(self._view, PARTITION, start=position):
             if entry.event_id != event_id:
                 return None
-            aggregate_type, aggregate_id = keys.split_name(entry.event_key[1:])
-            return self.event(aggregate_type, aggregate_id, keys.event_version(entry.event_key))
+            names = keys.split_name(entry.event_key[1:])
+            return self.event(*names, keys.event_version(entry.event_key), raw=raw)
         return None
 
     def log(self, *, after_id: int = 0) -> Iterator[tuple[int, int, str, str, int]]:
@@ -285,13 +352,17 @@ class Reader:
         """Yield snapshots by (type, id, time); optionally only those of exactly one version."""
         for snapshot in eventlog.snapshots(self._view, aggregate_type, aggregate_id):
             if version is None or snapshot.version == version:
-                yield snapshot
+                if self._seen.shows(snapshot.aggregate_type):
+                    yield self._seen.snapshot(snapshot)
 
     def snapshot(self, snapshot_id: int) -> Snapshot | None:
         """Return the snapshot with an id, or None."""
         if not 0 < snapshot_id <= eventlog.U64_MAX:
             return None
-        return eventlog.snapshot_by_id(self._view, snapshot_id)
+        snapshot = eventlog.snapshot_by_id(self._view, snapshot_id)
+        if snapshot is None or not self._seen.shows(snapshot.aggregate_type):
+            return None
+        return self._seen.snapshot(snapshot)
 
 
 def aggregate_cursor(head: Head, sort: tuple[SortKey, ...]) -> str:
