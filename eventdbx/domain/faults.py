@@ -22,11 +22,21 @@ def explain(raw: bytes, depth_max: int) -> str:
 
     The answer has the form ``expected value at line 1 column 1``.
     """
+    cause, end = locate(raw, depth_max)
+    line = raw.count(b"\n", 0, end) + 1
+    column = end - (raw.rfind(b"\n", 0, end) + 1)
+    return f"{cause} at line {line} column {column}"
+
+
+def locate(raw: bytes, depth_max: int) -> tuple[str, int]:
+    """Return the cause that :func:`explain` names, and the number of bytes up to its place.
+
+    The offending byte is the last one of them, unless the text ends too early.
+    """
     try:
         raw.decode()
     except UnicodeDecodeError as error:
-        end = error.start + 1
-        fault = _Fault("invalid unicode code point", end)
+        fault = _Fault("invalid unicode code point", error.start + 1)
     else:
         try:
             _Scan(raw, depth_max).document()
@@ -34,10 +44,7 @@ def explain(raw: bytes, depth_max: int) -> str:
             fault = found
         else:
             fault = _Fault("number out of range", len(raw))
-    end = min(fault.end, len(raw))
-    line = raw.count(b"\n", 0, end) + 1
-    column = end - (raw.rfind(b"\n", 0, end) + 1)
-    return f"{fault.cause} at line {line} column {column}"
+    return fault.cause, min(fault.end, len(raw))
 
 
 class _Fault(Exception):

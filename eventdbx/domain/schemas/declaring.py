@@ -160,7 +160,7 @@ def _impossibilities(schema: AggregateSchema) -> Iterator[str]:
     if not schema.aggregate.strip(WHITE_SPACE):
         yield "aggregate name must be provided"
     for name in sorted(schema.column_types):
-        yield from _column_complaints(schema.column_types[name], name)
+        yield from column_complaints(schema.column_types[name], name)
     if any(not name.strip(WHITE_SPACE) for name in schema.column_types):
         yield "field names cannot be empty"
     yield from _event_complaints(schema)
@@ -169,19 +169,22 @@ def _impossibilities(schema: AggregateSchema) -> Iterator[str]:
 def _event_complaints(schema: AggregateSchema) -> Iterator[str]:
     normalised: dict[str, str] = {}
     for name, rule in schema.events.items():
-        if not name.strip(WHITE_SPACE):
-            yield "event names cannot be empty"
         other = normalised.setdefault(name.replace(".", "_"), name)
         if other != name:
             yield f"events {other} and {name} are one event: dots count as underscores"
-        if rule.notes is not None and len(rule.notes) > limits.NOTE_CHARACTERS_MAX:
-            yield (
-                f"default note for event {name} cannot exceed "
-                f"{limits.NOTE_CHARACTERS_MAX} characters"
-            )
-        if any(not field.strip(WHITE_SPACE) for field in rule.fields):
-            yield "field names cannot be empty"
-        yield from _upcast_complaints(name, rule)
+        yield from event_complaints(rule, name)
+
+
+def event_complaints(rule: EventRule, name: str) -> Iterator[str]:
+    """Yield what an event declares in vain, its limits not among it."""
+    if not name.strip(WHITE_SPACE):
+        yield "event names cannot be empty"
+    characters_max = limits.NOTE_CHARACTERS_MAX
+    if rule.notes is not None and len(rule.notes) > characters_max:
+        yield f"default note for event {name} cannot exceed {characters_max} characters"
+    if any(not field.strip(WHITE_SPACE) for field in rule.fields):
+        yield "field names cannot be empty"
+    yield from _upcast_complaints(name, rule)
 
 
 def _upcast_complaints(event: str, rule: EventRule) -> Iterator[str]:
@@ -196,13 +199,16 @@ def _upcast_complaints(event: str, rule: EventRule) -> Iterator[str]:
                 yield f"event {event} upcaster {number} of revision {revision}: '{path}' {why}"
 
 
-def _column_complaints(column: Column, path: str) -> Iterator[str]:
-    """Yield, in the order in which a value is checked, what no value can pass."""
+def column_complaints(column: Column, path: str) -> Iterator[str]:
+    """Yield, in the order in which a value is checked, what no value of a column can pass.
+
+    ``path`` is the dotted one of messages. Limits are not looked at.
+    """
     for words in _rule_complaints(column):
         yield f"field {path} {words}"
     if column.type.name == "object":
         for name in sorted(column.properties):
-            yield from _column_complaints(column.properties[name], f"{path}.{name}")
+            yield from column_complaints(column.properties[name], f"{path}.{name}")
 
 
 def _is_text(column: Column) -> bool:

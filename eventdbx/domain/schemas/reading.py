@@ -54,13 +54,16 @@ from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidSchema
 
 __all__ = [
+    "as_reference",
     "document_of",
     "read_column",
     "read_event",
     "read_rules",
     "read_schema",
     "read_schemas",
+    "read_type",
     "read_upcast",
+    "timed",
 ]
 
 _TEXT = ColumnType("text")
@@ -123,16 +126,20 @@ def read_schema(
     )
     created_at, updated_at = _time(members, "created_at"), _time(members, "updated_at")
     members.close()
-    return _timed(schema, created_at, updated_at, now_ns, stored)
+    return timed(schema, created_at, updated_at, now_ns, stored)
 
 
-def _timed(
+def timed(
     schema: AggregateSchema,
     created_at: int | None,
     updated_at: int | None,
     now_ns: int,
     stored: AggregateSchema | None,
 ) -> AggregateSchema:
+    """Return a schema with its times; those not given are the stored one's as far as they fit.
+
+    A stored schema that says something else was updated now.
+    """
     if created_at is None:
         created_at = now_ns if stored is None else stored.created_at
     if updated_at is None:
@@ -192,23 +199,26 @@ def _columns(members: Members, name: str, warnings: list[str]) -> dict[str, Colu
 def read_column(value: JSON, path: Path = (), warnings: list[str] | None = None) -> Column:
     """Return the column that a type's text or an object says."""
     if isinstance(value, str):
-        kind, is_reference = _type(value, path)
-        return _as_reference(Column(type=kind), path, []) if is_reference else Column(type=kind)
+        kind, is_reference = read_type(value, path)
+        return as_reference(Column(type=kind), path, []) if is_reference else Column(type=kind)
     if not isinstance(value, dict):
         raise expected("a type or an object", value, path)
     warnings = [] if warnings is None else warnings
-    kind, is_reference = _type(*_string(Members(value, path, []).need("type")))
+    kind, is_reference = read_type(*_string(Members(value, path, []).need("type")))
     rules = {name: inner for name, inner in value.items() if name != "type"}
     column = read_rules(rules, kind, path, warnings)
-    return _as_reference(column, path, warnings) if is_reference else column
+    return as_reference(column, path, warnings) if is_reference else column
 
 
 def _string(found: tuple[JSON, Path]) -> tuple[str, Path]:
     return string_of(*found), found[1]
 
 
-def _type(text: str, path: Path) -> tuple[ColumnType, bool]:
-    """Return a type, and whether its text says that the column holds references."""
+def read_type(text: str, path: Path) -> tuple[ColumnType, bool]:
+    """Return a type, and whether its text says that the column holds references.
+
+    Raises SerializationError for texts that name no type.
+    """
     if text.strip(WHITE_SPACE).lower() in REFERENCE_ALIASES:
         return _TEXT, True
     try:
@@ -217,7 +227,8 @@ def _type(text: str, path: Path) -> tuple[ColumnType, bool]:
         raise fault(error.detail, path) from None
 
 
-def _as_reference(column: Column, path: Path, warnings: list[str]) -> Column:
+def as_reference(column: Column, path: Path, warnings: list[str]) -> Column:
+    """Return a column as one that holds references: the format is set, rules are kept."""
     if column.format not in (None, REFERENCE):
         warnings.append(f"format '{column.format}' gives way to '{REFERENCE}'{place(path)}")
     return replace(column, format=REFERENCE, reference=column.reference or ReferenceRule())
