@@ -112,12 +112,14 @@ class Scan:
         words = self._words
         for parameter in self._positionals:
             assert parameter.name is not None
+            if parameter.nargs == -1:
+                if words:
+                    self.values[parameter.name] = (*self.values.get(parameter.name, ()), *words)
+                words = []
+                continue
             if parameter.name in self.values:
                 continue
-            if parameter.nargs == -1:
-                self.values[parameter.name] = tuple(words)
-                words = []
-            elif words:
+            if words:
                 self.values[parameter.name] = words.pop(0)
         if words:
             raise self.unexpected(words[0])
@@ -181,7 +183,7 @@ class Scan:
             value = _flag_value(parameter, flag)
         if getattr(parameter, "count", False):
             value = values.get(name, 0) + 1
-        elif parameter.multiple:
+        elif parameter.multiple or parameter.nargs == -1:
             value = (*values.get(name, ()), value)
         elif name in values:
             raise UsageFailure(

@@ -35,6 +35,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "init": (_HERE + "init_command", "Initialize a local EventDBX workspace"),
     "config": (_HERE + "config_command", "Update system configuration"),
     "token": (_HERE + "token_commands", "Manage access tokens"),
+    "schema": (_HERE + "schema_commands", "Manage schemas"),
     "aggregate": (_HERE + "aggregate_commands", "Manage aggregates"),
     "events": (
         _HERE + "event_commands",

@@ -1,0 +1,95 @@
+"""What the commands of ``dbx schema`` have in common: operations on schemas, and their answers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventdbx.errors import InvalidSchema, SchemaNotFound, SchemaViolation
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.output import note
+from eventdbx.surfaces.cli.session import database, opened
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Document = dict[str, Any]
+
+
+def user() -> str:
+    """Return who works here, as the history names people."""
+    return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
+
+
+def operate(context: click.Context, operation: Document, *, writes: bool = False) -> Document:
+    """Carry out one operation on schemas; say its warnings; return its answer."""
+    with database(context, writes=writes) as (way, calls):
+        answer = way.call(calls.schema(operation))
+    warn(answer)
+    return answer
+
+
+def warn(answer: Document) -> None:
+    """Say what a person should know about a change."""
+    for warning in answer.get("warnings", ()):
+        note(f"warning: {warning}")
+
+
+def change(context: click.Context, do: str, aggregate: str, **members: Any) -> Document:
+    """Change one schema (see ``domain.schemas.changes``); return it as it is now."""
+    document = {"do": do, "aggregate": aggregate, **members}
+    operation = {"do": "change", "changes": [document], "actor": user()}
+    schemas: Document = operate(context, operation, writes=True)["schemas"]
+    return schemas.get(aggregate) or next(iter(schemas.values()), {})
+
+
+def stored(context: click.Context) -> Document:
+    """Return the schemas in force by aggregate type."""
+    schemas: Document = operate(context, {"do": "list"})["schemas"]
+    return schemas
+
+
+def stored_schema(context: click.Context, aggregate: str) -> Document:
+    """Return the schema of one aggregate type. Raises SchemaNotFound."""
+    schemas = stored(context)
+    if aggregate not in schemas:
+        raise SchemaNotFound
+    schema: Document = schemas[aggregate]
+    return schema
+
+
+@contextmanager
+def bare_errors() -> Iterator[None]:
+    """Let refusals speak without the prefix of their class, as some commands always have."""
+    try:
+        yield
+    except (InvalidSchema, SchemaViolation) as error:
+        raise Failure(error.detail, code=error.code) from None
+
+
+def required(value: str, noun: str) -> str:
+    """Return a name, trimmed. Raises Failure if nothing is left of it."""
+    name = value.strip()
+    if not name:
+        raise Failure(f"{noun} name cannot be empty", code=InvalidSchema.code)
+    return name
+
+
+def names_of(texts: Sequence[str]) -> list[str]:
+    """Return the names in texts that may hold several, split by commas."""
+    return [part.strip() for text in texts for part in text.split(",")]
+
+
+def domain(context: click.Context, tenant: str | None) -> str:
+    """Return the domain in use. Raises Failure if another one is asked for."""
+    current = opened(context).config.domain
+    if tenant is None or tenant.strip().lower() == current.lower():
+        return current
+    raise Failure(
+        f"tenant '{tenant}' is not the domain in use ('{current}')",
+        hint="choose the domain in the configuration, or name another one with --config",
+    )

@@ -1,0 +1,329 @@
+"""``dbx schema``: create, add, remove, annotate, alter, list, delete, and an aggregate's name.
+
+Columns are in ``schema_field``, locks and visibility in ``schema_marks``, versions in
+``schema_versions``, the check of a payload in ``schema_validate``.
+"""
+
+from __future__ import annotations
+
+import sys
+from difflib import get_close_matches
+from typing import Any
+
+import click
+
+from eventdbx import limits
+from eventdbx.errors import InvalidSchema
+from eventdbx.surfaces.cli import (
+    schema_field,
+    schema_marks,
+    schema_show,
+    schema_upcast,
+    schema_validate,
+    schema_versions,
+)
+from eventdbx.surfaces.cli.commands import DbxGroup
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.options import AS_JSON, argument, option
+from eventdbx.surfaces.cli.output import note, print_array, print_json, print_line
+from eventdbx.surfaces.cli.schema_calls import (
+    Document,
+    bare_errors,
+    change,
+    names_of,
+    required,
+    stored,
+    stored_schema,
+)
+from eventdbx.surfaces.cli.values import U64
+
+BARE = "(aggregate)"
+AGGREGATE = argument("aggregate", help="Aggregate type")
+
+
+class SchemaGroup(DbxGroup):
+    """The group: a word that is no subcommand is the name of an aggregate type."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the subcommand that the first word names, or what shows that schema."""
+        if args[0] != "help" and self.get_command(ctx, args[0]) is None:
+            return args[0], self.get_command(ctx, BARE), args
+        return super().resolve_command(ctx, args)
+
+
+def register(root: click.Group) -> None:
+    """Add the group to the root."""
+
+    @root.group(
+        "schema",
+        cls=SchemaGroup,
+        help="Manage schemas",
+        examples=(
+            "dbx schema create order --events order_created,order_paid",
+            "dbx schema field order total --type 'decimal(12,2)' --required",
+            "dbx schema order",
+            "dbx schema publish --reason 'first release' --activate",
+        ),
+    )
+    def schema() -> None:
+        """Manage schemas"""
+
+    _register_definitions(schema)
+    _register_events(schema)
+    schema_field.register(schema)
+    schema_marks.register(schema)
+    schema_upcast.register(schema)
+    schema_validate.register(schema)
+    schema_show.register(schema)
+    schema_versions.register(schema)
+    _register_bare(schema)
+
+
+def _register_definitions(group: click.Group) -> None:
+    @group.command(
+        "create", examples=("dbx schema create order -e order_created,order_paid -s 100",)
+    )
+    @AGGREGATE
+    @option(
+        "-e",
+        "--events",
+        multiple=True,
+        required=True,
+        metavar="EVENTS",
+        help="Event types, separated by commas or in several options",
+    )
+    @option(
+        "-s",
+        "--snapshot-threshold",
+        type=U64,
+        metavar="N",
+        help="Take a snapshot every N versions; 0 for never [default: as configured]",
+    )
+    @AS_JSON
+    @click.pass_context
+    def create(
+        context: click.Context,
+        aggregate: str,
+        events: tuple[str, ...],
+        snapshot_threshold: int | None,
+        as_json: bool,
+    ) -> None:
+        """Create a new schema definition"""
+        made = change(
+            context,
+            "create",
+            aggregate,
+            events=list(events),
+            snapshot_threshold=snapshot_threshold,
+        )
+        if as_json:
+            print_json(made)
+            return
+        threshold = _maybe(made["snapshot_threshold"])
+        print_line(
+            f"schema={aggregate} events={len(made['events'])} snapshot_threshold={threshold}"
+        )
+
+    @group.command("list", examples=("dbx schema list --json",))
+    @AS_JSON
+    @click.pass_context
+    def list_schemas(context: click.Context, as_json: bool) -> None:
+        """List available schemas"""
+        schemas = stored(context)
+        if as_json:
+            print_array(schemas.values())
+            return
+        for one in schemas.values():
+            print_line(_line(one))
+
+    @group.command("delete", examples=("dbx schema delete order --yes",))
+    @AGGREGATE
+    @option("--yes", is_flag=True, help="Do not ask")
+    @click.pass_context
+    def delete(context: click.Context, aggregate: str, yes: bool) -> None:
+        """Delete a schema definition; events stay, and new ones are no longer checked"""
+        stored_schema(context, aggregate)
+        if not yes and not _confirmed(aggregate):
+            print_line("schema deletion cancelled")
+            return
+        change(context, "delete_schema", aggregate)
+        print_line(f"schema={aggregate} deleted")
+
+
+def _confirmed(aggregate: str) -> bool:
+    note(f"Type '{aggregate}' to delete its schema; events of {aggregate} are unchecked then:")
+    return sys.stdin.readline().strip() == aggregate
+
+
+def _register_events(group: click.Group) -> None:
+    @group.command("add", examples=("dbx schema add order order_sent order_returned",))
+    @AGGREGATE
+    @argument(
+        "events", nargs=-1, required=True, spelled="--events", help="Event types, or comma lists"
+    )
+    @AS_JSON
+    @click.pass_context
+    def add(context: click.Context, aggregate: str, events: tuple[str, ...], as_json: bool) -> None:
+        """Add events to an existing schema definition"""
+        names = names_of(events)
+        changed = change(context, "add_events", aggregate, events=names)
+        total = len(changed["events"])
+        text = f"schema={aggregate} added_events={','.join(names)} total_events={total}"
+        _print(changed, as_json, text)
+
+    @group.command("remove", examples=("dbx schema remove order order_returned",))
+    @AGGREGATE
+    @argument("event", help="Event type")
+    @AS_JSON
+    @click.pass_context
+    def remove(context: click.Context, aggregate: str, event: str, as_json: bool) -> None:
+        """Remove an event definition from an aggregate"""
+        changed = change(context, "remove_event", aggregate, event=event)
+        left = len(changed["events"])
+        text = f"schema={aggregate} removed_event={event} remaining_events={left}"
+        _print(changed, as_json, text)
+
+    @group.command(
+        "annotate", examples=("dbx schema annotate order order_paid --note 'money arrived'",)
+    )
+    @AGGREGATE
+    @argument("event", help="Event type")
+    @option("--note", metavar="NOTE", help="What the event means (up to 128 characters)")
+    @option("--clear", is_flag=True, help="Remove the note")
+    @AS_JSON
+    @click.pass_context
+    def annotate(
+        context: click.Context,
+        aggregate: str,
+        event: str,
+        note: str | None,
+        clear: bool,
+        as_json: bool,
+    ) -> None:
+        """Set or clear the default note for an event"""
+        aggregate, event = required(aggregate, "aggregate"), required(event, "event")
+        _check_note(note, clear)
+        with bare_errors():
+            changed = change(context, "annotate", aggregate, event=event, note=note)
+        said = "note_cleared" if note is None else f'note_set="{note}"'
+        _print(changed, as_json, f"aggregate={aggregate} event={event} {said}")
+
+    _register_alter(group)
+
+
+def _check_note(note: str | None, clear: bool) -> None:
+    if note is not None and clear:
+        raise Failure("--note cannot be combined with --clear")
+    if note is None and not clear:
+        raise Failure("either --note must be provided or use --clear")
+    if note is not None and len(note) > limits.NOTE_CHARACTERS_MAX:
+        raise Failure(
+            f"note cannot exceed {limits.NOTE_CHARACTERS_MAX} characters", code=InvalidSchema.code
+        )
+
+
+def _register_alter(group: click.Group) -> None:
+    @group.command(
+        "alter",
+        examples=(
+            "dbx schema alter order order_paid --add amount,currency",
+            "dbx schema alter order order_paid --set amount",
+        ),
+    )
+    @AGGREGATE
+    @argument("event", help="Event type")
+    @option("--add", multiple=True, metavar="FIELD", help="Add these fields to the event's list")
+    @option("--remove", multiple=True, metavar="FIELD", help="Take these fields off the list")
+    @option(
+        "--set",
+        "fields",
+        multiple=True,
+        metavar="FIELD",
+        conflicts=("add", "remove", "clear"),
+        help="Replace the list",
+    )
+    @option(
+        "--clear",
+        is_flag=True,
+        conflicts=("add", "remove"),
+        help="Empty the list, so that the event takes any payload",
+    )
+    @AS_JSON
+    @click.pass_context
+    def alter(
+        context: click.Context,
+        aggregate: str,
+        event: str,
+        add: tuple[str, ...],
+        remove: tuple[str, ...],
+        fields: tuple[str, ...],
+        clear: bool,
+        as_json: bool,
+    ) -> None:
+        """Manage the field allow-list for a specific event"""
+        aggregate, event = required(aggregate, "aggregate"), required(event, "event")
+        members, said = _list_change(names_of(add), names_of(remove), names_of(fields), clear)
+        with bare_errors():
+            changed = change(context, "alter_event", aggregate, event=event, **members)
+        _print(changed, as_json, f"aggregate={aggregate} event={event} {said}")
+
+
+def _list_change(
+    add: list[str], remove: list[str], fields: list[str], clear: bool
+) -> tuple[dict[str, list[str]], str]:
+    """Return the members of the change, and what is said of it."""
+    if clear:
+        return {"set": []}, "fields=cleared"
+    members = {
+        key: list(dict.fromkeys(names))
+        for key, names in (("add", add), ("remove", remove), ("set", fields))
+        if names
+    }
+    if not members:
+        raise Failure("no changes requested; supply --add, --remove, --set, or --clear")
+    for key, names in members.items():
+        if not all(names):
+            raise Failure(f"--{key} entries cannot be empty", code=InvalidSchema.code)
+    words = {"add": "added", "remove": "removed", "set": "fields"}
+    return members, " ".join(f"{words[key]}={','.join(names)}" for key, names in members.items())
+
+
+def _register_bare(group: click.Group) -> None:
+    @group.command(BARE, hidden=True)
+    @AGGREGATE
+    @argument("more", nargs=-1, required=False)
+    @option("--json", "as_json", is_flag=True, help="Nothing else is printed anyway")
+    @click.pass_context
+    def bare(context: click.Context, aggregate: str, more: tuple[str, ...], as_json: bool) -> None:
+        """Show the schema of an aggregate"""
+        assert context.parent is not None
+        near = get_close_matches(aggregate, group.list_commands(context.parent), 1, 0.7)
+        hint = f"did you mean 'dbx schema {near[0]}'?" if near else None
+        if more:
+            raise Failure(
+                "unsupported schema command; available subcommands are create, add, remove, list",
+                hint=hint,
+            )
+        print_json(stored_schema(context, aggregate))
+
+
+def _print(schema: Document, as_json: bool, text: str) -> None:
+    if as_json:
+        print_json(schema)
+    else:
+        print_line(text)
+
+
+def _line(schema: Document) -> str:
+    locked = "true" if schema["locked"] else "false"
+    return (
+        f"schema={schema['aggregate']} events={len(schema['events'])} locked={locked} "
+        f"snapshot_threshold={_maybe(schema['snapshot_threshold'])}"
+    )
+
+
+def _maybe(value: Any) -> str:
+    """Return an optional number as these lines have always shown it."""
+    return "None" if value is None else f"Some({value})"

@@ -1,0 +1,76 @@
+"""``dbx schema hide``, ``lock`` and ``unlock``: what may be seen, and what may be written."""
+
+from __future__ import annotations
+
+import click
+
+from eventdbx.surfaces.cli.options import argument, option
+from eventdbx.surfaces.cli.output import print_line
+from eventdbx.surfaces.cli.schema_calls import bare_errors, change, required
+
+
+def register(group: click.Group) -> None:
+    """Add the commands to the group."""
+    _register_hide(group)
+    for word in ("lock", "unlock"):
+        _register_lock(group, word)
+
+
+def _register_hide(group: click.Group) -> None:
+    @group.command(
+        "hide",
+        help="Hide or unhide a field from aggregate detail responses\n\n"
+        "Hide a field from aggregate detail responses, and from everything else that is read. "
+        "Without --field the whole aggregate type.",
+        examples=(
+            "dbx schema hide --aggregate person --field ssn",
+            "dbx schema hide --aggregate person --field ssn --unhide",
+            "dbx schema hide --aggregate audit",
+        ),
+    )
+    @option("--aggregate", required=True, metavar="AGGREGATE", help="Aggregate type")
+    @option("--field", metavar="FIELD", help="Top-level field of the state")
+    @option("--unhide", is_flag=True, help="Show it again")
+    @option("--show", is_flag=True, hidden=True)
+    @click.pass_context
+    def hide(
+        context: click.Context, aggregate: str, field: str | None, unhide: bool, show: bool
+    ) -> None:
+        """Hide or unhide a field"""
+        aggregate = required(aggregate, "aggregate")
+        hidden = not (unhide or show)
+        word = "hidden" if hidden else "unhidden"
+        with bare_errors():
+            if field is None:
+                change(context, "hide_aggregate", aggregate, hidden=hidden)
+                print_line(f"aggregate={aggregate} {word}")
+                return
+            field = required(field, "field")
+            change(context, "hide_field", aggregate, field=field, hidden=hidden)
+        print_line(f"aggregate={aggregate} field={field} {word}")
+
+
+def _register_lock(group: click.Group, word: str) -> None:
+    locked = word == "lock"
+    effect = "Refuse new events of" if locked else "Accept new events of"
+
+    @group.command(
+        word,
+        help=f"{effect} an aggregate type, or a field in them",
+        examples=(f"dbx schema {word} order", f"dbx schema {word} order --field code"),
+    )
+    @argument("aggregate", spelled="--aggregate", help="Aggregate type")
+    @option("--field", metavar="FIELD", help="Only this top-level field of payloads")
+    @click.pass_context
+    def lock(context: click.Context, aggregate: str, field: str | None) -> None:
+        """Lock or unlock"""
+        aggregate = required(aggregate, "aggregate")
+        said = "true" if locked else "false"
+        with bare_errors():
+            if field is None:
+                change(context, "lock_aggregate", aggregate, locked=locked)
+                print_line(f"aggregate={aggregate} locked={said}")
+                return
+            field = required(field, "field")
+            change(context, "lock_field", aggregate, field=field, locked=locked)
+        print_line(f"aggregate={aggregate} field={field} locked={said}")
