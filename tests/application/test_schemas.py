@@ -137,7 +137,9 @@ class ChangeTests(CatalogueCase):
         """A set with one bad schema among many changes nothing."""
         self.replace(order=ORDER)
         before = self.kept()
-        many: dict[str, Any] = {f"kind_{n}": {"events": {"done": {"fields": []}}} for n in range(50)}
+        many: dict[str, Any] = {
+            f"kind_{n}": {"events": {"done": {"fields": []}}} for n in range(50)
+        }
         many["kind_25"] = {"column_types": {"a": "no such type"}, "events": {}}
         self.assertRaises(errors.EventDBXError, self.catalogue.prepare, text_of(**many))
         self.assertEqual(self.names(), ["order"])

@@ -241,6 +241,10 @@ class BlockingClient:
         """Verify one aggregate or some of the store; ``next`` of the report says where to go on."""
         return self.call(self._calls.verify_store(**options))
 
+    def schema(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one operation on schemas (docs/protocol.md, "Schemas")."""
+        return self.call(self._calls.schema(operation))
+
     def status(self) -> dict[str, Any]:
         """Return how the server is doing."""
         return self.call(self._calls.status())
