@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.domains import Domain
 from eventdbx.config import Config
-from eventdbx.errors import EventDBXError, InvalidSchema, SerializationError
+from eventdbx.errors import InvalidSchema, SerializationError
 from eventdbx.services.stores import open_domain
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.rocks import RocksStore
