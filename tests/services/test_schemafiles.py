@@ -96,12 +96,9 @@ class SchemaFilesTests(SynchronousTestCase):
     def test_malformed(self) -> None:
         """A file that cannot be read keeps the domain closed; it is named, and left alone."""
         self.names()
-        for text, kind in (
-            (b'{"a": ', SerializationError),
-            (b'{"a": {"events": 1}}', EventDBXError),
-        ):
+        for text in (b'{"a": ', b'{"a": {"events": 1}}'):
             self.file.write_bytes(text)
-            error = self.assertRaises(kind, self.open)
+            error = self.assertRaises(SerializationError, self.open)
             self.assertIn(str(self.file), str(error))
             self.assertEqual(self.file.read_bytes(), text)
 

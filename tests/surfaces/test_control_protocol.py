@@ -390,7 +390,8 @@ class OperationTests(ProtocolCase):
         session = routes.greet(HelloReceived(1, token(), None, None, None, False, False))
         for actions, code in (["*.*"], "config"), (["aggregate.*"], "unauthorized"):
             own = token(actions=actions)
-            for request in (rq.TenantAssign(own, "default", "s"), rq.TenantQuotaClear(own, "default")):
+            shard = rq.TenantAssign(own, "default", "s")
+            for request in shard, rq.TenantQuotaClear(own, "default"):
                 self.assertEqual(routes.answer(session, request).code, code)
 
 
