@@ -31,11 +31,12 @@ class Checked:
 
     def __init__(self, placed: Placed) -> None:
         case = placed.case
-        payload, known = parse(case.payload), None
+        payload = parse(case.payload)
+        known: dict[str, JSON] | None = None
         if case.state is not None:
-            known = parse(case.state)
-            assert isinstance(known, dict)
-            payload = apply_patch(known, payload)
+            state = parse(case.state)
+            assert isinstance(state, dict)
+            payload, known = apply_patch(state, payload), state
         event, off = normalise_event_type(case.event), case.restrict == "off"
         contract = contracts(case.restrict)[placed.aggregate]
         before = orjson.dumps(payload)

@@ -7,6 +7,7 @@ oddities. Nothing here decides that a value is wrong.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 from collections.abc import Callable, Mapping
@@ -22,16 +23,17 @@ from eventdbx.domain.schemas.columns import (
     parse_bound,
     parse_timestamp,
 )
-from eventdbx.domain.schemas.formats import format_fault
+from eventdbx.domain.schemas.formats import CASES, COUNTRY_CODES, format_fault
 from eventdbx.domain.schemas.model import REFERENCE, Column
 from eventdbx.domain.schemas.patterns import compile_pattern
 from eventdbx.domain.schemas.references import notation_fault
 from eventdbx.domain.schemas.rules import declaration_fault
 
-Accept = Callable[[JSON], bool]
-"""True only for values in which the exact check finds nothing."""
+Accept = Callable[[JSON], object]
+"""Something true only for values in which the exact check finds nothing."""
 
-TextTest = Callable[[str], bool]
+TextTest = Callable[[str], object]
+"""Something true only for texts that pass."""
 
 _DAYS = (
     r"(?:0[13578]|1[02])-(?:0[1-9]|[12][0-9]|3[01])|"
@@ -43,6 +45,16 @@ _CLOCK = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]"
 _TIMESTAMP = re.compile(
     rf"[0-9]{{4}}-(?:{_DAYS})T{_CLOCK}:[0-5][0-9](?:\.[0-9]+)?(?:Z|[+-]{_CLOCK})"
 ).fullmatch
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_EMAIL = re.compile(rf"[A-Za-z0-9._+-]{{1,64}}@{_LABEL}(?:\.{_LABEL})*").fullmatch
+_EMAIL_CHARACTERS_MAX = 255
+
+# Patterns that mean the same in every dialect, whose repeats cannot multiply each other.
+_SIMPLE_ATOM = r"(?:\[(?:[A-Za-z0-9]-[A-Za-z0-9]|[A-Za-z0-9_.@ ])+-?\]|[A-Za-z0-9_@ -])"
+_SIMPLE_PATTERN = re.compile(rf"\^(?:{_SIMPLE_ATOM}(?:\{{[0-9]{{1,2}}\}})?|{_SIMPLE_ATOM}[*+?])*\$")
+_SIMPLE_REPEAT = re.compile(r"\][*+?]|[A-Za-z0-9_@ -][*+?]")
+_SIMPLE_PATTERN_CHARACTERS_MAX = 64
+_SIMPLE_TEXT_CHARACTERS_MAX = 256
 
 
 def anything(_value: JSON) -> bool:
@@ -137,13 +149,19 @@ def _decimal(column: Column) -> Accept:
             return plain(repr(value)) is not None
         return False
 
+    # A float is printed as the shortest of the decimals that are read as it: if it lies between
+    # the ends as they are read, that decimal lies between the ends themselves.
+    low, high = float(lowest), float(highest)
+    low_int, high_int = math.ceil(lowest), math.floor(highest)
+
     def accept_within(value: JSON) -> bool:
-        if type(value) is str:
-            return plain(value) is not None and lowest <= Decimal(value) <= highest
-        if type(value) is int or type(value) is float:
-            text = repr(value)
-            return plain(text) is not None and lowest <= Decimal(text) <= highest
-        return False
+        if type(value) is float:
+            return low < value < high and plain(repr(value)) is not None
+        if type(value) is int:
+            return low_int <= value <= high_int and plain(repr(value)) is not None
+        return (
+            type(value) is str and plain(value) is not None and lowest <= Decimal(value) <= highest
+        )
 
     return accept if column.range is None else accept_within
 
@@ -252,13 +270,12 @@ def _text_tests(column: Column) -> list[TextTest]:
         tests.append(partial(_has_none, column.does_not_contain))
     for text in column.regex:
         try:
-            tests.append(compile_pattern(text).search)
+            pattern = compile_pattern(text)
         except ValueError:
             raise _Impossible from None
-    if column.format == REFERENCE:
-        tests.append(_is_notation)
-    elif column.format is not None:
-        tests.append(partial(_has_format, column.format))
+        tests.append(_simple_search(text) or pattern.search)
+    if column.format is not None:
+        tests.append(_FORMATS.get(column.format) or partial(_has_format, column.format))
     return tests
 
 
@@ -278,6 +295,37 @@ def _is_notation(text: str) -> bool:
     return notation_fault(text) is None
 
 
+def _is_plain_email(text: str) -> bool:
+    return len(text) <= _EMAIL_CHARACTERS_MAX and _EMAIL(text) is not None
+
+
+_FORMATS: dict[str, TextTest] = {
+    REFERENCE: _is_notation,
+    "email": _is_plain_email,
+    "country_code": COUNTRY_CODES.__contains__,
+    "iso8601": _TIMESTAMP,
+    **{name: re.compile(pattern).fullmatch for name, pattern in CASES.items()},
+}
+
+
+def _simple_search(text: str) -> TextTest | None:
+    """Return a quicker search for a good pattern that is simple enough, else None.
+
+    Such a pattern is anchored at both ends and has no choices and no groups; only one of its
+    repeats has no fixed count, so that a search never takes long.
+    """
+    if len(text) > _SIMPLE_PATTERN_CHARACTERS_MAX or _SIMPLE_PATTERN.fullmatch(text) is None:
+        return None
+    if len(_SIMPLE_REPEAT.findall(text)) > 1:
+        return None
+    match = re.compile(text[1:-1]).fullmatch
+
+    def search(value: str) -> bool:
+        return len(value) <= _SIMPLE_TEXT_CHARACTERS_MAX and match(value) is not None
+
+    return search
+
+
 def _of_text(tests: list[TextTest]) -> Accept:
     """Return the check of texts that pass all tests; the usual numbers of tests have their own."""
     if not tests:
@@ -287,7 +335,12 @@ def _of_text(tests: list[TextTest]) -> Accept:
         return lambda value: type(value) is str and only(value)
 
     def accept(value: JSON) -> bool:
-        return type(value) is str and all(test(value) for test in tests)
+        if type(value) is not str:
+            return False
+        for test in tests:
+            if not test(value):
+                return False
+        return True
 
     return accept
 
