@@ -129,6 +129,12 @@ RULE_TEXT_BYTES_MAX = 1_024
 DECIMAL_PRECISION_MAX = 38
 """Digits of a decimal column; what columns of other databases hold."""
 
+DOCUMENT_CHECKS_MAX = 256
+"""Compiled JSON Schema documents: one for each version of a schema and event that is explained."""
+
+JSON_SCHEMA_PARTS_MAX = 100_000
+"""Schemas in one imported JSON Schema, each counted as often as something refers to it."""
+
 MEMTABLE_BYTES = 16 * 1_048_576
 """Written to a table when full; four of them bound what a crash leaves to be recovered."""
 
@@ -147,3 +153,12 @@ UPCAST_STEPS_MAX = 1_000
 UPCAST_BYTES_MAX = 65_536
 UPCAST_LEVELS_MAX = 32
 """What upcasting may add to the largest payload: no declaration makes old events unreadable."""
+
+REHEARSALS_KEPT = 16
+"""Rehearsals that a server remembers, running or over; the oldest that is over makes room."""
+
+REHEARSAL_RULES_MAX = 1_000
+"""Lines in the report of a rehearsal: messages may name keys, and histories hold any keys."""
+
+REHEARSAL_SAMPLES = 5
+"""Events that each line of the report names."""

@@ -38,7 +38,7 @@ class Contract:
 
     def __init__(self, schema: AggregateSchema) -> None:
         self.schema = schema
-        self.digest = sha256(dump(without_times(schema))).digest()[:DIGEST_BYTES]
+        self.digest = schema_digest(schema)
         self._events: dict[str, EventRule] = {}
         for name, rule in schema.events.items():
             # Of two spellings of one event the first counts, as in AggregateSchema.event.
@@ -117,6 +117,11 @@ class Contract:
                 faults = check.absence(name, pointer, required=required)
             for fault in faults:
                 yield Violation("column", fault.pointer, fault.rule, fault.message)
+
+
+def schema_digest(schema: AggregateSchema) -> bytes:
+    """Return what names a schema, whenever it was made: DIGEST_BYTES of a hash."""
+    return sha256(dump(without_times(schema))).digest()[:DIGEST_BYTES]
 
 
 def compile_schema(schema: AggregateSchema) -> Contract:
