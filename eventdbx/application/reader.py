@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import merge
-from itertools import islice
+from itertools import accumulate, islice
 
+from eventdbx.application.referrers import Referrer, referrers
 from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.canonical import JSON
@@ -24,6 +25,7 @@ from eventdbx.domain.cursors import (
 from eventdbx.domain.events import Event
 from eventdbx.domain.filters import Filter, aggregate_lookup, event_lookup
 from eventdbx.domain.queries import AggregateQuery, EventQuery, Page, Scope
+from eventdbx.domain.schemas.references import Reference
 from eventdbx.domain.selecting import select
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.domain.sorting import SortKey, sort_aggregates, sort_events
@@ -342,6 +344,21 @@ class Reader:
         for position, entry in eventlog.log_entries(self._view, PARTITION, start=start):
             names = keys.split_name(entry.event_key[1:])
             yield position, entry.event_id, *names, keys.event_version(entry.event_key)
+
+    def referrers(
+        self,
+        domain: str,
+        aggregate_type: str,
+        aggregate_id: str,
+        visible: Visible = see_all,
+    ) -> Iterator[Referrer]:
+        """Yield who refers to an aggregate of this domain, by (type, id, path)."""
+        for one in referrers(self._view, Reference(domain, aggregate_type, aggregate_id)):
+            kind, path = one.aggregate_type, one.path
+            # Any beginning of a dotted path may be the hidden field.
+            fields = accumulate(path.split("."), "{}.{}".format)
+            if all(self.shows_field(kind, field) for field in fields) and visible(*one[:2]):
+                yield one
 
     def snapshots(
         self,

@@ -51,13 +51,12 @@ class Resolver:
         self._bytes_left = bytes_max
         self.missed: set[str] = set()
 
-    def document(self, head: Head, depth: int, *, plain: bytes | None = None) -> bytes:
+    def form(self, head: Head, plain: bytes, *, depth: int) -> bytes:
         """Return the resolved form of an aggregate of the home domain, as JSON.
 
-        Depth 0 lists its references without following them. ``plain`` is its document, if that is
-        made already.
+        ``plain`` is its document. Depth 0 lists its references without following them.
         """
-        return self._form(self._home, head, plain or aggregate_document(head), depth, ())
+        return self._form(self._home, head, plain, depth, ())
 
     def _form(
         self,

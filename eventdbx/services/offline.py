@@ -51,7 +51,14 @@ class OfflineStore:
         self._routes = Routes(
             verifier=None,
             open_domain=lambda _name: self._domain,
-            settings=Settings(config.list_page_size, _PAGE_MAX, config.verbose_responses, False),
+            settings=Settings(
+                config.list_page_size,
+                _PAGE_MAX,
+                config.verbose_responses,
+                False,
+                config.reference_default_depth,
+                config.reference_max_depth,
+            ),
             run_slowly=_run_now,
             status=dict,
         )

@@ -157,7 +157,12 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         ),
         open_domain=stores.domain,
         settings=Settings(
-            config.list_page_size, config.page_limit, config.verbose_responses, config.no_noise
+            config.list_page_size,
+            config.page_limit,
+            config.verbose_responses,
+            config.no_noise,
+            config.reference_default_depth,
+            config.reference_max_depth,
         ),
         run_slowly=run_slowly,
         status=status,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from eventdbx.surfaces.cli import aggregate_reading, aggregate_writing
+from eventdbx.surfaces.cli import aggregate_reading, aggregate_writing, reference_commands
 
 
 def register(root: click.Group) -> None:
@@ -25,3 +25,4 @@ def register(root: click.Group) -> None:
 
     aggregate_writing.register(aggregate)
     aggregate_reading.register(aggregate)
+    reference_commands.register(aggregate)

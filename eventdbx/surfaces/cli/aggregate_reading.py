@@ -101,6 +101,8 @@ def _register_list(group: click.Group) -> None:
                     filter=given["expression"],
                     sort=given["sort"],
                     scope=scope,
+                    resolve=given["resolve"],
+                    resolve_depth=given["resolve_depth"],
                 ),
                 take=take or place.config.list_page_size,
                 cursor=given["cursor"],
@@ -108,20 +110,18 @@ def _register_list(group: click.Group) -> None:
                 by_skipping=bool(sort) and not by_time,
             )
             if given["as_json"]:
-                domain = place.config.domain if given["resolve"] else None
-                _print_documents(pages, envelope, domain)
+                _print_documents(pages, envelope)
             else:
                 _print_lines(pages, envelope, archive_flag=scope != "active")
         if pages.next_cursor is not None and not envelope:
             note_on_terminal(f"more: --cursor {pages.next_cursor}")
 
 
-def _print_documents(pages: Pages, envelope: bool, domain: str | None) -> None:
-    items = (one if domain is None else documents.resolved_view(one, domain) for one in pages)
+def _print_documents(pages: Pages, envelope: bool) -> None:
     if envelope:
-        print_json({"items": list(items), "next_cursor": pages.next_cursor})
+        print_json({"items": list(pages), "next_cursor": pages.next_cursor})
     else:
-        print_array(items)
+        print_array(pages)
 
 
 def _print_lines(pages: Pages, envelope: bool, *, archive_flag: bool) -> None:
@@ -170,6 +170,8 @@ def _register_get(group: click.Group) -> None:
                     version=given["version"],
                     time_ns=given["at"],
                     include_events=given["include_events"],
+                    resolve=given["resolve"],
+                    resolve_depth=given["resolve_depth"],
                 )
             )
         if found["aggregate"] is None:
@@ -177,8 +179,7 @@ def _register_get(group: click.Group) -> None:
         events = found.get("events", []) if given["include_events"] else None
         view = documents.aggregate_view(found["aggregate"], events)
         if given["resolve"]:
-            domain = opened(context).config.domain
-            view["resolved"] = documents.resolved_view(found["aggregate"], domain)
+            view["resolved"] = found["resolved"]
         print_json(view, sort=True)
 
 

@@ -27,6 +27,7 @@ from eventdbx.surfaces.cli.options import (
 )
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
+from eventdbx.surfaces.cli.reference_commands import refuse_removing
 from eventdbx.surfaces.cli.session import database, opened
 from eventdbx.surfaces.cli.values import indirect, json_value
 
@@ -200,9 +201,10 @@ def _register_archive(group: click.Group) -> None:
     def remove(context: click.Context, aggregate: str, aggregate_id: str, as_json: bool) -> None:
         """Remove an aggregate that has no events"""
         with database(context) as (way, calls):
-            found = way.call(calls.get(aggregate, aggregate_id))
-        if found is None:
-            raise AggregateNotFound()
+            if way.call(calls.get(aggregate, aggregate_id)) is None:
+                raise AggregateNotFound()
+            domain = opened(context).config.domain
+            refuse_removing(way, calls, domain, aggregate, aggregate_id)
         # An aggregate begins with its first event, so none is ever without.
         raise StorageError(
             f"aggregate {aggregate}:{aggregate_id} cannot be removed while events exist"
@@ -227,7 +229,10 @@ def _register_archiving(group: click.Group, name: str, archived: bool, phrase: s
         as_json: bool,
     ) -> None:
         with database(context, token=token, writes=True) as (way, calls):
-            way.call(calls.set_archive(aggregate, aggregate_id, archived, comment))
+            try:
+                way.call(calls.set_archive(aggregate, aggregate_id, archived, comment))
+            except SchemaViolation as error:
+                raise Failure(error.detail, code=error.code) from None
         if not opened(context).config.verbose_responses:
             print_line("Ok")
         elif as_json:

@@ -32,11 +32,6 @@ def aggregate_view(aggregate: Document, events: list[Document] | None = None) ->
     return view
 
 
-def resolved_view(aggregate: Document, domain: str) -> Document:
-    """Return an aggregate in the shape that carries what it refers to; nothing refers yet."""
-    return {"domain": domain, "aggregate": aggregate}
-
-
 def aggregate_line(aggregate: Document, *, archive_flag: bool) -> str:
     """Return the line of an aggregate in a list."""
     line = (

@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 
 from eventdbx import limits
 from eventdbx.application.integrity import Checked, Finding, verify_aggregate, verify_all
+from eventdbx.application.resolving import Resolver
 from eventdbx.application.writer import Committed
 from eventdbx.domain.aggregate import aggregate_document
 from eventdbx.domain.cursors import AggregateCursor, parse_aggregate_cursor, parse_event_cursor
@@ -79,20 +80,26 @@ class ExtensionRoutes:
 
     def _read_aggregate(self, session: Session, request: rq.ReadAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
-        self._routes.require(session, request.token, "aggregate.read", *names)
-        reader = session.domain.reader()
+        grant = self._routes.require(session, request.token, "aggregate.read", *names)
+        reader, references = session.domain.reader(), self._routes.references
+        depth = references.depth(request.resolve_depth)
 
-        def read() -> rs.Extension:
+        def read(resolver: Resolver | None = None) -> rs.Extension:
             head = reader.aggregate_at(*names, version=request.version, at_ns=request.time_ns)
             if head is None:
                 return rs.Extension(b'{"aggregate":null}')
-            body = b'{"aggregate":' + aggregate_document(head)
+            plain = aggregate_document(head)
+            body = b'{"aggregate":' + plain
             if request.include_events:
                 query = EventQuery(head.version, *names, scope="all")
                 events = reader.list_events(query).items if head.version else []
                 body += b',"events":' + array([event_document(event) for event in events])
+            if resolver is not None:
+                body += b',"resolved":' + resolver.form(head, plain, depth=depth)
             return rs.Extension(body + b"}")
 
+        if request.resolve:
+            return references.resolving(session, grant, reader, read)
         if request.version is None and request.time_ns is None and not request.include_events:
             return read()
         return self._run_slowly(read)
@@ -117,12 +124,19 @@ class ExtensionRoutes:
             sort=sort,
             scope=scope,
         )
-        reader = session.domain.reader()
+        reader, references = session.domain.reader(), self._routes.references
+        depth = references.depth(request.resolve_depth)
 
-        def scan() -> rs.Extension:
+        def scan(resolver: Resolver | None = None) -> rs.Extension:
             page = reader.list_aggregates(query, seeing(grant))
-            return _page([aggregate_document(head) for head in page.items], page.next_cursor)
+            documents = [aggregate_document(head) for head in page.items]
+            if resolver is not None:
+                pairs = zip(page.items, documents, strict=True)
+                documents = [resolver.form(head, plain, depth=depth) for head, plain in pairs]
+            return _page(documents, page.next_cursor)
 
+        if request.resolve:
+            return references.resolving(session, grant, reader, scan)
         return self._run_slowly(scan)
 
     def _scan_events(self, session: Session, request: rq.ScanEvents) -> Any:

@@ -12,7 +12,6 @@ from typing import NamedTuple, Protocol, TypeVar
 from eventdbx import limits
 from eventdbx.application.reader import Reader, Visible, aggregate_cursor, event_cursor
 from eventdbx.domain.aggregate import Head, aggregate_document
-from eventdbx.domain.canonical import dump
 from eventdbx.domain.cursors import (
     AggregateCursor,
     ShortTimestampCursor,
@@ -142,20 +141,27 @@ class _Listed(NamedTuple):
 
 
 def aggregates_page(
-    reader: Reader, query: AggregateQuery, visible: Visible, *, resolve_domain: str | None = None
+    reader: Reader,
+    query: AggregateQuery,
+    visible: Visible,
+    *,
+    resolved_form: Callable[[Head, bytes], bytes] | None = None,
 ) -> rs.AggregatesPage:
-    """Return a page of aggregates that fits a frame, with resolved forms for a domain's name."""
+    """Return a page of aggregates that fits a frame.
+
+    ``resolved_form`` returns the resolved form of an aggregate, also given its document; without
+    it the page has none.
+    """
     page = reader.list_aggregates(query, visible)
-    if resolve_domain is None:
+    if resolved_form is None:
         documents = fill(page.items, aggregate_document)
         resolved = None
     else:
-        domain = dump(resolve_domain)
         pairs: list[_Listed] = []
 
         def both(head: Head) -> bytes:
             plain = aggregate_document(head)
-            form = b'{"domain":%b,"aggregate":%b}' % (domain, plain)
+            form = resolved_form(head, plain)
             pairs.append(_Listed(plain, form))
             return plain + form
 

@@ -8,6 +8,7 @@ on a thread. Errors of the application become ``Failed`` responses in one place.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -17,6 +18,7 @@ from twisted.python.failure import Failure
 from eventdbx.application.domains import Domain
 from eventdbx.application.integrity import verify_aggregate
 from eventdbx.application.reader import Visible
+from eventdbx.application.resolving import Resolver
 from eventdbx.application.tokens import Verifier
 from eventdbx.application.writer import Authorise, Committed
 from eventdbx.domain.aggregate import aggregate_document
@@ -31,7 +33,6 @@ from eventdbx.domain.identifiers import (
 )
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import (
-    AggregateNotFound,
     ConfigError,
     EventDBXError,
     InvalidSchema,
@@ -47,6 +48,7 @@ from eventdbx.surfaces.control.pages import (
     events_page,
     outbox_page,
 )
+from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -65,6 +67,8 @@ class Settings(NamedTuple):
     page_limit: int
     verbose_responses: bool
     no_noise: bool
+    reference_default_depth: int = 2
+    reference_max_depth: int = 5
 
 
 class Session(NamedTuple):
@@ -107,6 +111,7 @@ class Routes:
         self._run_slowly = run_slowly
         self._extensions = ExtensionRoutes(self, run_slowly, status)
         self._schemas = SchemaRoutes(self, run_slowly)
+        self.references = ReferenceRoutes(self, run_slowly, open_domain)
         self._blank = not settings.verbose_responses
         self._table: dict[type, Callable[[Session, Any], Any]] = {
             rq.ListAggregates: self._list_aggregates,
@@ -121,11 +126,11 @@ class Routes:
             rq.CreateSnapshot: self._create_snapshot,
             rq.ListSnapshots: self._list_snapshots,
             rq.GetSnapshot: self._get_snapshot,
-            rq.ListReferrers: self._list_referrers,
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
             **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
             **self._schemas.table(),
+            **self.references.table(),
             **self._extensions.table(),
         }
 
@@ -285,24 +290,35 @@ class Routes:
         if query.take == 0:
             return rs.AggregatesPage(b"[]", None, None)
         reader, visible = session.domain.reader(), seeing(grant)
-        domain = session.domain.name if request.resolve else None
-        if query.filter or query.sort or not grant.sees_everything:
-            return self._run_slowly(
-                lambda: aggregates_page(reader, query, visible, resolve_domain=domain)
-            )
-        return aggregates_page(reader, query, visible, resolve_domain=domain)
+        if request.resolve:
+            depth = self.references.depth(request.resolve_depth)
 
-    def _get_aggregate(self, session: Session, request: rq.GetAggregate) -> rs.AggregateFound:
+            def resolved_page(resolver: Resolver) -> rs.AggregatesPage:
+                form = partial(resolver.form, depth=depth)
+                return aggregates_page(reader, query, visible, resolved_form=form)
+
+            return self.references.resolving(session, grant, reader, resolved_page)
+        if query.filter or query.sort or not grant.sees_everything:
+            return self._run_slowly(lambda: aggregates_page(reader, query, visible))
+        return aggregates_page(reader, query, visible)
+
+    def _get_aggregate(self, session: Session, request: rq.GetAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
-        self.require(session, request.token, "aggregate.read", *names)
-        head = session.domain.reader().aggregate(*names)
+        grant = self.require(session, request.token, "aggregate.read", *names)
+        reader = session.domain.reader()
+        head = reader.aggregate(*names)
         if head is None:
             return rs.AggregateFound(None, None)
         document = aggregate_document(head)
         if not request.resolve:
             return rs.AggregateFound(document, None)
-        found = rs.AggregateFound(document, resolved_document(session.domain.name, document))
-        return found if rs.fits(found) else rs.AggregateFound(document, None)
+        depth = self.references.depth(request.resolve_depth)
+
+        def both(resolver: Resolver) -> rs.AggregateFound:
+            found = rs.AggregateFound(document, resolver.form(head, document, depth=depth))
+            return found if rs.fits(found) else rs.AggregateFound(document, None)
+
+        return self.references.resolving(session, grant, reader, both)
 
     def _select_aggregate(self, session: Session, request: rq.SelectAggregate) -> rs.Selection:
         names = request.aggregate_type, request.aggregate_id
@@ -365,16 +381,6 @@ class Routes:
         )
         return rs.SnapshotFound(snapshot_document(snapshot))
 
-    def _list_referrers(self, session: Session, request: rq.ListReferrers) -> rs.ReferrersReply:
-        names = request.aggregate_type, request.aggregate_id
-        check_aggregate_type(names[0])
-        check_aggregate_id(names[1])
-        self.require(session, request.token, "aggregate.read", *names)
-        if session.domain.reader().aggregate(*names) is None:
-            raise AggregateNotFound()
-        # References are declared by schemas, and this domain has none yet.
-        return rs.ReferrersReply(b"[]")
-
     def _read_outbox(self, session: Session, request: rq.ReadOutbox) -> Any:
         sizes = self.settings
         take = bounded_take(request.take, sizes.list_page_size, sizes.page_limit)
@@ -412,11 +418,6 @@ def writing(session: Session, grant: Grant) -> Authorise:
             raise Unauthorized()
 
     return authorise
-
-
-def resolved_document(domain: str, document: bytes) -> bytes:
-    """Return the resolved form of an aggregate that refers to nothing."""
-    return b'{"domain":%b,"aggregate":%b}' % (dump(domain), document)
 
 
 def seeing(grant: Grant) -> Visible:

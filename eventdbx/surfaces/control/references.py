@@ -1,0 +1,108 @@
+"""What the control protocol says about references: resolved forms, and who refers to whom."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+from twisted.internet.defer import Deferred
+
+from eventdbx.application.domains import Domain
+from eventdbx.application.reader import Reader
+from eventdbx.application.resolving import Place, Resolver
+from eventdbx.domain.grants import Grant
+from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
+from eventdbx.errors import AggregateNotFound, EventDBXError
+from eventdbx.wire import requests as rq
+from eventdbx.wire import responses as rs
+
+if TYPE_CHECKING:
+    from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
+
+T = TypeVar("T")
+
+
+class ReferenceRoutes:
+    """The reads that follow references, in either direction."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        run_slowly: RunSlowly,
+        open_domain: Callable[[str | None], Domain],
+    ) -> None:
+        self._routes = routes
+        self._run_slowly = run_slowly
+        self._open_domain = open_domain
+
+    def table(self) -> dict[type, Callable[[Session, Any], Any]]:
+        """Return which method answers which request."""
+        return {rq.ListReferrers: self._list_referrers}
+
+    def depth(self, asked: int | None) -> int:
+        """Return how deep to go."""
+        settings = self._routes.settings
+        wanted = settings.reference_default_depth if asked is None else asked
+        return min(wanted, settings.reference_max_depth)
+
+    def resolving(
+        self, session: Session, grant: Grant, reader: Reader, work: Callable[[Resolver], T]
+    ) -> Deferred[T]:
+        """Run a function that resolves aggregates of the session's domain, on a thread.
+
+        It runs again when its references lead into domains that had to be opened first, which
+        only happens here: it must do nothing but make its result.
+        """
+        return Deferred.fromCoroutine(self._rounds(session, grant, reader, work))
+
+    async def _rounds(
+        self, session: Session, grant: Grant, reader: Reader, work: Callable[[Resolver], T]
+    ) -> T:
+        home = _place(session.domain, reader, grant)
+        places: dict[str, Place | None] = {}
+        while True:
+            resolver = Resolver(home, places)
+            result: T = await self._run_slowly(lambda one=resolver: work(one))  # type: ignore[misc]
+            if not resolver.missed:
+                return result
+            for name in resolver.missed:
+                places[name] = self._elsewhere(session, grant, name)
+
+    def _elsewhere(self, session: Session, grant: Grant, name: str) -> Place | None:
+        """Return another domain, None unless it exists and the token may be used for it."""
+        if session.owner or not grant.allows_tenant(name):
+            return None
+        try:
+            domain = self._open_domain(name)
+        except EventDBXError:
+            return None
+        return _place(domain, domain.reader(), grant)
+
+    def _list_referrers(self, session: Session, request: rq.ListReferrers) -> Deferred[Any]:
+        from eventdbx.surfaces.control.routes import seeing
+
+        names = request.aggregate_type, request.aggregate_id
+        check_aggregate_type(names[0])
+        check_aggregate_id(names[1])
+        reader = session.domain.reader()
+        grant = self._routes.grant(session, request.token)
+        if not reader.shows(names[0]):
+            raise AggregateNotFound()
+        grant.require("aggregate.read", f"aggregate:{names[0]}:{names[1]}")
+        if reader.aggregate(*names) is None:
+            raise AggregateNotFound()
+        domain, visible = session.domain.name, seeing(grant)
+
+        def collect() -> rs.ReferrersReply:
+            found = reader.referrers(domain, *names, visible)
+            return rs.ReferrersReply(orjson.dumps([one._asdict() for one in found]))
+
+        return self._run_slowly(collect)
+
+
+def _place(domain: Domain, reader: Reader, grant: Grant) -> Place:
+    from eventdbx.surfaces.control.routes import seeing
+
+    paths = domain.schemas.in_force.reference_paths
+    return Place(domain.name, reader, paths, seeing(grant))
