@@ -167,7 +167,7 @@ class _Meaning:
         if is_reference or column.reference is not None:
             warnings: list[str] = []
             column = as_reference(column, (), warnings)
-            self._warn(block, warnings)
+            self._warn("field", block, warnings)
         self._refuse(block, column_complaints(column, block.name))
         return column
 
@@ -183,12 +183,12 @@ class _Meaning:
             column = read_rules(given.value, _TEXT, (), warnings)
         except SerializationError as error:
             self.fail(given, f"failed to parse field.rules: {error.detail}")
-        self._warn(block, warnings)
+        self._warn("field", block, warnings)
         return column
 
-    def _warn(self, block: Block, warnings: list[str]) -> None:
+    def _warn(self, kind: str, block: Block, warnings: list[str]) -> None:
         place = self.scanner.place(block.at)
-        self.warnings += [f"{block.name}: {warning}{place}" for warning in warnings]
+        self.warnings += [f"{kind} {block.name}: {warning}{place}" for warning in warnings]
 
     def _events(self, block: Block) -> dict[str, EventRule]:
         events: dict[str, EventRule] = {}
@@ -222,5 +222,5 @@ class _Meaning:
             upcast = read_upcast(given.value, (), warnings)
         except SerializationError as error:
             self.fail(given, f"failed to parse event.upcast: {error.detail}")
-        self._warn(block, warnings)
+        self._warn("event", block, warnings)
         return upcast

@@ -18,6 +18,7 @@ from eventdbx.surfaces.cli import (
     schema_field,
     schema_marks,
     schema_show,
+    schema_source,
     schema_upcast,
     schema_validate,
     schema_versions,
@@ -77,6 +78,7 @@ def register(root: click.Group) -> None:
     schema_upcast.register(schema)
     schema_validate.register(schema)
     schema_show.register(schema)
+    schema_source.register(schema)
     schema_versions.register(schema)
     _register_bare(schema)
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import print_json
-from eventdbx.surfaces.cli.schema_calls import domain, operate, stored
+from eventdbx.surfaces.cli.schema_calls import Document, domain, operate, stored
+from eventdbx.surfaces.cli.schema_source import print_schemas, show_source
 from eventdbx.surfaces.cli.schema_versions import version_schemas
 
 
@@ -38,6 +36,7 @@ def register(group: click.Group) -> None:
     )
     @option("--file", "path", metavar="PATH", help="Source file")
     @option("--json", "as_json", is_flag=True, help="Nothing else is printed anyway")
+    @option("--source", "as_source", is_flag=True, help="Print it as a schema.dbx")
     @click.pass_context
     def show(
         context: click.Context,
@@ -45,30 +44,25 @@ def register(group: click.Group) -> None:
         version: str | None,
         path: str | None,
         as_json: bool,
+        as_source: bool,
     ) -> None:
         """Show schemas"""
-        if version is not None:
-            domain(context, tenant)
-            print_json(version_schemas(context, version))
-            return
-        shown = _shown(path, tenant)
-        if shown is not None:
-            print_json(shown)
-        elif tenant is None:
-            print_json(_whatever_is_there(context))
-        else:
-            _show_stored(context, tenant)
+        print_schemas(_shown(context, tenant, version, path), as_source=as_source)
 
 
-def _shown(path: str | None, aggregate: str | None) -> object:
-    try:
-        source = import_module("eventdbx.surfaces.cli.schema_source")
-    except ModuleNotFoundError:
-        return None
-    return source.shown(path, aggregate)
+def _shown(
+    context: click.Context, tenant: str | None, version: str | None, path: str | None
+) -> Document:
+    if version is not None:
+        domain(context, tenant)
+        return version_schemas(context, version)
+    shown = show_source(path, tenant)
+    if shown is not None:
+        return shown
+    return _whatever_is_there(context) if tenant is None else _stored(context, tenant)
 
 
-def _whatever_is_there(context: click.Context) -> object:
+def _whatever_is_there(context: click.Context) -> Document:
     manifest = operate(context, {"do": "history"})
     schemas = stored(context)
     if manifest.get("active_version") is not None or not schemas:
@@ -76,13 +70,13 @@ def _whatever_is_there(context: click.Context) -> object:
     return schemas
 
 
-def _show_stored(context: click.Context, name: str) -> None:
+def _stored(context: click.Context, name: str) -> Document:
     schemas = stored(context)
     if name in schemas:
-        print_json(schemas[name])
-        return
+        schema: Document = schemas[name]
+        return schema
     try:
         domain(context, name)
     except Failure:
         raise Failure("schema not found", code="schema_not_found") from None
-    print_json(version_schemas(context, "active"))
+    return version_schemas(context, "active")

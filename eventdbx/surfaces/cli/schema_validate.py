@@ -5,7 +5,6 @@ The file side of both is in ``schema_source``.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import click
@@ -18,6 +17,7 @@ from eventdbx.surfaces.cli.helptext import usage_line
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.schema_calls import Document, operate
+from eventdbx.surfaces.cli.schema_source import validate_source
 from eventdbx.surfaces.cli.schema_texts import read_option
 
 PAYLOAD_OPTIONS = ("aggregate", "event", "payload")
@@ -61,8 +61,7 @@ def register(group: click.Group) -> None:
         """Validate"""
         given = {"aggregate": aggregate, "event": event, "payload": payload}
         if all(value is None for value in given.values()):
-            source = import_module("eventdbx.surfaces.cli.schema_source")
-            source.validate_source(context, path, as_json)
+            validate_source(path, as_json)
             return
         missing = [
             one

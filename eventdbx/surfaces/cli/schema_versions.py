@@ -101,7 +101,7 @@ def _register_publish(group: click.Group) -> None:
             or given["reload"]
             or (answer["activated"] and not answer["skipped"])
         ):
-            _print_reload(context, name, given["no_reload"])
+            print_reload(context, name, given["no_reload"])
 
 
 def _source(path: str) -> Any:
@@ -329,7 +329,7 @@ def _switch(
     if answer["already_active"]:
         done = "already active; audit entry recorded"
     print_line(f"tenant={name} version={answer['version']} {done}")
-    _print_reload(context, name, given["no_reload"])
+    print_reload(context, name, given["no_reload"])
 
 
 def _register_reload(group: click.Group) -> None:
@@ -339,19 +339,20 @@ def _register_reload(group: click.Group) -> None:
     def reload(context: click.Context, tenant: str | None) -> None:
         """Reload the tenant schema cache"""
         name = domain(context, tenant)
-        _print_reload(context, name, False)
+        print_reload(context, name, False)
 
 
-def _print_reload(context: click.Context, name: str, refused: bool) -> None:
+def print_reload(context: click.Context, name: str, refused: bool) -> None:
     """Say whether a server has the schemas; it took part in every change and looks once more."""
     if refused:
         print_line(f"tenant={name} daemon reload skipped (--no-reload)")
         return
-    word = "reloaded" if _server_answers(context) else "reload skipped"
+    word = "reloaded" if server_answers(context) else "reload skipped"
     print_line(f"tenant={name} schema cache {word}")
 
 
-def _server_answers(context: click.Context) -> bool:
+def server_answers(context: click.Context) -> bool:
+    """Say whether a server runs and has looked at the schemas once more."""
     if server_address(context, opened(context)) is None:
         return False
     try:
