@@ -150,6 +150,10 @@ IN_PLACE_SYNC_S_MAX = 0.001
 UPCAST_STEPS_MAX = 1_000
 """Upcasters of one event: each read of an old event carries them out."""
 
+REFOLD_HEADS = 500
+REFOLD_EVENTS = 5_000
+"""What is folded anew at a time after upcasters changed; appends go on in between."""
+
 UPCAST_BYTES_MAX = 65_536
 UPCAST_LEVELS_MAX = 32
 """What upcasting may add to the largest payload: no declaration makes old events unreadable."""

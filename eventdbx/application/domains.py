@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from eventdbx.application.folding import Folding
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.views import Seen
@@ -30,11 +31,13 @@ class Domain:
         self.writer = writer
         self.schemas = schemas
         self.reload_schemas = reload_schemas
+        self.folding = Folding(store, writer, lambda: schemas.in_force.views)
+        schemas.on_change = self.folding.wake
 
     def reader(self, *, include_hidden: bool = False) -> Reader:
         """Return a reader of everything that is durable now, hidden types and fields left out."""
         return Reader(self.store.view(), self.schemas.in_force, include_hidden=include_hidden)
 
-    def seen(self) -> Seen:
+    def seen(self, *, include_hidden: bool = False) -> Seen:
         """Return what is seen of what was just written."""
-        return self.schemas.in_force.views.seen()
+        return self.schemas.in_force.views.seen(include_hidden=include_hidden)

@@ -7,10 +7,11 @@ to, and the commit log must name exactly the events that exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from eventdbx.domain.aggregate import Head, evolve, new_head
+from eventdbx.application.views import Views
+from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
 from eventdbx.domain.merkle import root
 from eventdbx.errors import AggregateNotFound, StorageError
 from eventdbx.storage import eventlog, keys, records
@@ -37,8 +38,10 @@ class Finding(NamedTuple):
     message: str
 
 
-def verify_aggregate(view: IReadView, aggregate_type: str, aggregate_id: str) -> Checked:
-    """Return the recomputed root of an aggregate.
+def verify_aggregate(
+    view: IReadView, aggregate_type: str, aggregate_id: str, fold: Fold = PLAIN
+) -> Checked:
+    """Return the recomputed root of an aggregate, whose type's fold in force is given.
 
     Raises AggregateNotFound, or StorageError naming the first bad version.
     """
@@ -49,10 +52,12 @@ def verify_aggregate(view: IReadView, aggregate_type: str, aggregate_id: str) ->
         raise _failure(aggregate_type, aggregate_id, 0, error.detail) from None
     if stored is None:
         raise AggregateNotFound()
-    head = new_head(aggregate_type, aggregate_id)
+    if stored.fold_mark != fold.mark:
+        fold = PLAIN
+    head = new_head(aggregate_type, aggregate_id, fold.mark)
     for version, record in eventlog.event_records(view, name):
         try:
-            head = _next(head, version, record)
+            head = _next(head, version, record, fold)
         except StorageError as error:
             at = head.version + 1
             raise _failure(aggregate_type, aggregate_id, at, error.detail) from None
@@ -62,7 +67,7 @@ def verify_aggregate(view: IReadView, aggregate_type: str, aggregate_id: str) ->
     return Checked(aggregate_type, aggregate_id, head.version, root(head.frontier))
 
 
-def _next(head: Head, version: int, record: bytes) -> Head:
+def _next(head: Head, version: int, record: bytes, fold: Fold) -> Head:
     if version != head.version + 1:
         raise StorageError(f"event is missing, the next one stored is version {version}")
     event = records.check_event(record)
@@ -72,7 +77,7 @@ def _next(head: Head, version: int, record: bytes) -> Head:
         version,
     ):
         raise StorageError("event lies under another aggregate's or version's key")
-    after = evolve(head, event)
+    after = evolve(head, event, fold)
     if root(after.frontier) != event.merkle_root:
         raise StorageError("merkle root differs from the events up to here")
     return after
@@ -84,7 +89,8 @@ def _compare(stored: Head, head: Head) -> str | None:
         return f"the head is at version {stored.version}, the events end at {head.version}"
     if stored.merkle_root != root(head.frontier) or stored.frontier != head.frontier:
         return "the head's merkle root differs from its events"
-    if stored.state != head.state:
+    # A state that upcasters made which are in force no more is folded again before it is read.
+    if stored.fold_mark == head.fold_mark and stored.state != head.state:
         return "the state differs from what the events fold to"
     if stored.extensions != head.extensions:
         return "the extensions differ from what the events fold to"
@@ -98,24 +104,49 @@ def _failure(aggregate_type: str, aggregate_id: str, version: int, why: str) -> 
 
 
 def verify_all(
-    view: IReadView, *, after: bytes = b"", archived: bool = False
+    view: IReadView,
+    views: Views,
+    *,
+    after: bytes = b"",
+    archived: bool = False,
+    shows: Callable[[str], bool] = lambda _aggregate_type: True,
 ) -> Iterator[Checked | Finding]:
     """Check every aggregate in natural order, from a canonical name on; then the commit log.
 
-    Yields as it goes, so that the caller sets the pace and can resume.
+    Yields as it goes, so that the caller sets the pace and can resume. Types that ``shows`` says
+    no of are left out; of the commit log, which is checked whole, their names are.
     """
     for family in (False, True):
         if archived and not family:
             continue
         prefix = keys.HEAD_ARCHIVED if family else keys.HEAD_ACTIVE
         start = prefix + after + b"\x00" if after and family == archived else prefix
-        for key, _record in view.scan(start, keys.after(prefix)):
-            names = keys.split_name(key[2:])
+        for names in _names(view, start, prefix, shows):
             try:
-                yield verify_aggregate(view, *names)
+                yield verify_aggregate(view, *names, views.fold(names[0]))
             except StorageError as error:
                 yield Finding(*names, 0, str(error))
-    yield from verify_log(view)
+    for finding in verify_log(view):
+        yield (
+            finding
+            if shows(finding.aggregate_type)
+            else finding._replace(aggregate_type="", aggregate_id="")
+        )
+
+
+def _names(
+    view: IReadView, start: bytes, prefix: bytes, shows: Callable[[str], bool]
+) -> Iterator[tuple[str, str]]:
+    """Yield the names of the heads of a family, stepping over types that are not shown."""
+    while True:
+        for key, _record in view.scan(start, keys.after(prefix)):
+            names = keys.split_name(key[2:])
+            if not shows(names[0]):
+                start = prefix + names[0].encode() + b"\x01"
+                break
+            yield names
+        else:
+            return
 
 
 def verify_log(view: IReadView) -> Iterator[Finding]:

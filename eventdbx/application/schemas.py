@@ -149,6 +149,7 @@ class Catalogue:
             domain, lambda: self.in_force, off=restrict == "off", none_blocks=none_blocks
         )
         self.rules = ContractRules(restrict, lambda: self._known.in_force, references)
+        self.on_change: Callable[[], None] = lambda: None  # Called when a change is durable.
 
     @property
     def in_force(self) -> InForce:
@@ -321,9 +322,8 @@ class Catalogue:
 
     def text_of(self, word: str) -> tuple[Version, bytes]:
         """Return a version by id, ``active`` or ``latest``, and its text. Raises ConfigError."""
-        history = self._known.history
-        version = history.find(word)
-        number = history.versions.index(version)
+        version = self._known.history.find(word)
+        number = self._known.history.versions.index(version)
         return version, catalog.load_text(self._store.view(), number)
 
     def document_of(self, digest: bytes) -> bytes | None:
@@ -362,14 +362,14 @@ class Catalogue:
             before = self._known
             try:
                 done = step(transaction)
-                in_force = self._known.in_force
-                reindex(transaction, before.in_force, in_force, domain=self._domain)
+                reindex(transaction, before.in_force, self.in_force, domain=self._domain)
             except BaseException:
                 self._known = before
                 raise
             return done
 
         result = await self._store.transact(followed)
+        self.on_change()
         await self.export()
         return result
 

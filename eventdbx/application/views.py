@@ -128,24 +128,23 @@ def _without(members: Mapping[str, JSON], names: frozenset[str]) -> dict[str, JS
 class Views:
     """The views of all types of a domain under one set of schemas."""
 
-    __slots__ = ("_types",)
+    __slots__ = ("_all", "_public", "_types", "marks")
 
     def __init__(self, schemas: SchemaSet) -> None:
         views = {name: TypeView(schema) for name, schema in schemas.items()}
         self._types = {name: view for name, view in views.items() if not view.is_plain}
+        self._public, self._all = Seen(self._types, False), Seen(self._types, True)
+        self.marks = {name: view.fold.mark for name, view in views.items() if view.fold.mark}
+        """The fold marks of the types that have upcasters."""
 
     def fold(self, aggregate_type: str) -> Fold:
         """Return how the events of a type make its state."""
         view = self._types.get(aggregate_type)
         return PLAIN if view is None else view.fold
 
-    def marks(self) -> dict[str, bytes]:
-        """Return the fold marks of the types that have upcasters."""
-        return {name: view.fold.mark for name, view in self._types.items() if view.fold.mark}
-
     def seen(self, *, include_hidden: bool = False) -> Seen:
         """Return what a caller sees; with ``include_hidden`` nothing is hidden from it."""
-        return Seen(self._types, include_hidden)
+        return self._all if include_hidden else self._public
 
 
 class Seen:

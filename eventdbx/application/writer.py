@@ -300,7 +300,7 @@ class _Work:
     def _refold(self, name: bytes, stored: Head, fold: Fold) -> Head:
         """Put the state of a head right that other upcasters made, for good."""
         head = eventlog.refolded(self._transaction, stored, fold)
-        self._move_state(name, stored, head)
+        self.move(name, stored, head)
         return head
 
     def put_fold(self, folded: Head) -> None:
@@ -311,10 +311,7 @@ class _Work:
             return
         if stored.fold_mark != folded.fold_mark == self._writer._rules.fold(stored[0]).mark:
             head = stored._replace(state=folded.state, fold_mark=folded.fold_mark)
-            self._move_state(name, stored, head)
-
-    def _move_state(self, name: bytes, stored: Head, head: Head) -> None:
-        self.move(name, stored, head)
+            self.move(name, stored, head)
 
     def move(self, name: bytes, before: Head | None, after: Head) -> None:
         """Note that an aggregate's head changes; what the store holds now stays ``before``."""

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, succeed
@@ -126,7 +127,7 @@ class StoreService(Service):
         make_hop: Callable[[], IHop],
         clock: IReactorTime,
         on_failure: Callable[[Failure], None],
-        export: Callable[[Callable[[], None]], Deferred[None]] | None = None,
+        export: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
     ) -> None:
         self._config = config
         self._export = export
@@ -169,8 +170,15 @@ class StoreService(Service):
             export=self._export,
         )
         self._domains[name] = domain
+        if self._export is not None:
+            domain.folding.start(self._export)
         self.log.info("event store of domain {domain} is open", domain=name)
         return domain
+
+    def stop_folding(self) -> Deferred[None]:
+        """Stop what works on other threads; fires when it has."""
+        stopping = [domain.folding.stop() for domain in self._domains.values()]
+        return gatherResults(stopping).addCallback(lambda _results: None)
 
     def stopService(self) -> Deferred[None]:
         """Commit what was accepted and close every store; fires when all are closed."""

@@ -78,6 +78,7 @@ class Server(Service):
     async def _stop(self) -> None:
         if self.control.running:
             await self.control.stopService()
+        await self.stores.stop_folding()
         if self._slow_reads.started:
             self._slow_reads.stop()
         if self.stores.running:

@@ -155,7 +155,7 @@ class UpcastingTests(SynchronousTestCase):
             self.assertIs(self.all.event(event, raw=True), event)
             folded = evolve(new_head("order", "1"), event, self.views.fold("order"))
             self.assertEqual(folded.state, orjson.loads(shown.payload))
-            self.assertEqual(folded.fold_mark, self.views.marks()["order"])
+            self.assertEqual(folded.fold_mark, self.views.marks["order"])
         self.assertIs(self.all.event(event), event)
 
     def test_hidden_under_every_name(self) -> None:
@@ -177,4 +177,4 @@ class UpcastingTests(SynchronousTestCase):
 
     def test_marks(self) -> None:
         """Types with upcasters, and only those, have a mark."""
-        self.assertEqual(set(self.views.marks()), {"order", "deep"})
+        self.assertEqual(set(self.views.marks), {"order", "deep"})

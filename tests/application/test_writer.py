@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx import errors, limits
 from eventdbx.application.integrity import Finding, verify_aggregate, verify_all
 from eventdbx.application.schemas import Catalogue
+from eventdbx.application.views import Views
 from eventdbx.application.writer import Writer
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.commands import PublishTarget, Write
@@ -42,7 +43,7 @@ class Done(NamedTuple):
 
 def found_in(view: IReadView) -> list[Finding]:
     """Return what verification of the whole store finds."""
-    return [one for one in verify_all(view) if isinstance(one, Finding)]
+    return [one for one in verify_all(view, Views({})) if isinstance(one, Finding)]
 
 
 class WriterCase(SynchronousTestCase):

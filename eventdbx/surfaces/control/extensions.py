@@ -18,12 +18,12 @@ from eventdbx import limits
 from eventdbx.application.integrity import Checked, Finding, verify_aggregate, verify_all
 from eventdbx.application.resolving import Resolver
 from eventdbx.application.writer import Committed
-from eventdbx.domain.aggregate import aggregate_document
+from eventdbx.domain.aggregate import Fold, aggregate_document
 from eventdbx.domain.cursors import AggregateCursor, parse_aggregate_cursor, parse_event_cursor
 from eventdbx.domain.events import event_document
 from eventdbx.domain.queries import AggregateQuery, EventQuery, Scope
 from eventdbx.domain.sorting import parse_aggregate_sort, parse_event_sort
-from eventdbx.errors import InvalidCursor, InvalidSchema, StorageError
+from eventdbx.errors import AggregateNotFound, InvalidCursor, InvalidSchema, StorageError
 from eventdbx.storage import keys
 from eventdbx.storage.eventlog import load_head
 from eventdbx.storage.interfaces import IReadView
@@ -75,13 +75,13 @@ class ExtensionRoutes:
             actor=grant.actor,
             authorise=writing(session, grant),
             idempotency_key=request.idempotency_key,
-            render=_RENDER[request.answer],
+            render=partial(_RENDER[request.answer], session),
         )
 
     def _read_aggregate(self, session: Session, request: rq.ReadAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
         grant = self._routes.require(session, request.token, "aggregate.read", *names)
-        reader, references = session.domain.reader(), self._routes.references
+        reader, references = session.reader(), self._routes.references
         depth = references.depth(request.resolve_depth)
 
         def read(resolver: Resolver | None = None) -> rs.Extension:
@@ -100,7 +100,8 @@ class ExtensionRoutes:
 
         if request.resolve:
             return references.resolving(session, grant, reader, read)
-        if request.version is None and request.time_ns is None and not request.include_events:
+        now = request.version is None and request.time_ns is None
+        if now and not request.include_events and session.domain.folding.settled:
             return read()
         return self._run_slowly(read)
 
@@ -124,7 +125,7 @@ class ExtensionRoutes:
             sort=sort,
             scope=scope,
         )
-        reader, references = session.domain.reader(), self._routes.references
+        reader, references = session.reader(), self._routes.references
         depth = references.depth(request.resolve_depth)
 
         def scan(resolver: Resolver | None = None) -> rs.Extension:
@@ -145,7 +146,7 @@ class ExtensionRoutes:
         grant = self._routes.grant(session, request.token)
         grant.require("aggregate.read")
         visible = seeing(grant)
-        reader = session.domain.reader()
+        reader = session.reader()
         if request.event_id is not None:
             event = reader.event_by_id(request.event_id)
             if event is not None and visible(event.aggregate_type, event.aggregate_id):
@@ -172,10 +173,14 @@ class ExtensionRoutes:
     def _verify(self, session: Session, request: rq.Verify) -> Any:
         grant = self._routes.grant(session, request.token)
         aggregate_type, aggregate_id = request.aggregate_type, request.aggregate_id
-        view = session.domain.store.view()
+        view, views = session.domain.store.view(), session.domain.schemas.in_force.views
+        shows = session.seen().shows
         if aggregate_type is not None and aggregate_id is not None:
             grant.require("aggregate.read", f"aggregate:{aggregate_type}:{aggregate_id}")
-            return self._run_slowly(partial(_checked_one, view, aggregate_type, aggregate_id))
+            if not shows(aggregate_type):
+                raise AggregateNotFound()
+            fold = views.fold(aggregate_type)
+            return self._run_slowly(partial(_checked_one, view, aggregate_type, aggregate_id, fold))
         grant.require("aggregate.read", "aggregate:*:*")
         archived, after = False, b""
         if request.after is not None:
@@ -186,7 +191,8 @@ class ExtensionRoutes:
         budget = min(request.budget or VERIFY_STEP_MAX, VERIFY_STEP_MAX)
 
         def check_some() -> rs.Extension:
-            return _checked_some(verify_all(view, after=after, archived=archived), view, budget)
+            found = verify_all(view, views, after=after, archived=archived, shows=shows)
+            return _checked_some(found, view, budget)
 
         return self._run_slowly(check_some)
 
@@ -196,9 +202,11 @@ class ExtensionRoutes:
         return rs.Extension(orjson.dumps({**known, "store": session.domain.store.statistics()}))
 
 
-def _checked_one(view: IReadView, aggregate_type: str, aggregate_id: str) -> rs.Extension:
+def _checked_one(
+    view: IReadView, aggregate_type: str, aggregate_id: str, fold: Fold
+) -> rs.Extension:
     try:
-        done = verify_aggregate(view, aggregate_type, aggregate_id)
+        done = verify_aggregate(view, aggregate_type, aggregate_id, fold)
     except StorageError as error:
         return _report([], [Finding(aggregate_type, aggregate_id, 0, str(error))], None)
     return _report([done], [], None)
@@ -245,15 +253,17 @@ def _scope(text: str | None) -> Scope:
     raise InvalidSchema(f"unknown scope '{text}' (expected active, all or archived)")
 
 
-def _events(done: list[Committed]) -> rs.Extension:
-    return rs.Extension(array([event_document(one.event) for one in done]))
+def _events(session: Session, done: list[Committed]) -> rs.Extension:
+    seen = session.seen()
+    return rs.Extension(array([event_document(seen.written_event(one.event)) for one in done]))
 
 
-def _aggregates(done: list[Committed]) -> rs.Extension:
-    return rs.Extension(array([aggregate_document(one.head) for one in done]))
+def _aggregates(session: Session, done: list[Committed]) -> rs.Extension:
+    seen = session.seen()
+    return rs.Extension(array([aggregate_document(seen.written_head(one.head)) for one in done]))
 
 
-def _receipts(done: list[Committed]) -> rs.Extension:
+def _receipts(_session: Session, done: list[Committed]) -> rs.Extension:
     return rs.Extension(
         array(
             [
@@ -265,7 +275,7 @@ def _receipts(done: list[Committed]) -> rs.Extension:
     )
 
 
-_RENDER: dict[str, Callable[[list[Committed]], rs.Extension]] = {
+_RENDER: dict[str, Callable[[Session, list[Committed]], rs.Extension]] = {
     "events": _events,
     "aggregates": _aggregates,
     "receipts": _receipts,

@@ -224,7 +224,7 @@ def outbox_page(reader: Reader, after_id: int, take: int, visible: Visible) -> r
         _position, event_id, aggregate_type, aggregate_id, version = entry
         if len(documents) == take or scanned == OUTBOX_SCAN_MAX:
             break
-        if visible(aggregate_type, aggregate_id):
+        if reader.shows(aggregate_type) and visible(aggregate_type, aggregate_id):
             event: Event | None = reader.event(aggregate_type, aggregate_id, version)
             assert event is not None, "the commit log names an event that is not there"
             one = event_document(event)

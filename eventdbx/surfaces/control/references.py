@@ -85,7 +85,7 @@ class ReferenceRoutes:
         names = request.aggregate_type, request.aggregate_id
         check_aggregate_type(names[0])
         check_aggregate_id(names[1])
-        reader = session.domain.reader()
+        reader = session.reader()
         grant = self._routes.grant(session, request.token)
         if not reader.shows(names[0]):
             raise AggregateNotFound()

@@ -17,11 +17,12 @@ from twisted.python.failure import Failure
 
 from eventdbx.application.domains import Domain
 from eventdbx.application.integrity import verify_aggregate
-from eventdbx.application.reader import Visible
+from eventdbx.application.reader import Reader, Visible
 from eventdbx.application.resolving import Resolver
 from eventdbx.application.tokens import Verifier
+from eventdbx.application.views import Seen
 from eventdbx.application.writer import Authorise, Committed
-from eventdbx.domain.aggregate import aggregate_document
+from eventdbx.domain.aggregate import Head, aggregate_document
 from eventdbx.domain.canonical import dump
 from eventdbx.domain.commands import Write, WriteKind
 from eventdbx.domain.events import event_document
@@ -33,6 +34,7 @@ from eventdbx.domain.identifiers import (
 )
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import (
+    AggregateNotFound,
     ConfigError,
     EventDBXError,
     InvalidSchema,
@@ -75,12 +77,21 @@ class Session(NamedTuple):
     """An accepted hello: whose token opened it, and the domain that it works on.
 
     ``owner`` marks the operator who works on the store's own files: no token is asked for, and
-    what is written names nobody.
+    what is written names nobody. Only to an owner ``include_hidden`` may show what schemas hide.
     """
 
     grant: Grant
     domain: Domain
     owner: bool = False
+    include_hidden: bool = False
+
+    def reader(self) -> Reader:
+        """Return a reader of everything that is durable now and shown in the session."""
+        return self.domain.reader(include_hidden=self.include_hidden)
+
+    def seen(self) -> Seen:
+        """Return what is seen in the session of what was just written."""
+        return self.domain.seen(include_hidden=self.include_hidden)
 
 
 def failed(error: Failure | BaseException) -> rs.Failed:
@@ -229,7 +240,7 @@ class Routes:
         session: Session,
         kind: WriteKind,
         request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate,
-        render: Callable[[list[Committed]], Any],
+        render: Callable[[Session, list[Committed]], Any],
     ) -> Deferred[Any]:
         grant = self.grant(session, request.token)
         write = Write(
@@ -245,20 +256,33 @@ class Routes:
             request.idempotency_key,
         )
         return session.domain.writer.write(
-            (write,), actor=grant.actor, authorise=writing(session, grant), render=render
+            (write,),
+            actor=grant.actor,
+            authorise=writing(session, grant),
+            render=lambda done: render(session, done),
         )
 
-    def _event_reply(self, done: list[Committed]) -> rs.EventReply:
-        return rs.EventReply(b"" if self._blank else event_document(done[0].event))
+    def _event_reply(self, session: Session, done: list[Committed]) -> rs.EventReply:
+        if self._blank:
+            return rs.EventReply(b"")
+        return rs.EventReply(event_document(session.seen().written_event(done[0].event)))
 
-    def _aggregate_reply(self, done: list[Committed]) -> rs.AggregateReply:
-        return rs.AggregateReply(b"" if self._blank else aggregate_document(done[0].head))
+    def _aggregate_reply(self, session: Session, done: list[Committed]) -> rs.AggregateReply:
+        if self._blank:
+            return rs.AggregateReply(b"")
+        return rs.AggregateReply(aggregate_document(session.seen().written_head(done[0].head)))
 
     def _set_aggregate_archive(
         self, session: Session, request: rq.SetAggregateArchive
     ) -> Deferred[rs.ArchiveReply]:
         grant = self.grant(session, request.token)
         blank = self._blank
+
+        def render(head: Head) -> rs.ArchiveReply:
+            return rs.ArchiveReply(
+                b"" if blank else aggregate_document(session.seen().written_head(head))
+            )
+
         return session.domain.writer.archive(
             request.aggregate_type,
             request.aggregate_id,
@@ -266,19 +290,23 @@ class Routes:
             comment=request.note,
             actor=grant.actor,
             authorise=writing(session, grant),
-            render=lambda head: rs.ArchiveReply(b"" if blank else aggregate_document(head)),
+            render=render,
         )
 
     def _create_snapshot(
         self, session: Session, request: rq.CreateSnapshot
     ) -> Deferred[rs.SnapshotReply]:
-        grant = self.grant(session, request.token)
+        grant, seen = self.grant(session, request.token), session.seen()
+        names = request.aggregate_type, request.aggregate_id
+        check_aggregate_type(names[0])
+        check_aggregate_id(names[1])
+        if not seen.shows(names[0]):
+            raise AggregateNotFound()
         return session.domain.writer.snapshot(
-            request.aggregate_type,
-            request.aggregate_id,
+            *names,
             comment=request.comment,
             authorise=grant.require,
-            render=lambda snapshot: rs.SnapshotReply(snapshot_document(snapshot)),
+            render=lambda snapshot: rs.SnapshotReply(snapshot_document(seen.snapshot(snapshot))),
         )
 
     # Reads
@@ -289,7 +317,7 @@ class Routes:
         grant.require("aggregate.read")
         if query.take == 0:
             return rs.AggregatesPage(b"[]", None, None)
-        reader, visible = session.domain.reader(), seeing(grant)
+        reader, visible = session.reader(), seeing(grant)
         if request.resolve:
             depth = self.references.depth(request.resolve_depth)
 
@@ -298,15 +326,21 @@ class Routes:
                 return aggregates_page(reader, query, visible, resolved_form=form)
 
             return self.references.resolving(session, grant, reader, resolved_page)
-        if query.filter or query.sort or not grant.sees_everything:
+        quick = grant.sees_everything and session.domain.folding.settled
+        if query.filter or query.sort or not quick:
             return self._run_slowly(lambda: aggregates_page(reader, query, visible))
         return aggregates_page(reader, query, visible)
 
     def _get_aggregate(self, session: Session, request: rq.GetAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
         grant = self.require(session, request.token, "aggregate.read", *names)
-        reader = session.domain.reader()
-        head = reader.aggregate(*names)
+        if not session.domain.folding.settled:
+            return self._run_slowly(lambda: self._found(session, grant, request))
+        return self._found(session, grant, request)
+
+    def _found(self, session: Session, grant: Grant, request: rq.GetAggregate) -> Any:
+        reader = session.reader()
+        head = reader.aggregate(request.aggregate_type, request.aggregate_id)
         if head is None:
             return rs.AggregateFound(None, None)
         document = aggregate_document(head)
@@ -320,18 +354,23 @@ class Routes:
 
         return self.references.resolving(session, grant, reader, both)
 
-    def _select_aggregate(self, session: Session, request: rq.SelectAggregate) -> rs.Selection:
+    def _select_aggregate(self, session: Session, request: rq.SelectAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
         self.require(session, request.token, "aggregate.read", *names)
         fields = [field.strip() for field in request.fields]
-        found = session.domain.reader().select(*names, [field for field in fields if field])
-        return rs.Selection(None if found is None else dump(found[1]))
+        reader = session.reader()
+
+        def select() -> rs.Selection:
+            found = reader.select(*names, [field for field in fields if field])
+            return rs.Selection(None if found is None else dump(found[1]))
+
+        return select() if session.domain.folding.settled else self._run_slowly(select)
 
     def _list_events(self, session: Session, request: rq.ListEvents) -> Any:
         query = event_query(request, self.settings)
         names = request.aggregate_type, request.aggregate_id
         self.require(session, request.token, "aggregate.read", *names)
-        reader, must_exist = session.domain.reader(), request.skip is not None
+        reader, must_exist = session.reader(), request.skip is not None
         if query.filter is not None:
             return self._run_slowly(lambda: events_page(reader, query, must_exist=must_exist))
         return events_page(reader, query, must_exist=must_exist)
@@ -339,9 +378,12 @@ class Routes:
     def _verify_aggregate(self, session: Session, request: rq.VerifyAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
         session.grant.require("aggregate.read", f"aggregate:{names[0]}:{names[1]}")
+        if not session.seen().shows(names[0]):
+            raise AggregateNotFound()
         view = session.domain.store.view()
+        fold = session.domain.schemas.in_force.views.fold(names[0])
         return self._run_slowly(
-            lambda: rs.VerifyReply(verify_aggregate(view, *names).merkle_root.hex())
+            lambda: rs.VerifyReply(verify_aggregate(view, *names, fold).merkle_root.hex())
         )
 
     def _list_snapshots(self, session: Session, request: rq.ListSnapshots) -> Any:
@@ -355,7 +397,7 @@ class Routes:
         grant = self.grant(session, request.token)
         one = None if None in names else f"aggregate:{names[0]}:{names[1]}"
         grant.require("aggregate.read", one)
-        reader = session.domain.reader()
+        reader = session.reader()
 
         def collect() -> rs.SnapshotsReply:
             documents = [
@@ -372,7 +414,7 @@ class Routes:
 
     def _get_snapshot(self, session: Session, request: rq.GetSnapshot) -> rs.SnapshotFound:
         grant = self.grant(session, request.token)
-        snapshot = session.domain.reader().snapshot(request.snapshot_id)
+        snapshot = session.reader().snapshot(request.snapshot_id)
         if snapshot is None:
             grant.require("aggregate.read")
             return rs.SnapshotFound(None)
@@ -388,7 +430,7 @@ class Routes:
         grant.require("aggregate.read")
         if take == 0:
             return rs.OutboxPage(b"[]", None)
-        reader, after = session.domain.reader(), request.after_event_id or 0
+        reader, after = session.reader(), request.after_event_id or 0
         if grant.sees_everything:
             return outbox_page(reader, after, take, seeing(grant))
         return self._run_slowly(lambda: outbox_page(reader, after, take, seeing(grant)))
