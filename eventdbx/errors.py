@@ -6,6 +6,7 @@ Tables that turn a code into an HTTP or exit status live with their surface, not
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 
@@ -93,6 +94,18 @@ class SchemaViolation(EventDBXError):
 
     code = "schema_violation"
     prefix = "schema violation: "
+
+
+class ContractViolation(SchemaViolation):
+    """An event that does not fit the schema of its aggregate type.
+
+    ``violations`` are documents with ``step``, ``pointer``, ``rule`` and ``message``, in the order
+    of the checks; the text of the error is the message of the first.
+    """
+
+    def __init__(self, detail: str, violations: Sequence[Mapping[str, str]] = ()) -> None:
+        self.violations = tuple(violations)
+        super().__init__(detail)
 
 
 class AlreadyExists(SchemaViolation):

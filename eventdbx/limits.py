@@ -50,6 +50,12 @@ HELLO_TIMEOUT_S = 10.0
 IDLE_TIMEOUT_S = 600.0
 """A session without a request for this long is closed."""
 
+ERROR_CHARACTERS_MAX = 8_192
+"""A message may name what a client sent; with all of it, it would not fit a frame."""
+
+VIOLATIONS_MAX = 100
+"""Violations of one event that an answer lists."""
+
 SCHEMA_SET_BYTES_MAX = 4 * 1_048_576
 """All schemas of a domain as JSON."""
 
@@ -106,9 +112,6 @@ PATTERN_COMPILED_BYTES_MAX = 10 * 1_048_576
 
 PATTERN_CACHE_ENTRIES = 1_024
 """Compiled patterns of schemas: checked when declared, used by every version of a schema."""
-
-SCHEMA_SET_BYTES_MAX = 4 * 1_048_576
-"""All schemas of a domain as one document."""
 
 SCHEMA_NAME_BYTES_MAX = 128
 """Names of aggregate types, events and fields as schemas declare them."""

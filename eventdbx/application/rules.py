@@ -11,7 +11,7 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.domain.schemas.contract import Contract
 from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet
 from eventdbx.domain.schemas.references import ReferencePath, reference_paths
-from eventdbx.errors import SchemaViolation
+from eventdbx.errors import ContractViolation, SchemaViolation
 from eventdbx.settings import Restrict
 
 if TYPE_CHECKING:
@@ -92,7 +92,8 @@ class ContractRules:
             return draft
         message = contract.refuse(draft.event_type, draft.payload, known, off=self._off)
         if message is not None:
-            raise SchemaViolation(message)
+            found = contract.violations(draft.event_type, draft.payload, known, off=self._off)
+            raise ContractViolation(message, [one._asdict() for one in found])
         return draft._replace(schema=contract.mark(draft.event_type))
 
     def snapshot_threshold(self, aggregate_type: str) -> int:

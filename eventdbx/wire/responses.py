@@ -161,10 +161,11 @@ class Extension(NamedTuple):
 
 
 class Failed(NamedTuple):
-    """An error: its stable code and the whole message."""
+    """An error: its stable code, the whole message, and for some a JSON document about it."""
 
     code: str
     message: str
+    details: bytes = b""
 
 
 Response = (
@@ -244,6 +245,12 @@ def _number(discriminant: int) -> Callable[[Any], Layout]:
     return lambda r: Layout(discriminant, (int(r[0]),), ())
 
 
+def _failed(r: Failed) -> Layout:
+    texts = r.code.encode(), r.message.encode("utf-8", "replace")
+    # Without details the struct is that of the published schema, to the byte.
+    return Layout(ERROR_DISCRIMINANT, (), (*texts, r.details) if r.details else texts)
+
+
 _LAYOUTS: dict[type, Callable[[Any], Layout]] = {
     AggregatesPage: _aggregates,
     AggregateFound: _aggregate,
@@ -251,9 +258,7 @@ _LAYOUTS: dict[type, Callable[[Any], Layout]] = {
     EventReply: _json(EVENT_DISCRIMINANT),
     VerifyReply: lambda r: Layout(4, (), (r.root.encode(),)),
     Selection: _maybe(5),
-    Failed: lambda r: Layout(
-        ERROR_DISCRIMINANT, (), (r.code.encode(), r.message.encode("utf-8", "replace"))
-    ),
+    Failed: _failed,
     AggregateReply: _json(CREATE_DISCRIMINANT),
     ArchiveReply: _json(8),
     SchemasReply: _json(9),

@@ -16,6 +16,7 @@ from eventdbx.client import BlockingClient, Client, Write
 from eventdbx.errors import (
     AggregateNotFound,
     ConfigError,
+    ContractViolation,
     InvalidCursor,
     IoError,
     SchemaViolation,
@@ -33,6 +34,30 @@ class Blocking(SynchronousTestCase):
         space = running()
         self.client = BlockingClient("127.0.0.1", space.port, space.token)
         self.addCleanup(self.client.close)
+
+    def test_every_violation(self) -> None:
+        """An event that a schema refuses is refused with everything that is wrong with it."""
+        columns = {"mail": {"type": "text", "format": "email"}, "a/b": "integer"}
+        schema = {"column_types": columns, "events": {"visited": {"fields": []}}}
+        put = {"do": "put_schema", "aggregate": "visitor", "schema": schema}
+        self.client.schema({"do": "change", "changes": [put]})
+        with self.assertRaises(ContractViolation) as caught:
+            self.client.append("visitor", "v-1", "visited", {"mail": "x", "a/b": "y"})
+        error = caught.exception
+        self.assertEqual(str(error), "schema violation: field a/b must be an integer")
+        self.assertEqual(
+            [(one["pointer"], one["rule"], one["message"]) for one in error.violations],
+            [
+                ("/a~1b", "type", "field a/b must be an integer"),
+                ("/mail", "format", "field mail must be a valid email address"),
+            ],
+        )
+        long = {"x" * 200_000: 1}
+        listed = {"events": {"visited": {"fields": ["mail"]}}}
+        put = {"do": "put_schema", "aggregate": "visitor", "schema": listed}
+        self.client.schema({"do": "change", "changes": [put]})
+        with self.assertRaises(SchemaViolation):
+            self.client.append("visitor", "v-1", "visited", {"mail": 1, **long})
 
     def test_without_twisted(self) -> None:
         """A program that waits does not load Twisted."""

@@ -65,7 +65,15 @@ CASES: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
         st.builds(rs.Selection, MAYBE),
         lambda r: {"found": r.json is not None, "selectionJson": text(r.json)},
     ),
-    "error": (st.builds(rs.Failed, JSON, JSON), lambda r: r._asdict()),
+    "error": (
+        st.builds(
+            rs.Failed,
+            JSON,
+            JSON,
+            st.binary(min_size=1, max_size=9).map(lambda raw: raw.hex().encode()),
+        ),
+        lambda r: {"code": r.code, "message": r.message, "detailsJson": text(r.details)},
+    ),
     "createAggregate": (
         st.builds(rs.AggregateReply, DOCUMENT),
         lambda r: {"aggregateJson": text(r.json)},

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterator
 from hashlib import sha256
+from itertools import islice
 
+from eventdbx import limits
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.schemas.accepting import Accept, accepting, anything, certain_members, nothing
 from eventdbx.domain.schemas.model import AggregateSchema, EventRule, Violation
@@ -75,8 +77,11 @@ class Contract:
     def violations(
         self, event_type: str, payload: JSON, known: Known = None, *, off: bool = False
     ) -> list[Violation]:
-        """Return everything for which an event is refused; :meth:`refuse` tells the first."""
-        return list(self._walk(event_type, payload, known, off))
+        """Return everything for which an event is refused; :meth:`refuse` tells the first.
+
+        At most VIOLATIONS_MAX: an event can have as many members as its payload has room for.
+        """
+        return list(islice(self._walk(event_type, payload, known, off), limits.VIOLATIONS_MAX))
 
     def _walk(self, event_type: str, payload: JSON, known: Known, off: bool) -> Iterator[Violation]:
         """Yield violations in the order in which they are looked for."""

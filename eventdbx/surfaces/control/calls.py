@@ -78,14 +78,21 @@ class OutboxRead(NamedTuple):
 def result_of(call: Call[T], reply: Reply) -> T:
     """Return the result of an answered call; raise the error that the server answered with."""
     if reply.member == ERROR_MEMBER:
-        raise error_of(reply.texts[0].decode(), reply.texts[1].decode())
+        raise error_of(*reply.texts[:3])
     return call.result(reply)
 
 
-def error_of(code: str, message: str) -> errors.EventDBXError:
+def error_of(code: bytes, text: bytes, details: bytes = b"") -> errors.EventDBXError:
     """Return the exception for an error answer; its text is exactly the server's message."""
-    kind = _ERRORS.get(code, errors.StorageError)
-    error = kind(message.removeprefix(kind.prefix))
+    message = text.decode()
+    kind = _ERRORS.get(code.decode(), errors.StorageError)
+    detail = message.removeprefix(kind.prefix)
+    if details and kind is errors.SchemaViolation:
+        error: errors.EventDBXError = errors.ContractViolation(
+            detail, orjson.loads(details)["violations"]
+        )
+    else:
+        error = kind(detail)
     error.args = (message,)
     return error
 

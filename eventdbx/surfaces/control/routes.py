@@ -12,12 +12,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from eventdbx import limits
 from eventdbx.application.domains import Domain
 from eventdbx.application.integrity import verify_aggregate
 from eventdbx.application.reader import Reader, Visible
+from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.resolving import Resolver
 from eventdbx.application.tokens import Verifier
 from eventdbx.application.views import Seen
@@ -36,6 +39,7 @@ from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import (
     AggregateNotFound,
     ConfigError,
+    ContractViolation,
     EventDBXError,
     InvalidSchema,
     InvalidToken,
@@ -98,7 +102,14 @@ def failed(error: Failure | BaseException) -> rs.Failed:
     """Return the response for an error; what is not ours is logged and not shown."""
     cause = error.value if isinstance(error, Failure) else error
     if isinstance(cause, EventDBXError):
-        return rs.Failed(cause.code, str(cause))
+        text = str(cause)
+        if len(text) > limits.ERROR_CHARACTERS_MAX:
+            text = text[: limits.ERROR_CHARACTERS_MAX] + "…"
+        answer = rs.Failed(cause.code, text)
+        if isinstance(cause, ContractViolation):
+            detailed = answer._replace(details=dump({"violations": list(cause.violations)}))
+            return detailed if rs.fits(detailed) else answer
+        return answer
     failure = error if isinstance(error, Failure) else Failure(error)
     _log.failure("unexpected error while answering a request", failure=failure)
     return rs.Failed("storage", "storage error: internal error, see the server's log")
@@ -115,13 +126,15 @@ class Routes:
         settings: Settings,
         run_slowly: RunSlowly,
         status: Callable[[], Mapping[str, Any]],
+        clock: IReactorTime | None = None,
     ) -> None:
         self._verifier = verifier
         self._open_domain = open_domain
         self.settings = settings
         self._run_slowly = run_slowly
         self._extensions = ExtensionRoutes(self, run_slowly, status)
-        self._schemas = SchemaRoutes(self, run_slowly)
+        self.rehearsals = Rehearsals(run_slowly, clock)
+        self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)
         self.references = ReferenceRoutes(self, run_slowly, open_domain)
         self._blank = not settings.verbose_responses
         self._table: dict[type, Callable[[Session, Any], Any]] = {
