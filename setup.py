@@ -129,6 +129,7 @@ setup(
         "dev": [
             "build >= 1.2",
             "hypothesis >= 6.100",
+            "jsonschema-rs >= 0.30",
             "mypy >= 1.11",
             "mypy-zope >= 1.0.5",
             "noiseprotocol >= 0.3.1",

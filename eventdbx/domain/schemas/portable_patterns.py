@@ -109,6 +109,8 @@ class _Rewriting:
         out: list[str] = []
         while not self._pattern.startswith("]", self._at) or not out:
             out.append(self._member())
+            if self._pattern.startswith("--", self._at):
+                raise _NotShared
             if self._pattern.startswith("-", self._at) and self._pattern[self._at + 1] != "]":
                 self._at += 1
                 out.append("-" + self._member())
