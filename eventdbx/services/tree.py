@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 from eventdbx import __version__
+from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.tokens import Verifier, verification_keys
 from eventdbx.config import Config, split_address
 from eventdbx.errors import EventDBXError
@@ -47,12 +48,17 @@ class Server(Service):
     log = Logger()
 
     def __init__(
-        self, stores: StoreService, control: ControlService, slow_reads: ThreadPool
+        self,
+        stores: StoreService,
+        control: ControlService,
+        slow_reads: ThreadPool,
+        rehearsals: Rehearsals,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
         self.control = control
         self._slow_reads = slow_reads
+        self._rehearsals = rehearsals
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
 
@@ -76,8 +82,10 @@ class Server(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        rehearsed = self._rehearsals.stop()
         if self.control.running:
             await self.control.stopService()
+        await rehearsed
         await self.stores.stop_folding()
         if self._slow_reads.started:
             self._slow_reads.stop()
@@ -167,6 +175,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         ),
         run_slowly=run_slowly,
         status=status,
+        clock=reactor,
     )
     factory = ControlFactory(routes, reactor, config.limits)
     control = ControlService(
@@ -176,7 +185,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
-    server = Server(stores, control, slow_reads)
+    server = Server(stores, control, slow_reads, routes.rehearsals)
     return server
 
 

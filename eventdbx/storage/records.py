@@ -29,6 +29,8 @@ SMALL_FORMAT = 1
 
 _EVENT = Struct(">B32s16sIiii")
 _EVENT_NUMBERS = Struct(">QQq")
+_EVENT_HEAD = 57
+"""Bytes of a leaf before its texts: format, numbers, commitment."""
 _HEAD = Struct(">BBQqqqBIIi32s")
 _LOG = Struct(">BQ")
 _TAIL = Struct(">BQQ")
@@ -88,7 +90,7 @@ def decode_event(record: bytes) -> Event:
         if start + max(note_n, 0) != len(record):
             raise DamagedRecord("event record has the wrong length")
         version, event_id, created_at = _EVENT_NUMBERS.unpack_from(leaf, 1)
-        aggregate_type, aggregate_id, event_type, rest = leaf[57:].split(b"\x00", 3)
+        aggregate_type, aggregate_id, event_type, rest = leaf[_EVENT_HEAD:].split(b"\x00", 3)
         raw: bytes | None = None
         if rest[0]:
             raw, rest = rest[1:].split(b"\x00", 1)
@@ -117,6 +119,13 @@ def decode_event(record: bytes) -> Event:
         raise
     except Exception as error:
         raise DamagedRecord(f"unreadable event record: {error}") from None
+
+
+def event_id_of(record: bytes) -> int:
+    """Return the id of an event record without reading the rest. Raises DamagedRecord."""
+    if len(record) < _EVENT.size + _EVENT_HEAD or record[0] != EVENT_FORMAT:
+        raise DamagedRecord("unreadable event record")
+    return int.from_bytes(record[_EVENT.size + 9 : _EVENT.size + 17], "big")
 
 
 def _decode_actor(rest: bytes) -> tuple[Actor | None, bytes]:

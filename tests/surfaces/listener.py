@@ -90,5 +90,6 @@ def listener(
         settings=Settings(**values),
         run_slowly=run_slowly,
         status=dict,
+        clock=clock,
     )
     return ControlFactory(routes, clock, bounds or Limits()), domain

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from twisted.internet.defer import Deferred
 
+from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.schemas import Activated, Changed, Origin, Prepared, Published
 from eventdbx.domain.canonical import JSON, parse
 from eventdbx.domain.identifiers import normalise_event_type
 from eventdbx.domain.schemas.history import manifest
 from eventdbx.domain.schemas.writing import schema_value, schemas_document
 from eventdbx.errors import InvalidSchema, SerializationError
+from eventdbx.surfaces.control.rehearsals import RehearsalRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
@@ -25,7 +27,9 @@ if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
     from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
 
-_READS = frozenset(("list", "history", "version", "changes", "document", "validate"))
+_READS = frozenset(
+    "list history version changes document validate rehearsal rehearsals".split()  # one a word
+)
 _DEPTH_MAX = 128
 """Containers in containers of an operation: a payload or a column, and what is around it."""
 
@@ -88,9 +92,10 @@ class Asked:
 class SchemaRoutes:
     """The methods of everything about schemas; the table is joined with that of Routes."""
 
-    def __init__(self, routes: Routes, run_slowly: RunSlowly) -> None:
+    def __init__(self, routes: Routes, run_slowly: RunSlowly, rehearsals: Rehearsals) -> None:
         self._routes = routes
         self._run_slowly = run_slowly
+        self._rehearsals = RehearsalRoutes(rehearsals, run_slowly, _set)
         self._operations: dict[str, Callable[[Session, Asked], Any]] = {
             "list": self._list,
             "change": self._change,
@@ -166,10 +171,12 @@ class SchemaRoutes:
         grant = self._routes.grant(session, request.token)
         do = asked.required("do")
         grant.require("schema.read" if do in _READS else "schema.write")
-        operation = self._operations.get(do)
-        if operation is None:
+        if do in self._rehearsals.names:
+            answer = self._rehearsals.answer(session, asked, grant)
+        elif do in self._operations:
+            answer = self._operations[do](session, asked)
+        else:
             raise InvalidSchema(f"unknown schema operation '{do}'")
-        answer = operation(session, asked)
         if isinstance(answer, Deferred):
             return answer.addCallback(_answer)
         return _answer(answer)
