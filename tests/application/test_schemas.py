@@ -344,6 +344,14 @@ class VersionTests(CatalogueCase):
         self.open(synchronous())
         self.assertEqual(self.catalogue.history, before)
 
+    def test_labels(self) -> None:
+        """A version is also found by its label, the newest of several."""
+        self.replace(order=ORDER)
+        first = self.publish(labels=("stable", "v1")).version
+        second = self.publish(labels=("stable",), force=True).version
+        find = self.catalogue.history.find
+        self.assertEqual([find(word).id for word in ("v1", "stable", first)], [first, second, first])
+
     def test_same_millisecond(self) -> None:
         """Two versions of one millisecond have different ids."""
         self.replace(order=ORDER)

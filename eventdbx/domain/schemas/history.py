@@ -58,7 +58,10 @@ class History(NamedTuple):
         return self.versions[-1] if self.versions else None
 
     def find(self, word: str) -> Version:
-        """Return the version that an id, ``active`` or ``latest`` names. Raises ConfigError."""
+        """Return the version that an id, a label, ``active`` or ``latest`` names.
+
+        Of several versions with the label it is the newest. Raises ConfigError.
+        """
         lowered = word.strip().lower()
         if lowered == "latest":
             if not self.versions:
@@ -70,6 +73,9 @@ class History(NamedTuple):
             word = self.active
         for version in self.versions:
             if version.id == word:
+                return version
+        for version in reversed(self.versions):
+            if word in version.labels:
                 return version
         raise ConfigError(f"schema version '{word}' was not found")
 
