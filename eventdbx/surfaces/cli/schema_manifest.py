@@ -12,7 +12,7 @@ Rows = list[tuple[str, ...]]
 
 
 def version_of(manifest: Manifest, word: str) -> str:
-    """Return the id that ``active``, ``latest`` or an id names. Raises Failure."""
+    """Return the id that ``active``, ``latest``, a label or an id names. Raises Failure."""
     versions = [one["id"] for one in manifest["versions"]]
     lowered = word.strip().lower()
     if lowered == "active":
@@ -26,6 +26,10 @@ def version_of(manifest: Manifest, word: str) -> str:
         latest: str = versions[-1]
         return latest
     if word not in versions:
+        labelled = [one["id"] for one in manifest["versions"] if word in one.get("labels", ())]
+        if labelled:
+            newest: str = labelled[-1]
+            return newest
         raise Failure(
             f"schema version '{word}' was not found; "
             "run `dbx tenant schema history <tenant>` to list versions"
