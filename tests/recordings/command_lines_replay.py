@@ -149,6 +149,12 @@ class Place:
             case {"write": str(path), "text": str(text)}:
                 self._path(path).parent.mkdir(parents=True, exist_ok=True)
                 self._path(path).write_text(self._filled(text), encoding="utf-8")
+            case {"edit": str(path), "pattern": str(pattern), "text": str(text)}:
+                old = self._path(path).read_text(encoding="utf-8")
+                new, changes = re.subn(pattern, self._filled(text), old, flags=re.MULTILINE)
+                if changes != 1:
+                    raise AssertionError(f"{changes} places match {pattern} in {path}")
+                self._path(path).write_text(new, encoding="utf-8")
             case {"remove": str(path)}:
                 shutil.rmtree(self._path(path))
             case {"ports": True}:

@@ -15,6 +15,7 @@ CLI_KINDS: Mapping[str, str] = {
     "KEY_ID": r"key-[0-9]{14}",
     "PID": r"[1-9][0-9]*",
     "RELEASE": r"[0-9]+\.[0-9]+\.[0-9]+\S*",
+    "SCHEMA_VERSION": r"v[0-9]{8}T[0-9]{9}Z(?:-[0-9]{2})?",
     "TOKEN": r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+",
     "UPTIME": r"(?:[1-9][0-9]*[dhms](?: [1-9][0-9]*[dhms])*|under 1s)",
 }

@@ -66,6 +66,18 @@ class Replayed(SynchronousTestCase):
         """The first steps of the home page, with a server and without."""
         self.holds("quickstart")
 
+    def test_schema(self) -> None:
+        """Schemas are declared, shown and enforced."""
+        self.holds("schema")
+
+    def test_schema_field(self) -> None:
+        """Columns and the fields of events are declared."""
+        self.holds("schema_field")
+
+    def test_schema_versions(self) -> None:
+        """Sets of schemas are published, compared, put in force and taken back."""
+        self.holds("schema_versions")
+
     def test_server(self) -> None:
         """Commands beside a running server, tokens with limits, pid files."""
         self.holds("server")

@@ -16,6 +16,7 @@ from eventdbx import limits
 from eventdbx.errors import InvalidSchema
 from eventdbx.surfaces.cli import (
     schema_field,
+    schema_json_schema,
     schema_marks,
     schema_show,
     schema_source,
@@ -76,6 +77,7 @@ def register(root: click.Group) -> None:
     schema_field.register(schema)
     schema_marks.register(schema)
     schema_upcast.register(schema)
+    schema_json_schema.register(schema)
     schema_validate.register(schema)
     schema_show.register(schema)
     schema_source.register(schema)
@@ -100,8 +102,8 @@ def _register_definitions(group: click.Group) -> None:
         "-s",
         "--snapshot-threshold",
         type=U64,
-        metavar="N",
-        help="Take a snapshot every N versions; 0 for never [default: as configured]",
+        metavar="SNAPSHOT_THRESHOLD",
+        help="Take a snapshot every so many versions; 0 for never [default: as configured]",
     )
     @AS_JSON
     @click.pass_context

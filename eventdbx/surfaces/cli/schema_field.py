@@ -16,7 +16,7 @@ from eventdbx.surfaces.cli.options import AS_JSON, all_of, argument, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.schema_calls import Document, bare_errors, change, required
 from eventdbx.surfaces.cli.schema_texts import rules_option, split_list, unreadable
-from eventdbx.surfaces.cli.values import U64
+from eventdbx.surfaces.cli.values import U64, WrongValue
 
 Members = dict[str, Any]
 
@@ -32,14 +32,30 @@ class _Rule(NamedTuple):
 
 
 _CLEARED = ("format", "contains", "does_not_contain", "regex", "length", "range", "properties")
-_FORMAT_WORDS = tuple("iso_8601" if one == "iso8601" else one for one in FORMATS)
+
+
+class _Format(click.ParamType):  # type: ignore[type-arg]
+    """A format; ISO 8601 in the spelling of the JSON model, too."""
+
+    name = "format"
+    words = (
+        "email", "url", "credit_card", "country_code", "iso_8601", "wgs_84", "camel_case",
+        "snake_case", "kebab_case", "pascal_case", "upper_case_snake_case", "reference",
+    )  # fmt: skip
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word; raises WrongValue."""
+        if value not in self.words and value not in FORMATS:
+            raise WrongValue("unknown format", str(value))
+        return str(value)
+
 
 _RULES = (
     _Rule(
         "format",
         "FORMAT",
         "What its texts must be",
-        click.Choice([*_FORMAT_WORDS, "iso8601"]),
+        _Format(),
     ),
     _Rule("contains", "TEXT", "Texts that must occur; comma list", multiple=True),
     _Rule("does_not_contain", "TEXT", "Texts that must not occur; comma list", multiple=True),
