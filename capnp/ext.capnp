@@ -84,6 +84,7 @@ struct ReadAggregateRequest {
   resolve @6 :Bool;             # the answer also has the resolved form
   resolveDepth @7 :UInt32;
   hasResolveDepth @8 :Bool;
+  raw @9 :Bool;                 # payloads of the events as they were written, and their schemas
 }
 
 struct ScanAggregatesRequest {
@@ -109,6 +110,7 @@ struct ScanEventsRequest {
   filter @6 :Text;
   sort @7 :Text;
   scope @8 :Text;
+  raw @9 :Bool;                 # payloads as they were written, and their schemas
 }
 
 # One aggregate, or part of all of them: the answer says where to go on.

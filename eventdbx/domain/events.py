@@ -107,6 +107,15 @@ def leaf_data(
     )
 
 
+def raw_event_document(event: Event) -> bytes:
+    """Return the JSON document of an event with the schema that accepted it, null if none did."""
+    schema = b"null"
+    if event.schema is not None:
+        digest, revision = event.schema[:-2].hex(), int.from_bytes(event.schema[-2:], "big")
+        schema = b'{"digest":"%b","revision":%d}' % (digest.encode(), revision)
+    return b'%b,"schema":%b}' % (event_document(event)[:-1], schema)
+
+
 def event_document(event: Event) -> bytes:
     """Return the JSON document of an event, keys in the order of the control protocol.
 

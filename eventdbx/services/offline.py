@@ -34,12 +34,15 @@ _OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
 class OfflineStore:
     """One domain's store; with ``writes`` held exclusively until it is closed.
 
+    Types and fields that schemas hide are left out unless ``include_hidden``.
     Without ``writes`` it is read as it is now, whoever else has it open, and a store that does
     not exist reads as empty. Raises StoreLocked when another process holds what is to be
     written, StorageError when the store cannot be read.
     """
 
-    def __init__(self, place: Opened, domain: str, *, writes: bool = True) -> None:
+    def __init__(
+        self, place: Opened, domain: str, *, writes: bool = True, include_hidden: bool = False
+    ) -> None:
         workspace, config = place
         path = workspace.store_path(domain)
         backend = None if writes else _for_reading(path)
@@ -47,7 +50,7 @@ class OfflineStore:
             make_directory(path.parent)
         self._domain = open_domain(domain, path, config, hop=synchronous(), backend=backend)
         self._reading = backend
-        self._session = Session(_OWNER, self._domain, owner=True)
+        self._session = Session(_OWNER, self._domain, owner=True, include_hidden=include_hidden)
         self._routes = Routes(
             verifier=None,
             open_domain=lambda _name: self._domain,

@@ -263,6 +263,7 @@ def _read_aggregate(body: Any, request: rq.ReadAggregate) -> None:
     elif request.time_ns is not None:
         inner.at.timeNs = request.time_ns
     inner.includeEvents = request.include_events
+    inner.raw = request.raw
     _resolve(inner, request)
 
 
@@ -281,6 +282,7 @@ def _scan(member: str) -> Callable[[Any, Any], None]:
         if isinstance(request, rq.ScanEvents):
             inner.aggregateId = request.aggregate_id or ""
             inner.eventId = request.event_id or 0
+            inner.raw = request.raw
         else:
             _resolve(inner, request)
         inner.cursor = request.cursor or ""

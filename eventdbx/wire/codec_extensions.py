@@ -98,6 +98,7 @@ def _read_aggregate(token: str, body: Struct) -> rq.ReadAggregate:
         word >> 16 & 1 != 0,
         word >> 17 & 1 != 0,
         word >> 32 if word >> 18 & 1 else None,
+        word >> 19 & 1 != 0,
     )
 
 
@@ -135,6 +136,7 @@ def _scan_events(token: str, body: Struct) -> rq.ScanEvents:
         text_filter,
         sort,
         scope,
+        body.word(3) & 1 != 0,
     )
 
 

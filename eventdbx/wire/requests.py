@@ -256,7 +256,10 @@ class CommitBatch(NamedTuple):
 
 
 class ReadAggregate(NamedTuple):
-    """One aggregate now, at a version, or at a time (nanoseconds since the Unix epoch)."""
+    """One aggregate now, at a version, or at a time (nanoseconds since the Unix epoch).
+
+    ``raw`` asks for the payloads of its events as they were written.
+    """
 
     token: str
     aggregate_type: str
@@ -266,6 +269,7 @@ class ReadAggregate(NamedTuple):
     include_events: bool = False
     resolve: bool = False
     resolve_depth: int | None = None
+    raw: bool = False
 
 
 class ScanAggregates(NamedTuple):
@@ -284,7 +288,10 @@ class ScanAggregates(NamedTuple):
 
 
 class ScanEvents(NamedTuple):
-    """A page of events of one aggregate, of a type or of all; or the one with an id."""
+    """A page of events of one aggregate, of a type or of all; or the one with an id.
+
+    ``raw`` asks for payloads as they were written, not as they read at the current revision.
+    """
 
     token: str
     aggregate_type: str | None = None
@@ -296,6 +303,7 @@ class ScanEvents(NamedTuple):
     filter: str | None = None
     sort: str | None = None
     scope: str | None = None
+    raw: bool = False
 
 
 class Verify(NamedTuple):

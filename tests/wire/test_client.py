@@ -77,7 +77,7 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     TIMES.flatmap(
         lambda at: st.builds(
             rq.ReadAggregate, NAME, NAME, NAME, st.just(at[0]), st.just(at[1]), st.booleans(),
-            st.booleans(), DEPTH,
+            st.booleans(), DEPTH, st.booleans(),
         )  # fmt: skip
     ),
     st.builds(
@@ -86,7 +86,7 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     ),
     st.builds(
         rq.ScanEvents, NAME, ABSENT, ABSENT, st.none() | st.integers(1, 2**64 - 1), ABSENT, U64,
-        U64, ABSENT, ABSENT, ABSENT,
+        U64, ABSENT, ABSENT, ABSENT, st.booleans(),
     ),
     st.builds(rq.Verify, NAME, ABSENT, ABSENT, ABSENT, U64),
     st.builds(rq.Status, NAME),

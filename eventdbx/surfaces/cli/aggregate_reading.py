@@ -12,6 +12,7 @@ from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AGGREGATE,
     AS_JSON,
+    INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     PAGE,
     SCOPE,
@@ -63,6 +64,7 @@ def _register_list(group: click.Group) -> None:
     @argument("aggregate", spelled="--aggregate", required=False, help="Only of this type")
     @PAGE
     @SCOPE
+    @INCLUDE_HIDDEN
     @option("--stage", is_flag=True, help="Show staged events instead")
     @_RESOLVE[0]
     @_RESOLVE[1]
@@ -156,6 +158,8 @@ def _register_get(group: click.Group) -> None:
         "--at", type=Time(), metavar="TIME", help="The aggregate as it was at this RFC 3339 time"
     )
     @option("--include-events", is_flag=True, help="Add the events up to there")
+    @option("--raw", is_flag=True, help="Payloads of the events as they were written")
+    @INCLUDE_HIDDEN
     @_RESOLVE[0]
     @_RESOLVE[1]
     @AS_JSON
@@ -170,6 +174,7 @@ def _register_get(group: click.Group) -> None:
                     version=given["version"],
                     time_ns=given["at"],
                     include_events=given["include_events"],
+                    raw=given["raw"],
                     resolve=given["resolve"],
                     resolve_depth=given["resolve_depth"],
                 )
@@ -193,6 +198,7 @@ def _register_select(group: click.Group) -> None:
         required=False,
         help="Paths into the state: keys and list places, joined by dots",
     )
+    @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def select(
@@ -228,6 +234,8 @@ def _register_replay(group: click.Group) -> None:
     @AGGREGATE
     @option("--skip", type=U64, metavar="SKIP", help="Leave out so many events [default: 0]")
     @option("--take", type=U64, metavar="TAKE", help="Show so many events at most")
+    @option("--raw", is_flag=True, help="Payloads as they were written")
+    @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def replay(
@@ -236,6 +244,7 @@ def _register_replay(group: click.Group) -> None:
         aggregate_id: str,
         skip: int | None,
         take: int | None,
+        raw: bool,
         as_json: bool,
     ) -> None:
         """Replay events for an aggregate instance"""
@@ -251,6 +260,7 @@ def _register_replay(group: click.Group) -> None:
                     skip=left_out,
                     take=size,
                     scope="all",
+                    raw=raw,
                 ),
                 take=take,
                 skip=skip or 0,
@@ -270,6 +280,7 @@ def _register_verify(group: click.Group) -> None:
     )
     @MAYBE_AGGREGATE
     @option("--all", "everything", is_flag=True, help="Check every aggregate of the store")
+    @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def verify_aggregate(

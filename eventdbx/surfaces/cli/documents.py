@@ -77,6 +77,9 @@ def event_block(event: Document) -> str:
     if metadata.get("note") is not None:
         lines.append(f"note={metadata['note']}")
     lines += [f"hash={event['hash']}", f"merkle_root={event['merkle_root']}"]
+    if event.get("schema") is not None:
+        schema = event["schema"]
+        lines.append(f"schema={schema['digest']} revision={schema['revision']}")
     lines.append(f"payload={pretty(event['payload'])}")
     if event.get("extensions") is not None:
         lines.append(f"extensions={pretty(event['extensions'])}")

@@ -13,6 +13,7 @@ from eventdbx.surfaces.cli import documents
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
+    INCLUDE_HIDDEN,
     PAGE,
     SCOPE,
     argument,
@@ -39,6 +40,7 @@ def register(root: click.Group) -> None:
             "dbx events order o-1 --take 100",
             "dbx events --filter 'payload.amount > 5' --sort created_at:desc --json",
             "dbx events --event 133859581091672069",
+            "dbx events 133859581091672069 --raw",
         ),
     )
     @argument(
@@ -51,6 +53,8 @@ def register(root: click.Group) -> None:
     @option("-e", "--event", metavar="EVENT_ID", help="Show one event, by its id")
     @PAGE
     @SCOPE
+    @option("--raw", is_flag=True, help="Payloads as they were written, with their schemas")
+    @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def events(context: click.Context, /, **given: Any) -> None:
@@ -67,11 +71,11 @@ def register(root: click.Group) -> None:
                 raise Failure("aggregate filters cannot be combined with --event")
             if narrowed:
                 raise Failure("listing options cannot be combined with --event")
-            _show_event(context, given["event"], given["as_json"])
+            _show_event(context, given["event"], given["raw"], given["as_json"])
         elif target is not None and aggregate_id is None and _is_id(target):
             if narrowed:
                 raise Failure("event inspection cannot be combined with listing filters")
-            _show_event(context, target, given["as_json"])
+            _show_event(context, target, given["raw"], given["as_json"])
         else:
             _list_events(context, given)
 
@@ -80,7 +84,7 @@ def _is_id(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None and int(text) <= _U64_MAX
 
 
-def _show_event(context: click.Context, text: str, as_json: bool) -> None:
+def _show_event(context: click.Context, text: str, raw: bool, as_json: bool) -> None:
     if not _is_id(text):
         reason = "number too large to fit in target type"
         if not text:
@@ -89,7 +93,7 @@ def _show_event(context: click.Context, text: str, as_json: bool) -> None:
             reason = "invalid digit found in string"
         raise Failure(f"invalid snowflake id '{text}'", reason, code="invalid_schema")
     with database(context) as (way, calls):
-        found = way.call(calls.scan_events(event_id=int(text), take=1)).items
+        found = way.call(calls.scan_events(event_id=int(text), take=1, raw=raw)).items
     if not found:
         raise Failure(f"event {text} not found", code="aggregate_not_found")
     if as_json:
@@ -116,6 +120,7 @@ def _list_events(context: click.Context, given: dict[str, Any]) -> None:
                 filter=given["expression"],
                 sort=given["sort"],
                 scope=scope_of(given["include_archived"], given["archived_only"]),
+                raw=given["raw"],
             ),
             take=take or place.config.list_page_size,
             cursor=given["cursor"],

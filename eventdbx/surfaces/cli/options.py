@@ -32,6 +32,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 FILTER_PREFIX = "invalid filter expression: "
 
 
+_HIDDEN = "eventdbx.include_hidden"
+
+
+def include_hidden(context: click.Context) -> None:
+    """Note that the command shows what schemas hide."""
+    context.meta[_HIDDEN] = True
+
+
+def includes_hidden(context: click.Context) -> bool:
+    """Say whether the command shows what schemas hide."""
+    return bool(context.meta.get(_HIDDEN, False))
+
+
 def option(*flags: str, **settings: Any) -> Callable[[F], F]:
     """Declare an option that may exclude or need others."""
     return click.option(*flags, cls=Option, **settings)
@@ -80,6 +93,15 @@ SCOPE = all_of(
     ),
     option("--archived-only", is_flag=True, help="Show archived aggregates only"),
 )
+
+INCLUDE_HIDDEN = option(
+    "--include-hidden",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _option, given: given and include_hidden(context),
+    help="Show what schemas hide, too; works on the store itself, without a server",
+)
+"""Commands need not take it: ``session.database`` asks the context."""
 
 PAGE = all_of(
     option("--skip", type=U64, metavar="SKIP", help="Leave out so many results [default: 0]"),

@@ -19,6 +19,7 @@ from eventdbx.errors import ConfigError, EventDBXError, IoError
 from eventdbx.services.workspace import Opened, ensure_cli_token
 from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
+from eventdbx.surfaces.cli.options import includes_hidden
 from eventdbx.surfaces.cli.output import note
 
 if TYPE_CHECKING:
@@ -69,15 +70,23 @@ def database(
 
     place = opened(context)
     address = server_address(context, place)
+    hidden = includes_hidden(context)
     if address is None:
         from eventdbx.services.offline import OfflineStore
 
-        store: OfflineStore = OfflineStore(place, place.config.domain, writes=writes)
+        store: OfflineStore = OfflineStore(
+            place, place.config.domain, writes=writes, include_hidden=hidden
+        )
         try:
             yield store, Calls("")
         finally:
             store.close()
         return
+    if hidden:
+        raise Failure(
+            f"--include-hidden reads the store itself, which the server at {address} has open",
+            hint="stop the server first; only who owns the store's files sees what schemas hide",
+        )
     where = f"via running server socket {address}"
     text = chosen_token(place, token)
     given = context.find_root().params.get("socket") is not None

@@ -11,6 +11,7 @@ from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AGGREGATE,
     AS_JSON,
+    INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     TOKEN,
     argument,
@@ -41,6 +42,7 @@ def _register(group: click.Group) -> None:
     @group.command("list", examples=("dbx snapshots list order o-1 --version 2 --json",))
     @MAYBE_AGGREGATE
     @option("--version", type=U64, metavar="VERSION", help="Only snapshots of this version")
+    @INCLUDE_HIDDEN
     @TOKEN
     @AS_JSON
     @click.pass_context
@@ -83,6 +85,7 @@ def _register(group: click.Group) -> None:
 
     @group.command("get", examples=("dbx snapshots get 133859581091672069 --json",))
     @argument("snapshot_id", help="Id of the snapshot")
+    @INCLUDE_HIDDEN
     @TOKEN
     @AS_JSON
     @click.pass_context

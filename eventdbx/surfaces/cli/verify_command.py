@@ -10,7 +10,7 @@ from eventdbx.errors import StorageError
 from eventdbx.surfaces.cli.arguments import missing_arguments
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.helptext import usage_line
-from eventdbx.surfaces.cli.options import AS_JSON, MAYBE_AGGREGATE
+from eventdbx.surfaces.cli.options import AS_JSON, INCLUDE_HIDDEN, MAYBE_AGGREGATE
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.session import Database, database
 
@@ -26,6 +26,7 @@ def register(root: click.Group) -> None:
         examples=("dbx verify", "dbx verify order o-1", "dbx verify --json"),
     )
     @MAYBE_AGGREGATE
+    @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def verify_store(
@@ -34,7 +35,8 @@ def register(root: click.Group) -> None:
         """Recompute every hash of the store, or of one aggregate
 
         Reads every stored event again and fails, naming the first bad event of each aggregate,
-        unless all hashes, roots, states and the commit log are what the events make them.
+        unless all hashes, roots, states and the commit log are what the events make them. Of the
+        types that schemas hide only the commit log is checked, unless they are included.
         """
         verify(context, aggregate, aggregate_id, everything=aggregate is None, as_json=as_json)
 

@@ -20,7 +20,7 @@ from eventdbx.application.resolving import Resolver
 from eventdbx.application.writer import Committed
 from eventdbx.domain.aggregate import Fold, aggregate_document
 from eventdbx.domain.cursors import AggregateCursor, parse_aggregate_cursor, parse_event_cursor
-from eventdbx.domain.events import event_document
+from eventdbx.domain.events import event_document, raw_event_document
 from eventdbx.domain.queries import AggregateQuery, EventQuery, Scope
 from eventdbx.domain.sorting import parse_aggregate_sort, parse_event_sort
 from eventdbx.errors import AggregateNotFound, InvalidCursor, InvalidSchema, StorageError
@@ -83,6 +83,7 @@ class ExtensionRoutes:
         grant = self._routes.require(session, request.token, "aggregate.read", *names)
         reader, references = session.reader(), self._routes.references
         depth = references.depth(request.resolve_depth)
+        raw, document = request.raw, raw_event_document if request.raw else event_document
 
         def read(resolver: Resolver | None = None) -> rs.Extension:
             head = reader.aggregate_at(*names, version=request.version, at_ns=request.time_ns)
@@ -92,8 +93,8 @@ class ExtensionRoutes:
             body = b'{"aggregate":' + plain
             if request.include_events:
                 query = EventQuery(head.version, *names, scope="all")
-                events = reader.list_events(query).items if head.version else []
-                body += b',"events":' + array([event_document(event) for event in events])
+                events = reader.list_events(query, raw=raw).items if head.version else []
+                body += b',"events":' + array([document(event) for event in events])
             if resolver is not None:
                 body += b',"resolved":' + resolver.form(head, plain, depth=depth)
             return rs.Extension(body + b"}")
@@ -147,10 +148,11 @@ class ExtensionRoutes:
         grant.require("aggregate.read")
         visible = seeing(grant)
         reader = session.reader()
+        raw, document = request.raw, raw_event_document if request.raw else event_document
         if request.event_id is not None:
-            event = reader.event_by_id(request.event_id)
+            event = reader.event_by_id(request.event_id, raw=raw)
             if event is not None and visible(event.aggregate_type, event.aggregate_id):
-                return _page([event_document(event)], None)
+                return _page([document(event)], None)
             return _page([], None)
         sizes = self._routes.settings
         query = EventQuery(
@@ -165,8 +167,8 @@ class ExtensionRoutes:
         )
 
         def scan() -> rs.Extension:
-            page = reader.list_events(query, visible)
-            return _page([event_document(event) for event in page.items], page.next_cursor)
+            page = reader.list_events(query, visible, raw=raw)
+            return _page([document(event) for event in page.items], page.next_cursor)
 
         return self._run_slowly(scan)
 
