@@ -23,6 +23,7 @@ from eventdbx import __version__
 from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.tokens import Verifier, verification_keys
 from eventdbx.config import Config, split_address
+from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
 from eventdbx.services.listening import ControlService
 from eventdbx.services.stores import StoreService
@@ -33,6 +34,9 @@ from eventdbx.surfaces.control.routes import Routes, Settings
 
 SLOW_READ_THREADS = 2
 """Scans wait for the disk more than they compute; more threads would only contend."""
+
+LOADED_BEFORE_LISTENING = (json_schema_check,)
+"""Modules that others import late, at the first refused event: a server must not wait then."""
 
 REVOCATION_LOOK_S = 0.005
 """A revocation counts this much later at most; a look costs as much as parsing a payload."""

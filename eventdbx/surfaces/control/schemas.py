@@ -25,6 +25,8 @@ from eventdbx.wire import responses as rs
 
 if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
+    from eventdbx.domain.schemas.contract import Contract
+    from eventdbx.domain.schemas.json_schema_check import DocumentCheck, DocumentChecks
     from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
 
 _READS = frozenset(
@@ -95,6 +97,7 @@ class SchemaRoutes:
     def __init__(self, routes: Routes, run_slowly: RunSlowly, rehearsals: Rehearsals) -> None:
         self._routes = routes
         self._run_slowly = run_slowly
+        self._checks: DocumentChecks | None = None
         self._rehearsals = RehearsalRoutes(rehearsals, run_slowly, _set)
         self._operations: dict[str, Callable[[Session, Asked], Any]] = {
             "list": self._list,
@@ -258,13 +261,22 @@ class SchemaRoutes:
             except InvalidSchema:
                 pass  # Declared names may have any spelling; this one is not declared.
             payload = asked.value("payload")
-            off = schemas.restrict == "off"
-            found = [one._asdict() for one in contract.violations(event, payload, off=off)]
+            violations = schemas.rules.violations(contract, event, payload)
+            found = [one._asdict() for one in violations]
         return {
             "schema": contract is not None,
             "restrict": schemas.restrict,
             "violations": found,
         }
+
+    def _document_check(self, contract: Contract, event: str) -> DocumentCheck:
+        """Return what checks payloads by the JSON Schema of their event."""
+        if self._checks is None:
+            # Loaded by the first who asks: appends are checked by contracts alone.
+            from eventdbx.domain.schemas.json_schema_check import DocumentChecks
+
+            self._checks = DocumentChecks()
+        return self._checks.check(contract, event)
 
     def _reload(self, session: Session, _asked: Asked) -> dict[str, Any]:
         return {"reloaded": True, "warnings": session.domain.reload_schemas()}
