@@ -35,9 +35,8 @@ FILTER_PREFIX = "invalid filter expression: "
 _HIDDEN = "eventdbx.include_hidden"
 
 
-def include_hidden(context: click.Context) -> None:
-    """Note that the command shows what schemas hide."""
-    context.meta[_HIDDEN] = True
+def _include_hidden(context: click.Context, _option: object, given: bool) -> None:
+    context.meta[_HIDDEN] = given
 
 
 def includes_hidden(context: click.Context) -> bool:
@@ -98,7 +97,7 @@ INCLUDE_HIDDEN = option(
     "--include-hidden",
     is_flag=True,
     expose_value=False,
-    callback=lambda context, _option, given: given and include_hidden(context),
+    callback=_include_hidden,
     help="Show what schemas hide, too; works on the store itself, without a server",
 )
 """Commands need not take it: ``session.database`` asks the context."""
