@@ -170,6 +170,24 @@ class JsonSchemaCase(CommandLineCase):
             "name one\n",
         )
 
+    def test_everything_wrong_is_explained(self) -> None:
+        """A check of a payload tells all that its document finds, each with its place."""
+        payload = '{"total":"1.234","mail":"x","~":1}'
+        for event, expected in (
+            ("order_seen", [("/mail", "format"), ("/total", "type")]),
+            (
+                "order_paid",
+                [("/mail", "not_permitted"), ("/~0", "not_permitted")]
+                + [("/mail", "format"), ("/total", "type")],
+            ),
+        ):
+            ended = self.attempt(
+                "schema", "validate", "--aggregate", "order", "--event", event,
+                "--payload", payload, "--all-errors", "--json",
+            )  # fmt: skip
+            found = [(one["pointer"], one["rule"]) for one in ended.document["errors"]]
+            self.assertEqual((ended.status, found), (1, expected))
+
     def test_what_can_never_be_written_is_refused(self) -> None:
         """A document of ours that says the impossible is refused as anywhere else."""
         found = self.export("order")
