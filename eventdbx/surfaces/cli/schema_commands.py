@@ -18,6 +18,7 @@ from eventdbx.surfaces.cli import (
     schema_field,
     schema_json_schema,
     schema_marks,
+    schema_rehearse,
     schema_show,
     schema_source,
     schema_upcast,
@@ -82,6 +83,7 @@ def register(root: click.Group) -> None:
     schema_show.register(schema)
     schema_source.register(schema)
     schema_versions.register(schema)
+    schema_rehearse.register(schema)
     _register_bare(schema)
 
 
