@@ -128,7 +128,7 @@ def _upcast_excess(name: str, rule: EventRule) -> Iterator[str]:
 
 
 def _column_excesses(columns: Mapping[str, Column], parent: str, depth: int) -> Iterator[str]:
-    if depth > limits.SCHEMA_DEPTH_MAX:
+    if columns and depth > limits.SCHEMA_DEPTH_MAX:
         path = parent.removesuffix(".")
         yield f"field {path} cannot nest properties deeper than {limits.SCHEMA_DEPTH_MAX}"
         return

@@ -94,7 +94,11 @@ def _upcaster_value(step: Upcaster) -> dict[str, JSON]:
         return {"op": "rename" if stays else "move", "from": step.source, "to": step.target}
     if isinstance(step, Default):
         return {"op": "default", "path": step.path, "value": step.value}
-    value: dict[str, JSON] = {"op": "map", "path": step.path, "values": dict(step.table)}
+    value: dict[str, JSON] = {
+        "op": "map",
+        "path": step.path,
+        "values": dict(sorted(step.table.items())),
+    }
     if step.has_otherwise:
         value["otherwise"] = step.otherwise
     return value
