@@ -12,7 +12,7 @@ from tests.recordings.matching import Placeholders
 from tests.recordings.wire_peer import hello_fields, request_fields, with_token
 from tests.recordings.wire_replay import RECORDINGS, differences, filled, load, replay
 
-TOKENS = dict.fromkeys(("ROOT", "READER", "WRITER", "OTHER", "SHORT", "GONE"), "<TOKEN>")
+TOKENS = dict.fromkeys(("ROOT", "READER", "WRITER", "OTHER", "SHORT", "GONE", "ALL"), "<TOKEN>")
 """In recorded bytes every token is this text."""
 
 
@@ -62,6 +62,18 @@ class Replayed(SynchronousTestCase):
         """Pages, cursors, sorts and filters give the same."""
         self.holds("paging-3.19.4")
 
+    def test_references(self) -> None:
+        """References are checked, followed and nullified alike."""
+        self.holds("references-3.19.4")
+
+    def test_restrict(self) -> None:
+        """In strict mode a type without a schema takes no events."""
+        self.holds("restrict-3.19.4")
+
+    def test_schemas(self) -> None:
+        """Sets of schemas are replaced and listed, and refuse events with the same words."""
+        self.holds("schemas-3.19.4")
+
     def test_snapshots(self) -> None:
         """Snapshots are taken, listed and fetched alike."""
         self.holds("snapshots-3.19.4")
@@ -69,6 +81,10 @@ class Replayed(SynchronousTestCase):
     def test_terse(self) -> None:
         """With verbose_responses off, writes are answered with empty texts."""
         self.holds("terse-3.19.4")
+
+    def test_schemas_of_tenants(self) -> None:
+        """Schemas are published and reloaded for a tenant."""
+        self.holds("tenants-3.19.4")
 
     def test_none_is_forgotten(self) -> None:
         """Every recording has a test above."""

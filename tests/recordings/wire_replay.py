@@ -70,6 +70,8 @@ def replay(path: Path, folder: Path) -> list[Outcome]:
     recording = load(path)
     workspace = Workspace(folder)
     tokens = _prepare(recording, workspace)
+    for command in recording.get("commands", []):
+        workspace.run(*command)
     workspace.start()
     try:
         return list(_sessions(recording, workspace.port, tokens))

@@ -383,6 +383,8 @@ class Routes:
         query = event_query(request, self.settings)
         names = request.aggregate_type, request.aggregate_id
         self.require(session, request.token, "aggregate.read", *names)
+        if not session.seen().shows(names[0]):
+            raise AggregateNotFound()
         reader, must_exist = session.reader(), request.skip is not None
         if query.filter is not None:
             return self._run_slowly(lambda: events_page(reader, query, must_exist=must_exist))
