@@ -174,11 +174,10 @@ class Scanner:
         try:
             value = document_of(text)
         except SerializationError:
-            cause, before = locate(text.encode(), limits.JSON_DEPTH_MAX)
-            read = len(text.encode()[:before].decode(errors="ignore"))
-            # The offending character is the last one read, unless there are too few of them.
-            ended = cause.startswith("EOF")
-            self._at += read if ended else max(0, read - 1)
+            cause, end = locate(text.encode(), limits.JSON_DEPTH_MAX)
+            # The last byte is the offending one, unless there are too few of them.
+            good = text.encode()[: end if cause.startswith("EOF") else max(0, end - 1)]
+            self._at += len(good.decode(errors="ignore"))
             self._fail(f"invalid JSON value: {cause}")
         self._at = end
         return value
