@@ -1,0 +1,173 @@
+"""The index of referrers against a model: whatever happens, it is what a full scan would give."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+from twisted.internet.defer import Deferred
+from twisted.trial.unittest import SynchronousTestCase
+
+from eventdbx.domain.aggregate import Head
+from eventdbx.storage import eventlog
+from eventdbx.storage.rocks import RocksStore
+from eventdbx.storage.store import synchronous
+from tests.application.referencing import ReferenceCase, link, schema
+
+KINDS = ("farm", "person")
+CASCADES = st.sampled_from(["none", "restrict", "nullify"])
+INTEGRITY = st.sampled_from(["strong", "weak", "weak"])
+PLACES = st.builds("{}/{}".format, st.sampled_from(KINDS), st.sampled_from("abc"))
+TEXTS = st.builds(
+    "{}#{}".format,
+    st.sampled_from(["", "farm", "person", "default#person", "geo#farm"]),
+    st.sampled_from("abc"),
+) | st.sampled_from([None, "nonsense", "##"])
+PAYLOADS = st.fixed_dictionaries(
+    {},
+    optional={
+        "x": TEXTS,
+        "y": TEXTS,
+        "site": st.fixed_dictionaries({}, optional={"x": TEXTS, "y": TEXTS}) | TEXTS,
+        "n": st.integers(0, 3),
+    },
+)
+LINKS = st.builds(link, integrity=INTEGRITY, cascade=CASCADES)
+COLUMNS = st.fixed_dictionaries(
+    {},
+    optional={
+        "x": LINKS,
+        "y": LINKS,
+        "site": st.builds(
+            lambda properties: {"type": "object", "properties": properties},
+            st.fixed_dictionaries({}, optional={"x": LINKS, "y": LINKS}),
+        ),
+    },
+)
+
+
+class World(ReferenceCase):
+    """The case without a test of its own: what the machine works on."""
+
+    durability = "never"  # Nothing pulls a plug here; the disk would only be waited for.
+
+    def runTest(self) -> None:
+        """Nothing."""
+
+
+class ReferrersMachine(RuleBasedStateMachine):
+    """Writes, patches, batches, archives, schema changes and restarts, on the real store."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.world.now = 0
+        self.folder = tempfile.mkdtemp()
+        self.columns: dict[str, dict[str, Any]] = {}
+        self.open()
+
+    def open(self) -> None:
+        """Open the store that the folder holds."""
+        self.world.backend = RocksStore.open(f"{self.folder}/store")
+        self.world.open(synchronous())
+
+    def close(self) -> None:
+        """Give the store back."""
+        self.world.successResultOf(self.world.store.close())
+
+    def teardown(self) -> None:
+        """Leave nothing behind."""
+        self.close()
+        shutil.rmtree(self.folder)
+
+    @rule(place=PLACES, payload=PAYLOADS)
+    def write(self, place: str, payload: Any) -> None:
+        """An event, which may be refused."""
+        ended(self.world.writing(place, payload))
+
+    @rule(place=PLACES, field=st.sampled_from(["x", "y"]), text=TEXTS)
+    def patch(self, place: str, field: str, text: Any) -> None:
+        """A patch inside an object, where there is one."""
+        operation = {"op": "add", "path": f"/site/{field}", "value": text}
+        ended(self.world.writing(place, [operation], kind="patch"))
+
+    @rule(place=PLACES, archived=st.booleans())
+    def archive(self, place: str, archived: bool) -> None:
+        """Archive or restore, which may be refused and may clear references."""
+        ended(self.world.archiving(place, archived))
+
+    @rule(kind=st.sampled_from(KINDS), columns=COLUMNS)
+    def declare(self, kind: str, columns: dict[str, Any]) -> None:
+        """Other reference columns for a type that may have aggregates."""
+        self.columns[kind] = columns
+        self.world.declare(*(schema(name, **own) for name, own in self.columns.items()))
+
+    @rule()
+    def restart(self) -> None:
+        """Close the store and begin with nothing in memory."""
+        self.close()
+        self.open()
+
+    @invariant()
+    def index_is_what_a_scan_gives(self) -> None:
+        """Each entry is one place of one state, and each place has its entry."""
+        assert self.world.index() == set(self.scanned())
+        assert self.world.faults() == []
+
+    def scanned(self) -> Iterator[tuple[str, ...]]:
+        """Yield every reference of every state, found without the code under test."""
+        for head in heads(self.world):
+            columns = self.columns.get(head.aggregate_type, {})
+            for path, value in places(head.state, columns):
+                parts = value.split("#") if isinstance(value, str) else []
+                if len(parts) == 2:
+                    parts = ["default", parts[0] or head.aggregate_type, parts[1]]
+                if len(parts) == 3 and all(parts):
+                    yield (*parts, head.aggregate_type, head.aggregate_id, path)
+
+
+def heads(world: World) -> Iterator[Head]:
+    """Yield all aggregates."""
+    for archived in (False, True):
+        yield from eventlog.heads(world.store.view(), archived=archived)
+
+
+def places(state: Any, columns: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield what lies where the columns say that references are."""
+    for name, column in columns.items():
+        value = state.get(name) if isinstance(state, dict) else None
+        if column["type"] == "object":
+            for path, inner in places(value, column["properties"]):
+                yield f"{name}.{path}", inner
+        else:
+            yield name, value
+
+
+def ended(deferred: Deferred[Any]) -> None:
+    """See that a step has ended, well or refused, but not by a mistake of ours."""
+    refusals: list[Any] = []
+    deferred.addErrback(refusals.append)
+    for failure in refusals:
+        assert failure.check("eventdbx.errors.EventDBXError"), failure
+        assert not failure.check("eventdbx.errors.StorageError"), failure
+
+
+class ReferrersModelTests(SynchronousTestCase):
+    """The machine, run."""
+
+    def test_index_and_states_agree(self) -> None:
+        """No order of writes, archives, schema changes and restarts parts index and states."""
+        run_state_machine_as_test(
+            ReferrersMachine,
+            settings=settings(max_examples=25, stateful_step_count=40, deadline=None),
+        )
