@@ -1,0 +1,115 @@
+"""The guides: every command that they show is run, in order, and answers what they say.
+
+In a block of ``console`` a line with ``$`` is a command and what follows its answer, in which ``…``
+stands for anything, alone on a line for any lines. A block of ``dbx`` is the file ``schema.dbx``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.daemon import CHECKOUT_DBX, ROOT, free_port, outside
+
+FENCE = re.compile(r"^```(console|dbx)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+COMMAND_TIMEOUT_S = 60.0
+
+
+class Step(NamedTuple):
+    """A command and its answer, or (without a command) the text of ``schema.dbx``."""
+
+    command: str | None
+    text: str
+
+
+def steps(document: Path) -> Iterator[Step]:
+    """Yield what a guide lets its reader do, in order."""
+    for language, body in FENCE.findall(document.read_text(encoding="utf-8")):
+        if language == "dbx":
+            yield Step(None, body)
+            continue
+        command: str | None = None
+        answer: list[str] = []
+        for line in body.splitlines():
+            if not line.startswith("$ "):
+                answer.append(line)
+                continue
+            if command is not None:
+                yield Step(command, "\n".join(answer))
+            command, answer = line[2:], []
+        assert command is not None, f"{document.name}: a console block without a command"
+        yield Step(command, "\n".join(answer))
+
+
+def pattern(answer: str) -> re.Pattern[str]:
+    """Return what an answer in a guide matches."""
+    lines = [
+        r"(?:.*\n)*?" if line == "…" else re.escape(line).replace("…", ".*") + "\n"
+        for line in answer.splitlines()
+    ]
+    return re.compile("".join(lines))
+
+
+class Guides(SynchronousTestCase):
+    """Guides that a newcomer follows."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).resolve()
+        self.folder.mkdir()
+        program = self.folder / "bin" / "dbx"
+        program.parent.mkdir()
+        python, *rest = CHECKOUT_DBX
+        words = " ".join(f"'{word}'" for word in rest)
+        program.write_text(f'#!/bin/sh\nexec "{python}" {words} "$@"\n')
+        program.chmod(0o755)
+        self.environment = {
+            **{key: value for key, value in outside().items() if key[:9] != "EVENTDBX_"},
+            "HOME": str(self.folder),
+            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONPATH": str(ROOT),
+            "DBX_NO_UPGRADE_CHECK": "1",
+            "EVENTDBX_LOG_DIR": str(self.folder / "logs"),
+        }
+        self.addCleanup(self.shell, "dbx stop")
+
+    def shell(self, command: str) -> subprocess.CompletedProcess[str]:
+        """Run one command line."""
+        return subprocess.run(
+            ["sh", "-c", command],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_TIMEOUT_S,
+            check=False,
+        )
+
+    def follow(self, document: Path) -> int:
+        """Do what a guide says; return how many commands that were."""
+        count = 0
+        for step in steps(document):
+            if step.command is None:
+                (self.folder / "schema.dbx").write_text(step.text, encoding="utf-8")
+                continue
+            count += 1
+            done = self.shell(step.command)
+            said = done.stdout.rstrip("\n") + "\n" + done.stderr
+            said = "".join(f"{line}\n" for line in said.splitlines() if line.strip())
+            if pattern(step.text).fullmatch(said) is None:
+                self.fail(f"$ {step.command}\n--- the guide\n{step.text}\n--- said\n{said}")
+            self.assertEqual(done.returncode != 0, "Error:" in step.text, f"{step.command}\n{said}")
+            if step.command == "dbx init":
+                address = f"127.0.0.1:{free_port()}"
+                self.shell(f"dbx config --bind-addr {address} --port 0")
+        return count
+
+    def test_schemas(self) -> None:
+        """From a prototype to strict mode."""
+        self.assertGreater(self.follow(ROOT / "docs" / "schemas.md"), 15)
