@@ -33,7 +33,7 @@ from eventdbx.storage.lock import ProcessLock
 from eventdbx.storage.rocksview import RocksView, Written, translated
 
 FORMAT_KEY = b"\x00format"
-FORMAT = 1
+FORMAT = 2
 """Raise when an older program could no longer read what this one writes."""
 
 _FILLER_KEY = b"\x00filler"
