@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from heapq import merge
-from itertools import accumulate, islice
+from itertools import islice
 
 from eventdbx.application.referrers import Referrer, referrers
 from eventdbx.application.rules import InForce
@@ -60,10 +60,6 @@ class Reader:
     def shows(self, aggregate_type: str) -> bool:
         """Say whether aggregates of a type are there at all."""
         return self._seen.shows(aggregate_type)
-
-    def shows_field(self, aggregate_type: str, field: str) -> bool:
-        """Say whether a top-level key of the states of a type is there."""
-        return self._seen.shows_field(aggregate_type, field)
 
     def aggregate(self, aggregate_type: str, aggregate_id: str) -> Head | None:
         """Return an aggregate as it is now, active or archived, or None."""
@@ -354,10 +350,7 @@ class Reader:
     ) -> Iterator[Referrer]:
         """Yield who refers to an aggregate of this domain, by (type, id, path)."""
         for one in referrers(self._view, Reference(domain, aggregate_type, aggregate_id)):
-            kind, path = one.aggregate_type, one.path
-            # Any beginning of a dotted path may be the hidden field.
-            fields = accumulate(path.split("."), "{}.{}".format)
-            if all(self.shows_field(kind, field) for field in fields) and visible(*one[:2]):
+            if self._seen.shows_path(one.aggregate_type, one.path) and visible(*one[:2]):
                 yield one
 
     def snapshots(

@@ -201,8 +201,11 @@ class Referring:
         return Reference(self._domain, head.aggregate_type, head.aggregate_id)
 
     def _blocked(self, target: Head, blockers: list[Referrer]) -> str:
+        seen = self._in_force().views.seen()
         named = ", ".join(
             f"{self._domain}:{one.aggregate_type}:{one.aggregate_id} ({one.path})"
+            if seen.shows_path(one.aggregate_type, one.path)
+            else "one that is hidden"
             for one in blockers
         )
         return (

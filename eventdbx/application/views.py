@@ -8,6 +8,7 @@ one look-up, and what is stored goes out untouched.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 
 import orjson
 
@@ -165,6 +166,14 @@ class Seen:
         """Say whether a top-level key of the states of a type is there."""
         view = self._types.get(aggregate_type)
         return view is None or self._all or (not view.hidden and view.shows_field(field))
+
+    def shows_path(self, aggregate_type: str, path: str) -> bool:
+        """Say whether a dotted path into the states of a type may be named.
+
+        Keys may have dots in them, so any beginning of the path may be a hidden field.
+        """
+        fields = accumulate(path.split("."), "{}.{}".format)
+        return all(self.shows_field(aggregate_type, field) for field in fields)
 
     def head(self, head: Head) -> Head:
         """Return what is seen of a head of a type that is shown, its state folded already."""
