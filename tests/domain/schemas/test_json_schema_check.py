@@ -112,6 +112,14 @@ class DocumentCheckTests(SynchronousTestCase):
             ],
         )
 
+    def test_what_a_patch_builds_on_is_there(self) -> None:
+        """Fields of the state need not be sent again, but their members must, with them."""
+        check = DocumentCheck(document(ORDER, "order_paid", domain="default"))
+        self.assertEqual([one.step for one in check.violations({}, {"note": 1})], [])
+        check = DocumentCheck(document(ORDER, "order_seen", domain="default"))
+        found = check.violations({"a/b": {}}, {"a/b": None})
+        self.assertEqual([one.pointer for one in found], ["/a~1b/~0"])
+
     def test_nothing_is_fetched(self) -> None:
         """A reference to another document, put in by hand, is an error and no request."""
         broken = document(ORDER, "order_seen", domain="default")
