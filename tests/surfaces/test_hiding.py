@@ -93,7 +93,7 @@ class HidingCase(SynchronousTestCase):
         calls, names = self.calls, (kind, identifier)
         found: list[Call[Any]] = [
             calls.get(*names),
-            Call(rq.GetAggregate(self.space.token, *names, resolve=True), bytes),
+            Call(rq.GetAggregate(self.space.token, *names, resolve=True), lambda reply: reply),
             calls.select(*names, ("ssn", "social", "refuge", "_value", "name", "code", "place")),
             calls.events(*names),
             calls.events(*names, filter=f"payload.ssn LIKE '{SECRET}%'"),
