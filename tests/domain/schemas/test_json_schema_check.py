@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from hypothesis import event, given, settings
+from hypothesis import event, example, given, settings
 from jsonschema import Draft202012Validator
 from referencing.exceptions import Unresolvable
 from twisted.trial.unittest import SynchronousTestCase
@@ -14,6 +14,7 @@ from eventdbx.domain.schemas.json_schema import document
 from eventdbx.domain.schemas.json_schema_check import DocumentCheck, DocumentChecks
 from eventdbx.domain.schemas.model import (
     AggregateSchema,
+    Bounds,
     Column,
     ColumnType,
     EventRule,
@@ -36,12 +37,36 @@ ORDER = AggregateSchema(
     events={"order_paid": EventRule(fields=("note",)), "order_seen": EventRule()},
 )
 
+# A column with every rule, none of which its type can have.
+IMPOSSIBLE = Attempt(
+    AggregateSchema(
+        aggregate="thing",
+        column_types={
+            "a": Column(
+                type=ColumnType("boolean"),
+                contains=("a",),
+                does_not_contain=("a",),
+                regex=("a",),
+                format="email",
+                length=Length(1),
+                range=Bounds("1"),
+                properties={"b": Column(type=TEXT)},
+            )
+        },
+        events={"opened": EventRule()},
+    ),
+    "opened",
+    {"a": True},
+    None,
+)
+
 
 class AgreementTests(SynchronousTestCase):
     """Whatever the schema and the payload, both say the same."""
 
     @settings(max_examples=600, deadline=None)
     @given(attempts())
+    @example(IMPOSSIBLE)
     def test_both_find_the_same(self, attempt: Attempt) -> None:
         """The same violations, in the same words and order, at the same places."""
         contract = compile_schema(attempt.schema)
