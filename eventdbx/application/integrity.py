@@ -2,22 +2,32 @@
 
 Nothing stored is believed: versions must be contiguous, each leaf must be what its payload,
 metadata and fields give, each root the root of the leaves up to it, the head what its events fold
-to, and the commit log must name exactly the events that exist.
+to, the commit log must name exactly the events that exist, and the index of referrers exactly
+the references of the states.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import NamedTuple
 
+from eventdbx.application.referrers import verify_referrers
+from eventdbx.application.rules import InForce
 from eventdbx.application.views import Views
 from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
 from eventdbx.domain.merkle import root
+from eventdbx.domain.schemas.reading import read_schemas
 from eventdbx.errors import AggregateNotFound, StorageError
-from eventdbx.storage import eventlog, keys, records
+from eventdbx.storage import catalog, eventlog, keys, records
 from eventdbx.storage.interfaces import IReadView
 
 PARTITION = 0
+INDEX_FINDINGS_MAX = 100
+
+_HIDDEN_FAULT = (
+    "storage error: integrity check failed: the index of referrers is wrong about a hidden type"
+)
 
 
 class Checked(NamedTuple):
@@ -103,7 +113,7 @@ def _failure(aggregate_type: str, aggregate_id: str, version: int, why: str) -> 
     )
 
 
-def verify_all(
+def verify_aggregates(
     view: IReadView,
     views: Views,
     *,
@@ -111,10 +121,10 @@ def verify_all(
     archived: bool = False,
     shows: Callable[[str], bool] = lambda _aggregate_type: True,
 ) -> Iterator[Checked | Finding]:
-    """Check every aggregate in natural order, from a canonical name on; then the commit log.
+    """Check every aggregate in natural order, from a canonical name on.
 
     Yields as it goes, so that the caller sets the pace and can resume. Types that ``shows`` says
-    no of are left out; of the commit log, which is checked whole, their names are.
+    no of are left out.
     """
     for family in (False, True):
         if archived and not family:
@@ -126,12 +136,38 @@ def verify_all(
                 yield verify_aggregate(view, *names, views.fold(names[0]))
             except StorageError as error:
                 yield Finding(*names, 0, str(error))
+
+
+def verify_rest(
+    view: IReadView,
+    *,
+    domain: str,
+    shows: Callable[[str], bool] = lambda _aggregate_type: True,
+) -> Iterator[Finding]:
+    """Check what is no aggregate's own: the commit log, and the index of referrers.
+
+    Both are checked whole; types that ``shows`` says no of are not named. Of an index that is
+    wrong altogether only the beginning is told.
+    """
     for finding in verify_log(view):
         yield (
             finding
             if shows(finding.aggregate_type)
             else finding._replace(aggregate_type="", aggregate_id="")
         )
+    faults = verify_referrers(view, stored_set(view), domain=domain)
+    for fault in islice(faults, INDEX_FINDINGS_MAX):
+        target, referrer, _missing = fault
+        if shows(target.aggregate_type) and shows(referrer.aggregate_type):
+            yield Finding(referrer.aggregate_type, referrer.aggregate_id, 0, fault.message)
+        else:
+            yield Finding("", "", 0, _HIDDEN_FAULT)
+
+
+def stored_set(view: IReadView) -> InForce:
+    """Return the schemas that were in force when a view was taken, not compiled."""
+    text = catalog.load_set(view)
+    return InForce({} if text is None else read_schemas(text, now_ns=0)[0], {}, "")
 
 
 def _names(

@@ -117,11 +117,21 @@ def _heads(reads: Scans, aggregate_type: str) -> Iterator[Head]:
 
 
 class Fault(NamedTuple):
-    """A place where index and states disagree; the names are the referrer's."""
+    """A place where index and states disagree: an entry that is missing, or one too many."""
 
-    aggregate_type: str
-    aggregate_id: str
-    message: str
+    target: Reference
+    referrer: Referrer
+    missing: bool
+
+    @property
+    def message(self) -> str:
+        """Return what is wrong, with its names."""
+        kind, identifier, path = self.referrer
+        what = "lacks" if self.missing else "holds what no state says,"
+        return (
+            f"storage error: integrity check failed for {kind}::{identifier}: the index of "
+            f"referrers {what} {self.target} at {path}"
+        )
 
 
 def verify_referrers(view: Scans, in_force: InForce, *, domain: str) -> Iterator[Fault]:
@@ -142,18 +152,13 @@ def verify_referrers(view: Scans, in_force: InForce, *, domain: str) -> Iterator
             for head in _heads(view, aggregate_type):
                 for key in sorted(entries(head)):
                     if view.get(key) is None:
-                        yield _fault(key, "lacks")
+                        yield _fault(key, missing=True)
     for key, _empty in view.scan(keys.REFERRER, keys.after(keys.REFERRER)):
         holder = eventlog.load_head(view, keys.name(*keys.split_referrer(key)[3:5]))
         if holder is None or key not in entries(holder):
-            yield _fault(key, "holds what no state says,")
+            yield _fault(key, missing=False)
 
 
-def _fault(key: bytes, what: str) -> Fault:
-    *target, aggregate_type, aggregate_id, path = keys.split_referrer(key)
-    return Fault(
-        aggregate_type,
-        aggregate_id,
-        f"storage error: integrity check failed for {aggregate_type}::{aggregate_id}: the index "
-        f"of referrers {what} {'#'.join(target)} at {path}",
-    )
+def _fault(key: bytes, *, missing: bool) -> Fault:
+    parts = keys.split_referrer(key)
+    return Fault(Reference(*parts[:3]), Referrer(*parts[3:]), missing)

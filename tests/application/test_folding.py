@@ -9,7 +9,7 @@ import orjson
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application.domains import Domain
-from eventdbx.application.integrity import Checked, verify_all
+from eventdbx.application.integrity import Checked, verify_aggregates
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
 from eventdbx.domain.aggregate import Head
@@ -68,7 +68,7 @@ class FoldingCase(WriterCase):
 
     def verified(self) -> int:
         """Return how many aggregates verify; all must."""
-        found = list(verify_all(self.store.view(), self.schemas.in_force.views))
+        found = list(verify_aggregates(self.store.view(), self.schemas.in_force.views))
         self.assertEqual([one for one in found if not isinstance(one, Checked)], [])
         return len(found)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import orjson
 
 from eventdbx import errors, limits
+from eventdbx.application.integrity import verify_rest
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import Actor
 from eventdbx.storage import eventlog, keys
-from eventdbx.storage.store import synchronous
+from eventdbx.storage.store import Store, synchronous
 from tests.application.referencing import ReferenceCase, link, schema
 from tests.storage.stepper import FaultyStore, Stepper
 
@@ -245,6 +246,28 @@ class IndexTests(ReferenceCase):
         self.assertEqual(self.index(), before)
         self.archive("farm/f-1", archived=False)
         self.assertEqual(self.index(), before)
+
+    def test_verification(self) -> None:
+        """Verification names what the index lacks and what it holds too much of."""
+        self.write("farm/f-1", {"friend": "person#p-1"})
+        name = keys.name("farm", "f-1")
+        true = keys.referrer("default", "person", "p-1", name, "friend")
+        false = keys.referrer("default", "person", "p-2", name, "owner")
+        self.assertEqual(list(verify_rest(self.store.view(), domain="default")), [])
+        self.backend.write({true: None, false: b""}, sync=True)
+        self.store = Store(self.backend, hop=synchronous())
+        found = list(verify_rest(self.store.view(), domain="default"))
+        begin = "storage error: integrity check failed for farm::f-1: the index of referrers"
+        self.assertEqual(
+            [one.message for one in found],
+            [
+                f"{begin} lacks default#person#p-1 at friend",
+                f"{begin} holds what no state says, default#person#p-2 at owner",
+            ],
+        )
+        self.assertEqual([one[:3] for one in found], [("farm", "f-1", 0)] * 2)
+        hidden = verify_rest(self.store.view(), domain="default", shows=lambda kind: kind != "farm")
+        self.assertEqual([one[:3] for one in hidden], [("", "", 0)] * 2)
 
     def test_crash(self) -> None:
         """After a crash at any point the index is that of the states."""

@@ -350,7 +350,9 @@ class VersionTests(CatalogueCase):
         first = self.publish(labels=("stable", "v1")).version
         second = self.publish(labels=("stable",), force=True).version
         find = self.catalogue.history.find
-        self.assertEqual([find(word).id for word in ("v1", "stable", first)], [first, second, first])
+        self.assertEqual(
+            [find(word).id for word in ("v1", "stable", first)], [first, second, first]
+        )
 
     def test_same_millisecond(self) -> None:
         """Two versions of one millisecond have different ids."""

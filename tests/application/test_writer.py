@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors, limits
-from eventdbx.application.integrity import Finding, verify_aggregate, verify_all
+from eventdbx.application.integrity import Finding, verify_aggregate, verify_aggregates, verify_rest
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.views import Views
 from eventdbx.application.writer import Writer
@@ -43,7 +43,8 @@ class Done(NamedTuple):
 
 def found_in(view: IReadView) -> list[Finding]:
     """Return what verification of the whole store finds."""
-    return [one for one in verify_all(view, Views({})) if isinstance(one, Finding)]
+    found = [*verify_aggregates(view, Views({})), *verify_rest(view, domain="default")]
+    return [one for one in found if isinstance(one, Finding)]
 
 
 class WriterCase(SynchronousTestCase):

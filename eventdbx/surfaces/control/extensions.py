@@ -15,7 +15,13 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx import limits
-from eventdbx.application.integrity import Checked, Finding, verify_aggregate, verify_all
+from eventdbx.application.integrity import (
+    Checked,
+    Finding,
+    verify_aggregate,
+    verify_aggregates,
+    verify_rest,
+)
 from eventdbx.application.resolving import Resolver
 from eventdbx.application.writer import Committed
 from eventdbx.domain.aggregate import Fold, aggregate_document
@@ -191,10 +197,12 @@ class ExtensionRoutes:
                 raise InvalidCursor("verification goes on from an aggregate cursor")
             archived, after = cursor.archived, keys.name(*cursor[1:3])
         budget = min(request.budget or VERIFY_STEP_MAX, VERIFY_STEP_MAX)
+        domain = session.domain.name
 
         def check_some() -> rs.Extension:
-            found = verify_all(view, views, after=after, archived=archived, shows=shows)
-            return _checked_some(found, view, budget)
+            found = verify_aggregates(view, views, after=after, archived=archived, shows=shows)
+            rest = verify_rest(view, domain=domain, shows=shows)
+            return _checked_some(found, rest, view, budget)
 
         return self._run_slowly(check_some)
 
@@ -215,13 +223,16 @@ def _checked_one(
 
 
 def _checked_some(
-    results: Iterator[Checked | Finding], view: IReadView, budget: int
+    results: Iterator[Checked | Finding], rest: Iterator[Finding], view: IReadView, budget: int
 ) -> rs.Extension:
+    """Report on some aggregates, and with the last of them on the rest of the store."""
     done = list(islice(results, budget))
     findings = [one for one in done if isinstance(one, Finding)]
     checked = [one for one in done if isinstance(one, Checked)]
     token = None
-    if len(done) == budget and done[-1].aggregate_type:
+    if len(done) < budget:
+        findings += rest
+    else:
         last = done[-1]
         head = load_head(view, keys.name(last.aggregate_type, last.aggregate_id))
         archived = head is not None and head.archived
