@@ -25,6 +25,9 @@ from eventdbx.storage.interfaces import IReadView
 
 PARTITION = 0
 
+_LACKING = ("missing", "required")
+"""Rules that a patch may break: what it does not touch is there already."""
+
 Enough = Callable[[], bool]
 """Says that a slice has used its time."""
 
@@ -214,12 +217,15 @@ class _Judge:
         self, event: Event, contract: Contract, payload: JSON, raw: JSON
     ) -> tuple[list[tuple[str, str]], bool] | None:
         kind, off = event.event_type, self._off
-        patch = event.version > 1 and self._was_patch(event, raw)
-        found = contract.violations(kind, payload, self._known if patch else None, off=off)
+        found = contract.violations(kind, payload, off=off)
+        unless_patch = False
+        if event.version > 1 and any(one.rule in _LACKING for one in found):
+            if self._was_patch(event, raw):
+                found = contract.violations(kind, payload, self._known, off=off)
+            else:
+                unless_patch = contract.refuse(kind, payload, self._known, off=off) is None
         if not found:
             return None
-        maybe = event.version > 1 and not patch
-        unless_patch = maybe and contract.refuse(kind, payload, self._known, off=off) is None
         return [(one.rule, one.message) for one in found], unless_patch
 
     def _upcast(self, event: Event, contract: Contract, payload: JSON) -> JSON:
