@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
+from eventdbx.surfaces.cli.main import main
 from tests.daemon import Workspace
 from tests.surfaces.command_line import CommandLineCase
 from tests.surfaces.test_cli_beside_server import ServedCase, steady
 
 VERSION = re.compile(r"v\d{8}T\d{9}Z(?:-\d\d)?")
+
+
+class Screen(io.StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
 
 
 class VersionsCase(CommandLineCase):
@@ -228,6 +239,22 @@ class Switching(VersionsCase):
         for table in (lines[1:4], lines[5:]):
             self.assertEqual(len({len(line) for line in table}), 1, table)
         self.assertRegex(lines[2], r" \d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ")
+
+    def test_edited_since(self) -> None:
+        """On a terminal it is said when what is in force is not the active version."""
+        active = self.publish("--activate")
+        stderr = self.on_a_terminal("schema", "history")
+        self.dbx("schema", "unlock", "order")
+        self.assertEqual(stderr + self.on_a_terminal("schema", "history"), "")
+        self.dbx("schema", "lock", "order")
+        self.assertIn(f"modified since {active}", self.on_a_terminal("schema", "history"))
+
+    def on_a_terminal(self, *arguments: str) -> str:
+        """Run a command whose stderr is a terminal, and return what it said there."""
+        screen = Screen()
+        with redirect_stdout(io.StringIO()), redirect_stderr(screen):
+            self.assertEqual(main(arguments), 0)
+        return screen.getvalue()
 
     def test_documents(self) -> None:
         """What is said in lines is also there as documents."""

@@ -63,6 +63,7 @@ def register(root: click.Group) -> None:
         "schema",
         cls=SchemaGroup,
         help="Manage schemas",
+        epilog="Any other word is the name of an aggregate type: its schema is printed.",
         examples=(
             "dbx schema create order --events order_created,order_paid",
             "dbx schema field order total --type 'decimal(12,2)' --required",

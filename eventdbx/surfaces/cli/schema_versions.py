@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from eventdbx.domain.schemas.members import document_of
+from eventdbx.domain.schemas.model import SchemaSet
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
@@ -142,6 +143,28 @@ def _register_history(group: click.Group) -> None:
         if audit:
             for line in audit_lines(manifest):
                 print_line(line)
+        if sys.stderr.isatty():
+            _note_edits(context, manifest)
+
+
+def _note_edits(context: click.Context, manifest: Document) -> None:
+    """Say when what is in force is not what the active version says."""
+    active = manifest.get("active_version")
+    if active is None:
+        return
+    from eventdbx.domain.schemas.comparing import same
+
+    published = operate(context, {"do": "version", "version": active})["schemas"]
+    if not same(_parsed(stored(context)), _parsed(published)):
+        note(f"modified since {active}; see `dbx schema diff --from active --to live`")
+
+
+def _parsed(schemas: Document) -> SchemaSet:
+    import orjson
+
+    from eventdbx.domain.schemas.reading import read_schemas
+
+    return read_schemas(orjson.dumps(schemas), now_ns=0)[0]
 
 
 def version_schemas(context: click.Context, word: str) -> Document:
@@ -239,13 +262,9 @@ def _coloured(wanted: str) -> bool:
 
 
 def _print_compatibility(old: Document, new: Document, as_json: bool) -> None:
-    import orjson
-
     from eventdbx.domain.schemas.comparing import compatibility, total
-    from eventdbx.domain.schemas.reading import read_schemas
 
-    before, after = (read_schemas(orjson.dumps(one), now_ns=0)[0] for one in (old, new))
-    changes = compatibility(before, after)
+    changes = compatibility(_parsed(old), _parsed(new))
     if as_json:
         print_json(
             {
