@@ -27,7 +27,6 @@ from eventdbx.domain.schemas.members import (
     members_of,
     number_text,
     place,
-    plain,
     string_of,
     strings_of,
 )
@@ -39,16 +38,13 @@ from eventdbx.domain.schemas.model import (
     Cascade,
     Column,
     ColumnType,
-    Default,
     EventRule,
     Integrity,
     Length,
-    MapValues,
     ReferenceRule,
-    Rename,
     SchemaSet,
-    Upcaster,
 )
+from eventdbx.domain.schemas.reading_upcasters import read_upcast
 from eventdbx.domain.schemas.writing import without_times
 from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidSchema
@@ -367,43 +363,3 @@ def _properties(found: _Found, warnings: list[str]) -> Mapping[str, Column]:
         return _NO_COLUMNS
     columns = {name: read_column(value, path, warnings) for name, value, path in members_of(*found)}
     return columns or _NO_COLUMNS
-
-
-def read_upcast(
-    value: JSON, path: Path = (), warnings: list[str] | None = None
-) -> tuple[tuple[Upcaster, ...], ...]:
-    """Return the upcasters of an event: for each revision but the last, its steps in order."""
-    warnings = [] if warnings is None else warnings
-    return tuple(
-        tuple(_upcaster(step, where, warnings) for step, where in _entries(steps, inner))
-        for steps, inner in _entries(value, path)
-    )
-
-
-def _entries(value: JSON, path: Path) -> list[tuple[JSON, Path]]:
-    if not isinstance(value, list):
-        raise expected("an array", value, path)
-    return [(entry, (*path, str(at))) for at, entry in enumerate(value)]
-
-
-def _upcaster(value: JSON, path: Path, warnings: list[str]) -> Upcaster:
-    members = Members(value, path, warnings)
-    name, where = _string(members.need("op"))
-    step: Upcaster
-    if name in ("rename", "move"):
-        step = Rename(string_of(*members.need("from")), string_of(*members.need("to")))
-    elif name == "default":
-        step = Default(string_of(*members.need("path")), plain(members.need("value")[0]))
-    elif name == "map":
-        target = string_of(*members.need("path"))
-        table = {old: plain(new) for old, new, _ in members_of(*members.need("values"))}
-        otherwise = members.take("otherwise")
-        step = (
-            MapValues(target, table)
-            if otherwise is None
-            else MapValues(target, table, True, plain(otherwise[0]))
-        )
-    else:
-        raise fault(f"unknown op '{name}', expected one of rename, move, default, map", where)
-    members.close()
-    return step
