@@ -39,10 +39,10 @@ class BuildWithSchemas(build_py):
 
 
 REQUIRED = [
-    "ada-url >= 1.15",
+    "ada-url >= 1.15.3",
     "click >= 8.1.8",
     "cryptography >= 42",
-    "google-re2 >= 1.1",
+    "google-re2 >= 1.1.20240702",
     "incremental >= 24.7.2",
     "jsonpatch >= 1.33",
     "jsonschema >= 4.23",
@@ -129,7 +129,7 @@ setup(
         "dev": [
             "build >= 1.2",
             "hypothesis >= 6.100",
-            "jsonschema-rs >= 0.30",
+            "jsonschema-rs >= 0.61",
             "mypy >= 1.11",
             "mypy-zope >= 1.0.5",
             "noiseprotocol >= 0.3.1",
