@@ -134,7 +134,7 @@ class Default(NamedTuple):
 
 
 class MapValues(NamedTuple):
-    """Upcaster: the text or number at a pointer is replaced by what a table says of it.
+    """Upcaster: the text, number or boolean at a pointer is replaced by what a table says of it.
 
     Keys of the table are texts as :func:`eventdbx.domain.canonical.text_of` gives them. Values
     that the table lacks stay, unless ``has_otherwise``.
