@@ -92,6 +92,19 @@ class Declaring(SchemaCase):
         self.assertEqual(self.attempt("schema").status, 2)
         self.assertIn("schema create", self.dbx("schema", "--help").stdout)
 
+    def test_threshold(self) -> None:
+        """The threshold of automatic snapshots can be set, turned off and cleared."""
+        for words, shown, stored in (
+            (("5",), "Some(5)", 5),
+            (("0",), "Some(0)", 0),
+            (("--clear",), "None", None),
+        ):
+            done = self.dbx("schema", "threshold", "order", *words)
+            self.assertEqual(done.stdout, f"schema=order snapshot_threshold={shown}\n")
+            self.assertEqual(self.dbx("schema", "order").document["snapshot_threshold"], stored)
+        self.assertIn("--clear must be given", self.failed("schema", "threshold", "order"))
+        self.assertEqual(self.attempt("schema", "threshold", "order", "x").status, 2)
+
     def test_a_type_named_like_a_command(self) -> None:
         """Its schema is shown by ``show``."""
         self.dbx("schema", "create", "list", "-e", "list_made")

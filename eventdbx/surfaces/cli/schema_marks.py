@@ -1,12 +1,14 @@
-"""``dbx schema hide``, ``lock`` and ``unlock``: what may be seen, and what may be written."""
+"""``dbx schema hide``, ``lock``, ``unlock`` and ``threshold``: marks of a whole type or field."""
 
 from __future__ import annotations
 
 import click
 
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import argument, option
 from eventdbx.surfaces.cli.output import print_line
 from eventdbx.surfaces.cli.schema_calls import bare_errors, change, required
+from eventdbx.surfaces.cli.values import U64
 
 
 def register(group: click.Group) -> None:
@@ -14,6 +16,7 @@ def register(group: click.Group) -> None:
     _register_hide(group)
     for word in ("lock", "unlock"):
         _register_lock(group, word)
+    _register_threshold(group)
 
 
 def _register_hide(group: click.Group) -> None:
@@ -74,3 +77,28 @@ def _register_lock(group: click.Group, word: str) -> None:
             field = required(field, "field")
             change(context, "lock_field", aggregate, field=field, locked=locked)
         print_line(f"aggregate={aggregate} field={field} locked={said}")
+
+
+def _register_threshold(group: click.Group) -> None:
+    @group.command(
+        "threshold",
+        help="Set how many versions lie between automatic snapshots of an aggregate type",
+        examples=("dbx schema threshold order 100", "dbx schema threshold order --clear"),
+    )
+    @argument("aggregate", spelled="--aggregate", help="Aggregate type")
+    @argument("versions", spelled="--versions", required=False, type=U64, help="0 for never")
+    @option("--clear", is_flag=True, conflicts=("versions",), help="Take no snapshots by itself")
+    @click.pass_context
+    def threshold(
+        context: click.Context, aggregate: str, versions: int | None, clear: bool
+    ) -> None:
+        """Set the snapshot threshold"""
+        aggregate = required(aggregate, "aggregate")
+        if versions is None and not clear:
+            raise Failure("either a number of versions or --clear must be given")
+        with bare_errors():
+            change(context, "set_threshold", aggregate, snapshot_threshold=versions)
+        print_line(
+            f"schema={aggregate} snapshot_threshold="
+            + ("None" if versions is None else f"Some({versions})")
+        )
