@@ -86,21 +86,21 @@ class Workspace:
         """What the server has written so far."""
         return (self.folder / "server.log").read_text(errors="replace")
 
-    def attempt(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run one command and return how it ended."""
+    def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run one command, with more variables in its environment, and return how it ended."""
         return subprocess.run(
             [*self._dbx, *arguments],
             cwd=self.folder,
-            env=self._environment,
+            env=self._environment | environment,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,
             check=False,
         )
 
-    def run(self, *arguments: str) -> str:
+    def run(self, *arguments: str, **environment: str) -> str:
         """Run one command that must succeed and return what it printed."""
-        done = self.attempt(*arguments)
+        done = self.attempt(*arguments, **environment)
         if done.returncode:
             command = " ".join(("dbx", *arguments))
             raise AssertionError(
