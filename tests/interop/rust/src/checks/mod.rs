@@ -5,6 +5,7 @@ mod large;
 mod listing;
 mod reading;
 mod refusing;
+mod schemas;
 mod shared;
 mod snapshots;
 mod tenants;
@@ -59,7 +60,8 @@ pub async fn run(world: &World) -> ExitCode {
         reading: get, select, verify, events_in_pages, events_filtered, events_of_nothing;
         listing: in_pages, sorted, sorted_by_text, sorted_in_pages, filtered, archived;
         snapshots: made_listed_fetched, none;
-        tenants: schemas, shards, quotas, reload_and_publish;
+        schemas: round_trip, all_or_none, forbidden, violations, hidden, published_and_reloaded;
+        tenants: shards, quotas;
         refusing: wrong_token_of_a_request, missing_aggregate, forbidden_write, forbidden_type,
             hidden_from_lists, bad_names, bad_payload, bad_patch, bad_list;
         shared: eight_writes_at_once, eight_different_calls_at_once;

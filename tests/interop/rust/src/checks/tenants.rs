@@ -1,12 +1,10 @@
-//! Schema and tenant operations, which this server does not offer yet: it says so, every time,
-//! and the session goes on.
+//! Shards and quotas of tenants, which this server does not offer yet: it says so, every time, and
+//! the session goes on.
 
 use eventdbx_client::{
-    ListSchemasOptions, ReplaceSchemasRequest, TenantAssignRequest, TenantQuotaClearRequest,
-    TenantQuotaRecalcRequest, TenantQuotaSetRequest, TenantReloadRequest,
-    TenantSchemaPublishRequest, TenantUnassignRequest,
+    TenantAssignRequest, TenantQuotaClearRequest, TenantQuotaRecalcRequest, TenantQuotaSetRequest,
+    TenantUnassignRequest,
 };
-use serde_json::json;
 
 use crate::outcome::{Outcome, refused, same};
 use crate::world::World;
@@ -15,16 +13,8 @@ fn not_offered<T>(result: eventdbx_client::Result<T>) -> Outcome {
     refused(
         result,
         "config",
-        "configuration error: schema and tenant operations are not offered by this version of the \
-         server",
+        "configuration error: tenant operations are not offered by this version of the server",
     )
-}
-
-pub async fn schemas(world: &World) -> Outcome {
-    let client = world.client().await?;
-    not_offered(client.list_schemas(ListSchemasOptions::default()).await)?;
-    not_offered(client.replace_schemas(ReplaceSchemasRequest::new(json!({}))).await)?;
-    same(client.get_aggregate("order", "nobody").await?.found, false)
 }
 
 pub async fn shards(world: &World) -> Outcome {
@@ -39,16 +29,5 @@ pub async fn quotas(world: &World) -> Outcome {
     not_offered(client.tenant_quota_set(TenantQuotaSetRequest::new("default", 5)).await)?;
     not_offered(client.tenant_quota_clear(TenantQuotaClearRequest::new("default")).await)?;
     not_offered(client.tenant_quota_recalc(TenantQuotaRecalcRequest::new("default")).await)?;
-    same(client.get_aggregate("order", "nobody").await?.found, false)
-}
-
-pub async fn reload_and_publish(world: &World) -> Outcome {
-    let client = world.client().await?;
-    not_offered(client.tenant_reload(TenantReloadRequest::new("default")).await)?;
-    let mut request = TenantSchemaPublishRequest::new("default");
-    request.reason = Some("first".into());
-    request.labels = vec!["one".into(), "two".into()];
-    request.activate = true;
-    not_offered(client.tenant_schema_publish(request).await)?;
     same(client.get_aggregate("order", "nobody").await?.found, false)
 }
