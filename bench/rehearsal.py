@@ -3,8 +3,11 @@
 ``python -m bench.rehearsal --events 1000000`` fills a store through the writer, starts the real
 server, and appends in interleaved rounds with and without a rehearsal, from another process: with
 one waiting client and with many at once. Then it lets a rehearsal run to its end with nobody else
-about, and cancels another. On a machine that others use the single rounds differ; the median of the
-ratios of neighbouring rounds is what counts.
+about, and cancels another.
+
+On a machine that others use single rounds differ: the medians of the ratios of neighbouring rounds
+are what counts. ``ratio`` is that of the rates; ``by_processor`` that of the processor time which
+the server took for each append, rehearsal included: what a server at its limit would lose.
 """
 
 from __future__ import annotations
@@ -99,7 +102,9 @@ class Rehearsed:
         self.cancelled = self._client.schema({"do": "cancel_rehearsal", "job": self._job})
 
 
-def append(process: ClientProcess, how: str, clients: int, seconds: float, seed: int) -> Outcome:
+def append(
+    process: ClientProcess, server: int, how: str, clients: int, seconds: float, seed: int
+) -> Outcome:
     """Append for so long; return what came of it."""
     process.send(
         {
@@ -110,47 +115,56 @@ def append(process: ClientProcess, how: str, clients: int, seconds: float, seed:
             "depth": 1,
             "seconds": seconds,
             "options": {"seed": seed},
-        }  # fmt: skip
+            "servers": [server],
+        }
     )
     return process.receive()
 
 
 def compare(
-    process: ClientProcess, client: BlockingClient, options: argparse.Namespace
+    process: ClientProcess, server: int, client: BlockingClient, options: argparse.Namespace
 ) -> list[dict[str, Any]]:
     """Append with and without a rehearsal, round by round; which comes first changes."""
     rows = []
     for name, how, clients in STYLES:
-        append(process, how, clients, 1.0, 0)
+        append(process, server, how, clients, 1.0, 0)
         ratios: list[float] = []
         rates: dict[bool, list[float]] = {False: [], True: []}
+        costs: list[float] = []
         shares: list[float] = []
         for number in range(options.rounds):
-            pair: dict[bool, float] = {}
+            pair: dict[bool, Outcome] = {}
             for rehearsing in (number % 2 == 0, number % 2 == 1):
                 if rehearsing:
                     with Rehearsed(client) as job:
-                        outcome = append(process, how, clients, options.seconds, number + 1)
+                        outcome = append(process, server, how, clients, options.seconds, number + 1)
                     if job.found["state"] != "running":
                         raise RuntimeError("the history is too short: the rehearsal has ended")
                     shares.append(job.found["done"] / job.found["elapsed_s"])
                 else:
-                    outcome = append(process, how, clients, options.seconds, number + 1)
-                pair[rehearsing] = outcome.rate
+                    outcome = append(process, server, how, clients, options.seconds, number + 1)
+                pair[rehearsing] = outcome
                 rates[rehearsing].append(outcome.rate)
-            ratios.append(pair[True] / pair[False])
+            ratios.append(pair[True].rate / pair[False].rate)
+            costs.append(_server_us(pair[False]) / _server_us(pair[True]))
         rows.append(
             {
                 "clients": name,
                 "without_per_s": round(statistics.median(rates[False])),
                 "with_per_s": round(statistics.median(rates[True])),
                 "ratio": round(statistics.median(ratios), 4),
+                "by_processor": round(statistics.median(costs), 4),
                 "ratios": [round(one, 3) for one in ratios],
                 "rehearsed_per_s": round(statistics.median(shares)),
             }
         )
         print(json.dumps(rows[-1]), flush=True)
     return rows
+
+
+def _server_us(outcome: Outcome) -> float:
+    """Return the processor time that an append took of the server, with all that it did beside."""
+    return outcome.server_s / outcome.operations * 1e6
 
 
 def alone(client: BlockingClient) -> dict[str, Any]:
@@ -206,7 +220,7 @@ def main() -> None:
             figures = {
                 "machine": description(),
                 "events": options.events,
-                "appends": compare(process, client, options),
+                "appends": compare(process, daemon.pid, client, options),
                 "alone": alone(client),
                 "cancel": cancel(client),
             }
