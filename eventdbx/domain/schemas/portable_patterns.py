@@ -45,6 +45,8 @@ class _Rewriting:
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
         self._at = 0
+        # For each open group, whether it holds anything yet that takes a character.
+        self._groups = [False]
 
     def text(self) -> str:
         out: list[str] = []
@@ -60,6 +62,7 @@ class _Rewriting:
                 repeatable = False
                 continue
             piece, repeatable = self._piece()
+            self._groups[-1] |= repeatable
             out.append(piece)
         return "".join(out)
 
@@ -81,13 +84,15 @@ class _Rewriting:
             return self._open(), False
         if one in "|^$":
             return one, False
-        return (one, True) if one == ")" else (literal(one), True)
+        # Not every dialect repeats a group that holds nothing.
+        return (one, self._groups.pop()) if one == ")" else (literal(one), True)
 
     def _open(self) -> str:
         if self._pattern.startswith("?:", self._at):
             self._at += 2
         elif self._pattern.startswith("?", self._at):
             raise _NotShared
+        self._groups.append(False)
         return "(?:"
 
     def _escape(self) -> str:
