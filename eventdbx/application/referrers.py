@@ -14,11 +14,13 @@ from typing import NamedTuple, Protocol
 from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import JSON
+from eventdbx.domain.schemas.model import AggregateSchema
 from eventdbx.domain.schemas.references import (
     Reference,
     ReferencePath,
     references_in,
 )
+from eventdbx.domain.schemas.upcasting import touched_fields
 from eventdbx.storage import eventlog, keys, records
 from eventdbx.storage.store import Transaction
 
@@ -85,13 +87,16 @@ def _entries(
 def reindex(transaction: Transaction, before: InForce, after: InForce, *, domain: str) -> None:
     """Make the index that of other schemas, in the step that puts them in force.
 
-    Reads every aggregate of the types whose reference columns or upcasters change, and of no
-    other; where old events are lifted, these too.
+    Reads every aggregate of the types whose reference columns change, or whose upcasters work on
+    them and change, and of no other; where old events are lifted, these too.
     """
     for aggregate_type in before.schemas.keys() | after.schemas.keys():
         old, new = before.reference_paths(aggregate_type), after.reference_paths(aggregate_type)
         old_fold, new_fold = before.views.fold(aggregate_type), after.views.fold(aggregate_type)
-        if _same_places(old, new) and (old_fold.mark == new_fold.mark or not new):
+        if _same_places(old, new) and (
+            old_fold.mark == new_fold.mark
+            or not any(_lifts(one.schema(aggregate_type), old) for one in (before, after))
+        ):
             continue
         for head in _heads(transaction, aggregate_type):
             name = keys.name(aggregate_type, head.aggregate_id)
@@ -102,6 +107,15 @@ def reindex(transaction: Transaction, before: InForce, after: InForce, *, domain
                 _entries(name, old, was, domain, aggregate_type),
                 _entries(name, new, now, domain, aggregate_type),
             )
+
+
+def _lifts(schema: AggregateSchema | None, paths: tuple[ReferencePath, ...]) -> bool:
+    """Say whether upcasters of a schema work on fields that hold references."""
+    if schema is None:
+        return False
+    fields = {path.segments[0] for path in paths}
+    steps = (one for rule in schema.events.values() for steps in rule.upcast for one in steps)
+    return any(not fields.isdisjoint(touched_fields(one)) for one in steps)
 
 
 def _same_places(old: tuple[ReferencePath, ...], new: tuple[ReferencePath, ...]) -> bool:

@@ -56,6 +56,13 @@ COLUMNS = st.fixed_dictionaries(
 )
 
 
+FIELDS = st.sampled_from(["/x", "/y", "/site", "/site/x", "/n"])
+STEPS = st.builds(
+    lambda source, target: {"op": "rename", "from": source, "to": target}, FIELDS, FIELDS
+) | st.builds(lambda path, text: {"op": "default", "path": path, "value": text}, FIELDS, TEXTS)
+UPCASTS = st.lists(st.lists(STEPS, min_size=1, max_size=2), max_size=2)
+
+
 class World(ReferenceCase):
     """The case without a test of its own: what the machine works on."""
 
@@ -74,6 +81,7 @@ class ReferrersMachine(RuleBasedStateMachine):
         self.world.now = 0
         self.folder = tempfile.mkdtemp()
         self.columns: dict[str, dict[str, Any]] = {}
+        self.upcasts: dict[str, list[Any]] = {}
         self.open()
 
     def open(self) -> None:
@@ -110,7 +118,20 @@ class ReferrersMachine(RuleBasedStateMachine):
     def declare(self, kind: str, columns: dict[str, Any]) -> None:
         """Other reference columns for a type that may have aggregates."""
         self.columns[kind] = columns
-        self.world.declare(*(schema(name, **own) for name, own in self.columns.items()))
+        self.put_in_force()
+
+    @rule(kind=st.sampled_from(KINDS), upcast=UPCASTS)
+    def upcast(self, kind: str, upcast: list[Any]) -> None:
+        """Other upcasters for a type that may have events, or none."""
+        self.upcasts[kind] = upcast
+        self.put_in_force()
+
+    def put_in_force(self) -> None:
+        """Put what was declared in force."""
+        schemas = [schema(name, **own) for name, own in self.columns.items()]
+        for one in schemas:
+            one["events"]["changed"]["upcast"] = self.upcasts.get(one["aggregate"], [])
+        self.world.declare(*schemas)
 
     @rule()
     def restart(self) -> None:
@@ -126,7 +147,9 @@ class ReferrersMachine(RuleBasedStateMachine):
 
     def scanned(self) -> Iterator[tuple[str, ...]]:
         """Yield every reference of every state, found without the code under test."""
-        for head in heads(self.world):
+        for stored in heads(self.world):
+            head = self.world.reader.aggregate(stored.aggregate_type, stored.aggregate_id)
+            assert head is not None
             columns = self.columns.get(head.aggregate_type, {})
             for path, value in places(head.state, columns):
                 parts = value.split("#") if isinstance(value, str) else []

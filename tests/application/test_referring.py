@@ -233,6 +233,19 @@ class IndexTests(ReferenceCase):
         self.declare(FARM)
         self.assertEqual(self.index(), set())
 
+    def test_upcasters(self) -> None:
+        """When old events read otherwise, so does the index."""
+        self.write("farm/f-1", {"boss": "person#p-1"})
+        steps = [{"op": "rename", "from": "/boss", "to": "/friend"}]
+        lifting = FARM | {"events": {"changed": {"fields": [], "upcast": [steps]}}}
+        self.declare(lifting)
+        self.assertEqual(self.referrers("person/p-1"), [("farm", "f-1", "friend")])
+        self.assertEqual(self.faults(), [])
+        self.write("farm/f-1", {"friend": None})
+        self.assertEqual(self.referrers("person/p-1"), [])
+        self.declare(FARM)
+        self.assertEqual(self.faults(), [])
+
     def test_types_without_references_cost_nothing(self) -> None:
         """Events of types without reference columns put nothing in the index."""
         self.write("person/p-2", {"owner": "person#p-1"})

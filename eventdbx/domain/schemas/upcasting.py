@@ -220,6 +220,15 @@ def upcast_payload(rule: EventRule, revision: int, payload: JSON) -> JSON:
     return Upcasting(rule).apply(revision, payload)
 
 
+def touched_fields(upcaster: Upcaster) -> frozenset[str]:
+    """Return the top-level keys that an upcaster reads or changes."""
+    if isinstance(upcaster, Rename):
+        pointers = [upcaster.source, upcaster.target]
+    else:
+        pointers = [upcaster.path]
+    return frozenset(path[0] for path in map(pointer_path, pointers) if path)
+
+
 def revision_of(mark: bytes | None) -> int:
     """Return the revision in an event's schema mark; events without one are of revision 1."""
     return 1 if mark is None else int.from_bytes(mark[-2:], "big")
