@@ -144,19 +144,18 @@ class Rehearsal:
 
 
 class _Pace:
-    """How long slices and pauses are; looks at the log's end to see whether there are appends."""
+    """How long slices and pauses are; looks at where logs end to see whether there are appends."""
 
     def __init__(self) -> None:
-        self._tail: bytes | None = None
-        self._looked = False
+        self._ends: list[bytes | None] | None = None
         self._appended_s = float("-inf")
 
-    def slice_s(self, view: IReadView, now_s: float) -> float:
-        """Return the length of the next slice."""
-        tail = view.get(keys.tail(PARTITION))
-        if self._looked and tail != self._tail:
+    def slice_s(self, views: Iterable[IReadView], now_s: float) -> float:
+        """Return the length of the next slice; ``views`` are of every domain that is open."""
+        ends = [view.get(keys.tail(PARTITION)) for view in views]
+        if self._ends is not None and ends != self._ends:
             self._appended_s = now_s
-        self._tail, self._looked = tail, True
+        self._ends = ends
         return BUSY_SLICE_S if self._busy(now_s) else IDLE_SLICE_S
 
     def pause_s(self, took_s: float, now_s: float) -> float:
@@ -171,14 +170,21 @@ class Rehearsals:
     """All rehearsals of a server, or of a command that works without one.
 
     ``run_slowly`` runs a function on a thread. Without a ``clock`` nothing happens by itself:
-    whoever looks at a rehearsal carries it on.
+    whoever looks at a rehearsal carries it on. ``opened`` returns the domains of the server: the
+    appends of all of them share one interpreter with a rehearsal.
     """
 
     log = Logger()
 
-    def __init__(self, run_slowly: RunSlowly, clock: IReactorTime | None) -> None:
+    def __init__(
+        self,
+        run_slowly: RunSlowly,
+        clock: IReactorTime | None,
+        opened: Callable[[], Iterable[Domain]] = tuple,
+    ) -> None:
         self._run_slowly = run_slowly
         self._clock = clock
+        self._opened = opened
         self._jobs: dict[str, Rehearsal] = {}
         self._number = 0
         self._running: Rehearsal | None = None
@@ -280,10 +286,11 @@ class Rehearsals:
         self._pause = None
         try:
             view = job.domain.store.view()
+            views = [domain.store.view() for domain in self._opened()] or [view]
+            length = self._pace.slice_s(views, self.now_s())
         except EventDBXError as error:
             self._sliced(Outcome(True, 0.0, str(error)), job)
             return
-        length = self._pace.slice_s(view, self.now_s())
         self._slicing = True
         sliced = self._run_slowly(partial(job.slice, view, length))
         sliced.addCallbacks(self._sliced, self._broken, callbackArgs=(job,), errbackArgs=(job,))

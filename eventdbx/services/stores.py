@@ -159,6 +159,10 @@ class StoreService(Service):
             raise ConfigError(f"domain '{name}' does not exist")
         return self._open(name)
 
+    def opened(self) -> list[Domain]:
+        """Return the domains that are open now."""
+        return list(self._domains.values())
+
     def _open(self, name: str) -> Domain:
         domain = open_domain(
             name,

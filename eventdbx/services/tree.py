@@ -180,6 +180,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         run_slowly=run_slowly,
         status=status,
         clock=reactor,
+        opened=stores.opened,
     )
     factory = ControlFactory(routes, reactor, config.limits)
     control = ControlService(

@@ -293,3 +293,52 @@ class Patches(JudgingCase):
         judging = self.rehearse(order=schema, slices=slices)
         self.assertEqual(judging.done, judging.total)
         self.assertEqual((judging.refused, judging.report()), (0, []))
+
+
+class AgainstTheContract(JudgingCase):
+    """A pass is the contract asked about each event, in whatever slices."""
+
+    @given(
+        st.lists(
+            st.tuples(
+                st.sampled_from(("order", "person")),
+                st.sampled_from(("o-1", "o-2", "o-10")),
+                st.sampled_from(("made", "paid", "lost")),
+                st.dictionaries(st.sampled_from("abc"), st.sampled_from((1, "1", "x", None))),
+            ),
+            max_size=15,
+        ),
+        st.lists(st.sampled_from("abc"), unique=True, max_size=2),
+        st.sampled_from(("off", "default", "strict")),
+        st.integers(1, 6),
+    )
+    @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    def test_each_event_is_judged_once(
+        self,
+        history: list[tuple[str, str, str, dict[str, Any]]],
+        fields: list[str],
+        restrict: Restrict,
+        slices: int,
+    ) -> None:
+        """As many are refused, for as many reasons, as the contract refuses of the history."""
+        self.setUp()
+        schema = {
+            "events": {"made": {"fields": fields}, "paid": {}},
+            "column_types": {"a": {"type": "integer", "required": True}},
+            "field_locks": ["c"],
+        }
+        contract = self.catalogue.prepare(text_of(order=schema)).contracts["order"]
+        refused = reasons = 0
+        for kind, name, event, payload in history:
+            self.write(name, event, payload, of=kind)
+            if kind == "person":
+                refused += restrict == "strict"
+                reasons += restrict == "strict"
+                continue
+            found = contract.violations(event, payload, off=restrict == "off")
+            refused += bool(found)
+            reasons += len({one.message for one in found})
+        judging = self.rehearse(order=schema, restrict=restrict, slices=slices)
+        self.assertEqual(judging.done, len(history))
+        self.assertEqual(judging.refused, refused)
+        self.assertEqual(sum(finding.count for _, finding in judging.report()), reasons)

@@ -16,6 +16,8 @@ from eventdbx.application.rehearsal import (
     Rehearsal,
     Rehearsals,
 )
+from eventdbx.storage.memory import MemoryStore
+from eventdbx.storage.store import synchronous
 from tests.application.test_judging import OPEN, JudgingCase
 from tests.application.test_schemas import text_of
 
@@ -27,8 +29,9 @@ class RehearsalCase(JudgingCase):
         super().setUp()
         self.clock_s = Clock()
         self.work: list[tuple[Callable[[], Any], Deferred[Any]]] = []
-        self.rehearsals = Rehearsals(self.take, self.clock_s)
         self.domain = Domain("default", self.store, self.writer, self.catalogue)
+        self.opened = [self.domain]
+        self.rehearsals = Rehearsals(self.take, self.clock_s, lambda: self.opened)
 
     def take(self, work: Callable[[], Any]) -> Deferred[Any]:
         """Queue work as a thread pool would."""
@@ -190,6 +193,20 @@ class Pace(RehearsalCase):
             self.slice(0.01)
             self.assertEqual(self.pause_s(), 0)
             self.clock_s.advance(0)
+
+    def test_appends_of_other_domains_count(self) -> None:
+        """All domains share the interpreter with a rehearsal."""
+        mine = self.domain
+        self.backend = MemoryStore()
+        self.open(synchronous())
+        self.opened.append(Domain("other", self.store, self.writer, self.catalogue))
+        contracts = self.catalogue.prepare(text_of(order=OPEN)).contracts
+        self.rehearsals.start(mine, contracts)
+        self.slice(0.01)
+        self.write("o-1", "order_placed", {})
+        self.clock_s.advance(self.pause_s())
+        self.slice(0.002)
+        self.assertGreater(self.pause_s(), 0)
 
     def test_while_there_are_appends_they_keep_the_time(self) -> None:
         """A slice is followed by a pause that leaves it a small share; then by full speed."""

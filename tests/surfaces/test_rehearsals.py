@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import io
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,6 +19,7 @@ from eventdbx.application.tokens import issue, signing_key
 from eventdbx.client import BlockingClient, Write
 from eventdbx.errors import ConfigError, InvalidSchema, Unauthorized
 from eventdbx.services.workspace import open_workspace
+from eventdbx.surfaces.cli.main import main
 from tests.daemon import Workspace
 from tests.surfaces.command_line import CommandLineCase, Ended
 
@@ -26,6 +28,13 @@ HISTORY = 20_000
 
 BATCH = 1_000
 STRICTER = {"events": {"made": {}}, "column_types": {"n": {"type": "integer", "range": {"max": 9}}}}
+
+
+class _Terminal(io.StringIO):
+    """What says that it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
 
 
 @cache
@@ -225,6 +234,22 @@ class BesideServer(CommandLineCase):
         self.assertIn("rule=range refused=10000 first=t-10@1 last=t-99@200", again.stdout)
         over = self.attempt_here("schema", "rehearse", "--job", job, "--cancel")
         self.assertEqual((over.status, over.stderr), (0, ""))
+
+    def test_progress_on_a_terminal(self) -> None:
+        """A line on stderr is written over again and again; without a terminal there is none."""
+        path = self.workspace.folder / "candidate.json"
+        path.write_bytes(orjson.dumps({"thing": {"events": {"made": {}}}}))
+        config = str(self.workspace.folder / ".dbx" / "config.toml")
+        terminal = _Terminal()
+        with redirect_stderr(terminal), redirect_stdout(io.StringIO()):
+            status = main(("--config", config, "schema", "rehearse", str(path)))
+        self.assertEqual(status, 0)
+        lines = terminal.getvalue().split("\r")
+        self.assertTrue(lines[-1].endswith("\n"))
+        self.assertRegex(
+            lines[-1],
+            rf"^rehearsing: {HISTORY} of {HISTORY} events \(100 %\), \d+ events/s, 0 refused",
+        )
 
     def test_an_interrupted_command_cancels_its_job(self) -> None:
         """Nobody would read what it finds."""

@@ -7,7 +7,7 @@ on a thread. Errors of the application become ``Failed`` responses in one place.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -127,13 +127,14 @@ class Routes:
         run_slowly: RunSlowly,
         status: Callable[[], Mapping[str, Any]],
         clock: IReactorTime | None = None,
+        opened: Callable[[], Iterable[Domain]] = tuple,
     ) -> None:
         self._verifier = verifier
         self._open_domain = open_domain
         self.settings = settings
         self._run_slowly = run_slowly
         self._extensions = ExtensionRoutes(self, run_slowly, status)
-        self.rehearsals = Rehearsals(run_slowly, clock)
+        self.rehearsals = Rehearsals(run_slowly, clock, opened)
         self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)
         self.references = ReferenceRoutes(self, run_slowly, open_domain)
         self._blank = not settings.verbose_responses
