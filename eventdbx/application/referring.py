@@ -132,7 +132,12 @@ class Referring:
         paths = self.paths(after.aggregate_type)
         if not paths or type(payload) is not dict:
             return
-        touched = [path for path in paths if path.segments[0] in payload]
+        old = before.state
+        touched = [
+            path
+            for path in paths
+            if (field := path.segments[0]) in payload and old.get(field) != payload[field]
+        ]
         if touched:
             index_state(
                 transaction,
