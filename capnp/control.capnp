@@ -92,7 +92,6 @@ struct ControlResponse {
 struct ControlError {
   code @0 :Text;                # stable, see docs/protocol.md
   message @1 :Text;
-  detailsJson @2 :Text;         # ours: all violations of a schema, absent for other errors
 }
 
 # Reads.

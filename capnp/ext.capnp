@@ -125,3 +125,12 @@ struct VerifyRequest {
 struct SchemaOperation {
   json @0 :Data;
 }
+
+# What stands in the place of a ControlError when an event breaks its schema: the same two members,
+# and behind them {"violations": [...]} with all that is wrong. Who knows only the two reads only
+# them.
+struct DetailedError {
+  code @0 :Text;
+  message @1 :Text;
+  detailsJson @2 :Text;
+}

@@ -11,6 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx import limits
 from eventdbx.errors import FrameTooLarge
 from eventdbx.wire import responses as rs
+from eventdbx.wire.codec_client import any_reply
 from eventdbx.wire.codec_responses import encode_hello_response, encode_response
 from tests.wire import peers
 
@@ -66,13 +67,8 @@ CASES: dict[str, tuple[st.SearchStrategy[Any], Any]] = {
         lambda r: {"found": r.json is not None, "selectionJson": text(r.json)},
     ),
     "error": (
-        st.builds(
-            rs.Failed,
-            JSON,
-            JSON,
-            st.binary(min_size=1, max_size=9).map(lambda raw: raw.hex().encode()),
-        ),
-        lambda r: {"code": r.code, "message": r.message, "detailsJson": text(r.details)},
+        st.builds(rs.Failed, JSON, JSON, st.just(b"")),
+        lambda r: {"code": r.code, "message": r.message},
     ),
     "createAggregate": (
         st.builds(rs.AggregateReply, DOCUMENT),
@@ -168,6 +164,17 @@ class Bytes(SynchronousTestCase):
         by_schema = built.to_bytes()
         self.assertEqual(encoded[:40], by_schema[:40])
         self.assertEqual(len(encoded), len(by_schema))
+
+    @given(JSON, JSON, st.binary(min_size=1, max_size=9), U64)
+    def test_details(self, code: str, message: str, raw: bytes, identifier: int) -> None:
+        """Details stand behind what the published error has, and do not change how that reads."""
+        failed = rs.Failed(code, message, raw.hex().encode())
+        (encoded,) = encode_response(identifier, failed, None)
+        self.assertEqual(
+            peers.answer(encoded), (identifier, {"error": {"code": code, "message": message}})
+        )
+        self.assertEqual(any_reply(encoded).texts[2].decode(), raw.hex())
+        self.assertEqual(len(encoded), rs.message_bytes(failed))
 
     def test_hello(self) -> None:
         """An answer to a hello says whether, why, and whether without encryption."""
