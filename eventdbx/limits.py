@@ -57,7 +57,10 @@ VIOLATIONS_MAX = 100
 """Violations of one event that an answer lists."""
 
 SCHEMA_SET_BYTES_MAX = 4 * 1_048_576
-"""All schemas of a domain as JSON."""
+"""All schemas of a domain as compact JSON."""
+
+SCHEMA_TEXT_BYTES_MAX = 4 * SCHEMA_SET_BYTES_MAX
+"""A text of schemas that somebody brings: what makes it readable is no part of a set."""
 
 REQUEST_BYTES_MAX = SCHEMA_SET_BYTES_MAX + 1_048_576
 """A request reassembled from fragments: the largest is a whole set of schemas."""

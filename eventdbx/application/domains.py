@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import Deferred, succeed
+
 from eventdbx.application.folding import Folding
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
@@ -12,10 +14,14 @@ from eventdbx.application.writer import Writer
 from eventdbx.storage.store import Store
 
 
+def _nothing_to_reload() -> Deferred[list[str]]:
+    return succeed([])
+
+
 class Domain:
     """What a session works on once its hello has been accepted.
 
-    ``reload_schemas`` takes over what was edited in ``schemas.json``, and returns warnings.
+    ``reload_schemas`` takes over what was edited in ``schemas.json``, and answers with warnings.
     """
 
     def __init__(
@@ -24,7 +30,7 @@ class Domain:
         store: Store,
         writer: Writer,
         schemas: Catalogue,
-        reload_schemas: Callable[[], list[str]] = list,
+        reload_schemas: Callable[[], Deferred[list[str]]] = _nothing_to_reload,
     ) -> None:
         self.name = name
         self.store = store

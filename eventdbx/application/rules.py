@@ -12,6 +12,7 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.domain.schemas.contract import Contract
 from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet, Violation
 from eventdbx.domain.schemas.references import ReferencePath, reference_paths
+from eventdbx.domain.schemas.writing import set_document, set_text
 from eventdbx.errors import ContractViolation, SchemaViolation
 from eventdbx.settings import Restrict
 
@@ -28,16 +29,36 @@ class InForce:
 
     __slots__ = ("_reference_paths", "contracts", "digest", "schemas", "views")
 
-    def __init__(self, schemas: SchemaSet, contracts: Mapping[str, Contract], digest: str) -> None:
+    def __init__(
+        self,
+        schemas: SchemaSet,
+        contracts: Mapping[str, Contract],
+        digest: str,
+        before: InForce | None = None,
+    ) -> None:
         self.schemas = schemas
         self.contracts = contracts
         self.digest = digest
         self.views = Views(schemas)
         self._reference_paths: dict[str, tuple[ReferencePath, ...]] = {}
+        if before is not None:
+            self._reference_paths = {
+                name: paths
+                for name, paths in dict(before._reference_paths).items()
+                if before.schemas[name] is schemas.get(name)
+            }
 
     def schema(self, aggregate_type: str) -> AggregateSchema | None:
         """Return the schema of an aggregate type, or None."""
         return self.schemas.get(aggregate_type)
+
+    def document(self) -> bytes:
+        """Return the set as compact JSON."""
+        return set_document({name: one.document for name, one in self.contracts.items()})
+
+    def text(self) -> bytes:
+        """Return the set as people and files have it."""
+        return set_text({name: one.text for name, one in self.contracts.items()})
 
     def reference_paths(self, aggregate_type: str) -> tuple[ReferencePath, ...]:
         """Return where aggregates of a type hold references; worked out when first asked for."""

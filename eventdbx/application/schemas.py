@@ -8,55 +8,36 @@ compiled before anything of it is stored. What a single change does to a set is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
-from hashlib import sha256
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred, DeferredLock, succeed
 
-from eventdbx import limits
 from eventdbx.application.referrers import reindex
 from eventdbx.application.referring import Referring
 from eventdbx.application.rules import ContractRules, InForce
-from eventdbx.domain.schemas.changes import apply_change
-from eventdbx.domain.schemas.contract import Contract, compile_schema
-from eventdbx.domain.schemas.declaring import check, repair
-from eventdbx.domain.schemas.history import (
-    ALREADY_ACTIVE,
-    AUTOSAVE,
-    Action,
-    AuditEntry,
-    History,
-    Version,
-    checksum,
-    cleaned,
-    cleaned_labels,
-    version_id,
+from eventdbx.application.schema_work import (
+    EMPTY,
+    Known,
+    Origin,
+    Prepared,
+    Work,
+    compiled,
+    digest_of,
 )
+from eventdbx.domain.schemas.changes import apply_change
+from eventdbx.domain.schemas.declaring import check, repair
+from eventdbx.domain.schemas.history import ALREADY_ACTIVE, AUTOSAVE, Action, History, Version
 from eventdbx.domain.schemas.model import SchemaSet
 from eventdbx.domain.schemas.reading import read_schemas
-from eventdbx.domain.schemas.writing import schema_document, schemas_document, schemas_text
-from eventdbx.domain.timestamps import format_ns
-from eventdbx.errors import InvalidSchema, SchemaViolation
+from eventdbx.errors import SchemaViolation
 from eventdbx.settings import Restrict
 from eventdbx.storage import catalog, keys
 from eventdbx.storage.store import Store, Transaction
 
 T = TypeVar("T")
-
-OWN_TEXTS_MAX = 64
-"""Texts of ``schemas.json`` that are known not to have been edited by hand."""
-
-EMPTY = InForce({}, {}, sha256(b"").hexdigest()[:32])
-
-
-class Origin(NamedTuple):
-    """Who changes schemas and why, as they say themselves; kept with the change."""
-
-    actor: str | None = None
-    reason: str | None = None
-
+_Plan: TypeAlias = Callable[[Known], Awaitable[Callable[[Work], T]]]
 
 NOBODY = Origin()
 
@@ -100,31 +81,20 @@ class Exported(NamedTuple):
 
 
 Export = Callable[[Exported], "Deferred[None]"]
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 
-class Prepared(NamedTuple):
-    """A set that was read, checked and compiled, and what to warn of."""
-
-    schemas: SchemaSet
-    contracts: Mapping[str, Contract]
-    warnings: tuple[str, ...]
-
-
-class _Known(NamedTuple):
-    """Everything the catalogue has in memory; replaced as a whole when a step succeeds."""
-
-    in_force: InForce
-    history: History
-    changes: int
-    files: tuple[str, ...]
+def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
+    return succeed(work())
 
 
 class Catalogue:
     """All schemas of one domain.
 
     ``clock_ns`` returns Unix time in nanoseconds. ``export`` is called after each change is
-    durable, and the change's Deferred waits for it. ``domain`` is the name that references
-    use; for ``none_blocks`` see :class:`eventdbx.application.referring.Referring`.
+    durable, and the change's Deferred waits for it. ``run_slowly`` runs a function on a thread: a
+    change is planned there, and its step only stores what was planned. ``domain`` is the name
+    that references use; for ``none_blocks`` see :class:`eventdbx.application.referring.Referring`.
     """
 
     def __init__(
@@ -135,6 +105,7 @@ class Catalogue:
         restrict: Restrict = "default",
         default_threshold: int | None = None,
         export: Export = lambda exported: succeed(None),
+        run_slowly: RunSlowly = _at_once,
         domain: str = "default",
         none_blocks: bool = False,
     ) -> None:
@@ -142,6 +113,8 @@ class Catalogue:
         self._clock_ns = clock_ns
         self._default_threshold = default_threshold
         self._export = export
+        self._run_slowly = run_slowly
+        self._turns = DeferredLock()
         self._exports = 0
         self._known = self._load()
         self._domain = domain
@@ -166,16 +139,16 @@ class Catalogue:
         """The mode of restriction."""
         return self.rules.restrict
 
-    def _load(self) -> _Known:
+    def _load(self) -> Known:
         view = self._store.view()
         state = catalog.load_state(view)
         history = catalog.load_history(view, state.active)
         text = catalog.load_set(view)
         in_force = EMPTY
         if text is not None:
-            schemas, _warnings = read_schemas(text, now_ns=0)
-            in_force = _compiled(schemas, EMPTY)
-        return _Known(in_force, history, state.changes, state.files)
+            schemas, _warnings = read_schemas(text, now_ns=0, bytes_max=len(text))
+            in_force = compiled(schemas, EMPTY)
+        return Known(in_force, history, state.changes, state.files)
 
     def prepare(self, text: bytes | str, *, person: bool = False) -> Prepared:
         """Return a set as it would be stored; pure, and slow for large sets: run it on a thread.
@@ -184,8 +157,6 @@ class Catalogue:
         InvalidSchema.
         """
         known = self._known.in_force
-        if len(text) > limits.SCHEMA_SET_BYTES_MAX:
-            raise _too_large()
         schemas, warnings = read_schemas(text, now_ns=self._clock_ns(), stored=known.schemas)
         if person:
             for schema in schemas.values():
@@ -194,8 +165,7 @@ class Catalogue:
             repaired = {name: repair(schema) for name, schema in schemas.items()}
             schemas = {name: schema for name, (schema, _) in repaired.items()}
             warnings = [*warnings, *(one for _, (_, more) in repaired.items() for one in more)]
-        contracts = _compiled(schemas, known).contracts
-        return Prepared(schemas, contracts, tuple(warnings))
+        return Prepared(compiled(schemas, known), tuple(warnings))
 
     def change(
         self,
@@ -210,8 +180,7 @@ class Catalogue:
         SchemaNotFound, InvalidSchema, SchemaViolation.
         """
 
-        def step(transaction: Transaction) -> Changed:
-            known = self._known
+        def plan(known: Known) -> Callable[[Work], Changed]:
             _expect(known.in_force, expect)
             now = self._clock_ns()
             schemas: SchemaSet = known.in_force.schemas
@@ -221,27 +190,27 @@ class Catalogue:
                     schemas, dict(change), now_ns=now, default_threshold=self._default_threshold
                 )
                 warnings += more
-            work = _Work(transaction, known, now)
-            names = work.put_in_force(_compiled(schemas, known.in_force), "change", origin)
-            self._known = work.finish()
-            return Changed(self._known.in_force, names, tuple(warnings))
+            wanted = compiled(schemas, known.in_force)
 
-        return self._transact(step)
+            def carry_out(work: Work) -> Changed:
+                names = work.put_in_force(wanted, "change", origin)
+                return Changed(wanted, names, tuple(warnings))
+
+            return carry_out
+
+        return self._in_turn(lambda known: self._run_slowly(partial(plan, known)))
 
     def replace(
         self, prepared: Prepared, *, origin: Origin = NOBODY, expect: str | None = None
     ) -> Deferred[Changed]:
         """Put a whole set in force in place of the present one."""
 
-        def step(transaction: Transaction) -> Changed:
-            known = self._known
-            _expect(known.in_force, expect)
-            work = _Work(transaction, known, self._clock_ns())
-            names = work.put_in_force(_joined(prepared), "replace", origin)
-            self._known = work.finish()
-            return Changed(self._known.in_force, names, prepared.warnings)
+        def carry_out(work: Work) -> Changed:
+            _expect(self.in_force, expect)
+            names = work.put_in_force(prepared.in_force, "replace", origin)
+            return Changed(prepared.in_force, names, prepared.warnings)
 
-        return self._transact(step)
+        return self._in_turn(lambda _known: succeed(carry_out))
 
     def publish(
         self,
@@ -257,10 +226,9 @@ class Catalogue:
         A set that equals the latest version but for times is not kept again unless ``force``.
         """
 
-        def step(transaction: Transaction) -> Published:
+        def carry_out(work: Work) -> Published:
             known = self._known
-            work = _Work(transaction, known, self._clock_ns())
-            wanted = known.in_force if source is None else _joined(source)
+            wanted = known.in_force if source is None else source.in_force
             latest = known.history.latest
             warnings = () if source is None else source.warnings
             if latest is not None and latest.content == wanted.digest and not force:
@@ -268,16 +236,14 @@ class Catalogue:
                 if again:
                     work.put_in_force(wanted, "activate", origin)
                     work.audit("activate", latest.id, origin)
-                self._known = work.finish()
                 return Published(latest.id, again, True, again, warnings)
             version = work.publish(wanted, origin, labels)
             if activate:
                 work.put_in_force(wanted, "activate", origin)
                 work.audit("activate", version.id, origin)
-            self._known = work.finish()
             return Published(version.id, activate, False, False, warnings)
 
-        return self._transact(step)
+        return self._in_turn(lambda _known: succeed(carry_out))
 
     def activate(self, version: str = "latest", *, origin: Origin = NOBODY) -> Deferred[Activated]:
         """Put a published version in force. What was edited since is published first.
@@ -299,26 +265,35 @@ class Catalogue:
     def _switch(
         self, action: Action, target: Callable[[History], Version], origin: Origin
     ) -> Deferred[Activated]:
-        def step(transaction: Transaction) -> Activated:
-            known = self._known
-            version = target(known.history)
-            work = _Work(transaction, known, self._clock_ns())
-            saved = None
-            if known.in_force.schemas and all(
-                one.content != known.in_force.digest for one in known.history.versions
-            ):
-                saved = work.publish(known.in_force, Origin(origin.actor, AUTOSAVE), ()).id
-            number = known.history.versions.index(version)
-            text = transaction.get(keys.numbered(keys.SCHEMA_TEXT, number))
-            assert text is not None, "a version lacks its text"
-            schemas, _warnings = read_schemas(text[1:], now_ns=work.now_ns)
-            already = known.history.active == version.id
-            work.put_in_force(_compiled(schemas, known.in_force), action, origin)
-            work.audit(action, version.id, origin, ALREADY_ACTIVE if already else None)
-            self._known = work.finish()
-            return Activated(version.id, already, saved)
+        def plan(text: bytes, version: Version, known: Known) -> Callable[[Work], Activated]:
+            schemas, _ = read_schemas(text, now_ns=self._clock_ns(), bytes_max=len(text))
+            wanted = compiled(schemas, known.in_force)
 
-        return self._transact(step)
+            def carry_out(work: Work) -> Activated:
+                saved = None
+                if known.in_force.schemas and all(
+                    one.content != known.in_force.digest for one in known.history.versions
+                ):
+                    saved = work.publish(known.in_force, Origin(origin.actor, AUTOSAVE), ()).id
+                already = known.history.active == version.id
+                work.put_in_force(wanted, action, origin)
+                work.audit(action, version.id, origin, ALREADY_ACTIVE if already else None)
+                return Activated(version.id, already, saved)
+
+            return carry_out
+
+        async def planned(known: Known) -> Callable[[Work], Activated]:
+            version = target(known.history)
+            record = keys.numbered(keys.SCHEMA_TEXT, known.history.versions.index(version))
+            # A step sees what is not durable yet, unlike a view.
+            text = await self._store.transact(lambda transaction: transaction.get(record))
+            assert text is not None, "a version lacks its text"
+            carry_out: Callable[[Work], Activated] = await self._run_slowly(
+                partial(plan, text[1:], version, known)
+            )
+            return carry_out
+
+        return self._in_turn(planned)
 
     def text_of(self, word: str) -> tuple[Version, bytes]:
         """Return a version by id, ``active`` or ``latest``, and its text. Raises ConfigError."""
@@ -336,156 +311,50 @@ class Catalogue:
 
     def is_own_text(self, text: bytes) -> bool:
         """Say whether a text of ``schemas.json`` is one that was exported from here."""
-        return _digest(text) in self._known.files
+        return digest_of(text) in self._known.files
 
     def is_current_text(self, text: bytes) -> bool:
         """Say whether a text of ``schemas.json`` is that of the set in force."""
-        return _digest(text) == _digest(schemas_text(self.in_force.schemas).encode())
+        return digest_of(text) == digest_of(self.in_force.text())
 
     def look_at(self, prepared: Prepared) -> None:
         """Take a set for the one in force without storing it: for stores opened to be read."""
-        self._known = self._known._replace(in_force=_joined(prepared))
+        self._known = self._known._replace(in_force=prepared.in_force)
 
     def export(self) -> Deferred[None]:
         """Write the files for other tools as of now."""
         self._exports += 1
         known = self._known
-        text = schemas_text(known.in_force.schemas)
+        text = known.in_force.text().decode()
         text_of = partial(catalog.load_text, self._store.view())
         return self._export(Exported(self._exports, text, known.history, text_of))
 
-    def _transact(self, step: Callable[[Transaction], T]) -> Deferred[T]:
-        return Deferred.fromCoroutine(self._commit(step))
+    def _in_turn(self, plan: _Plan[T]) -> Deferred[T]:
+        """Plan a change of what is known, and store it in a step; one change after the other."""
+        return Deferred.fromCoroutine(self._take_turn(plan))
 
-    async def _commit(self, step: Callable[[Transaction], T]) -> T:
-        def followed(transaction: Transaction) -> T:
+    async def _take_turn(self, plan: _Plan[T]) -> T:
+        await self._turns.acquire()
+        try:
             before = self._known
-            try:
-                done = step(transaction)
-                reindex(transaction, before.in_force, self.in_force, domain=self._domain)
-            except BaseException:
-                self._known = before
-                raise
-            return done
-
-        result = await self._store.transact(followed)
+            carry_out = await plan(before)
+            assert self._known is before, "the schemas changed out of turn"
+            stored = self._store.transact(partial(self._step, carry_out))
+        finally:
+            self._turns.release()
+        result = await stored
         self.on_change()
         await self.export()
         return result
 
-
-class _Work:
-    """What one step changes; becomes the catalogue's memory when the step succeeds."""
-
-    def __init__(self, transaction: Transaction, known: _Known, now_ns: int) -> None:
-        self._transaction = transaction
-        self._before = known
-        self._in_force = known.in_force
-        self._history = known.history
-        self._changes = known.changes
-        self.now_ns = now_ns
-
-    def put_in_force(self, wanted: InForce, what: str, origin: Origin) -> tuple[str, ...]:
-        """Make a compiled set the one in force; return the names of the schemas that differ."""
-        before = self._in_force
-        names = tuple(
-            name
-            for name in sorted({*before.schemas, *wanted.schemas})
-            if before.schemas.get(name) != wanted.schemas.get(name)
-        )
-        document = schemas_document(wanted.schemas)
-        if len(document) > limits.SCHEMA_SET_BYTES_MAX:
-            raise _too_large()
-        for name, contract in wanted.contracts.items():
-            known = before.contracts.get(name)
-            if known is not None and known.digest == contract.digest:
-                continue
-            if self._transaction.get(keys.schema_document(contract.digest)) is None:
-                text = schema_document(contract.schema)
-                catalog.put_document(self._transaction, contract.digest, text)
-        catalog.put_set(self._transaction, document)
-        change = {
-            "timestamp": format_ns(self.now_ns),
-            "actor": cleaned(origin.actor),
-            "reason": cleaned(origin.reason),
-            "action": what,
-            "aggregates": list(names),
-            "from": before.digest,
-            "to": wanted.digest,
-        }
-        catalog.put_change(self._transaction, self._changes, change)
-        self._changes += 1
-        self._in_force = wanted
-        return names
-
-    def publish(self, wanted: InForce, origin: Origin, labels: Sequence[str]) -> Version:
-        """Keep a compiled set as a version."""
-        history = self._history
-        text = schemas_text(wanted.schemas).encode()
-        version = Version(
-            version_id(self.now_ns, {one.id for one in history.versions}),
-            self.now_ns,
-            cleaned(origin.actor),
-            cleaned(origin.reason),
-            None if history.latest is None else history.latest.id,
-            checksum(text),
-            cleaned_labels(labels),
-            wanted.digest,
-        )
-        catalog.put_version(self._transaction, len(history.versions), version, text)
-        self._history = history._replace(versions=(*history.versions, version))
-        self.audit("publish", version.id, origin)
-        return version
-
-    def audit(
-        self, action: Action, version: str, origin: Origin, details: str | None = None
-    ) -> None:
-        """Note what was done with a version."""
-        history = self._history
-        entry = AuditEntry(
-            self.now_ns, cleaned(origin.actor), action, version, cleaned(origin.reason), details
-        )
-        catalog.put_audit(self._transaction, len(history.audit), entry)
-        active = history.active if action == "publish" else version
-        self._history = history._replace(audit=(*history.audit, entry), active=active)
-
-    def finish(self) -> _Known:
-        """Put the small part; return what the catalogue knows from now on."""
-        text = schemas_text(self._in_force.schemas).encode()
-        files = (*self._before.files, _digest(text))[-OWN_TEXTS_MAX:]
-        history = self._history
-        state = catalog.State(
-            history.active, len(history.versions), len(history.audit), self._changes, files
-        )
-        catalog.put_state(self._transaction, state)
-        return _Known(self._in_force, history, self._changes, files)
-
-
-def _compiled(schemas: SchemaSet, known: InForce) -> InForce:
-    """Compile what is not compiled yet."""
-    contracts: dict[str, Contract] = {}
-    for name, schema in schemas.items():
-        contract = known.contracts.get(name)
-        if contract is None or contract.schema != schema:
-            contract = compile_schema(schema)
-        contracts[name] = contract
-    return InForce(schemas, contracts, _content(contracts))
-
-
-def _joined(prepared: Prepared) -> InForce:
-    return InForce(prepared.schemas, prepared.contracts, _content(prepared.contracts))
-
-
-def _content(contracts: Mapping[str, Contract]) -> str:
-    """Return the digest of a set without its times."""
-    pieces = b"".join(
-        name.encode() + b"\x00" + contracts[name].digest for name in sorted(contracts)
-    )
-    return sha256(pieces).hexdigest()[:32]
-
-
-def _digest(text: bytes) -> str:
-    return sha256(text.strip()).hexdigest()[:32]
+    def _step(self, carry_out: Callable[[Work], T], transaction: Transaction) -> T:
+        before = self._known
+        work = Work(transaction, before, self._clock_ns())
+        done = carry_out(work)
+        known = work.finish()
+        reindex(transaction, before.in_force, known.in_force, domain=self._domain)
+        self._known = known
+        return done
 
 
 def _expect(in_force: InForce, expect: str | None) -> None:
@@ -494,7 +363,3 @@ def _expect(in_force: InForce, expect: str | None) -> None:
             f"schemas have changed since they were read (expected {expect}, "
             f"found {in_force.digest}); read them again"
         )
-
-
-def _too_large() -> InvalidSchema:
-    return InvalidSchema(f"a set of schemas cannot exceed {limits.SCHEMA_SET_BYTES_MAX} bytes")

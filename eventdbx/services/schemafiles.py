@@ -5,16 +5,21 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from threading import Lock
 
 import orjson
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from eventdbx.application.schemas import Catalogue, Exported, Origin
+from eventdbx.application.schema_work import Origin, Prepared
+from eventdbx.application.schemas import Catalogue, Exported, RunSlowly
 from eventdbx.domain.schemas.history import file_of, manifest
 from eventdbx.errors import EventDBXError, IoError
 from eventdbx.services.files import make_directory, read_text, replace_text
+
+BY_HAND = Origin(None, "schemas.json was edited by hand")
 
 
 class SchemaFiles:
@@ -64,24 +69,40 @@ class SchemaFiles:
         Without ``writes`` the catalogue only looks as if. Returns warnings. Raises
         SerializationError and InvalidSchema for a file that cannot be in force.
         """
+        prepared, is_current = self._read(catalogue)
+        if prepared is None:
+            if writes and not is_current:
+                catalogue.export().addErrback(self._not_kept)
+            return []
+        if writes:
+            catalogue.replace(prepared, origin=BY_HAND).addErrback(self._not_kept)
+        else:
+            catalogue.look_at(prepared)
+        return list(prepared.warnings)
+
+    def reload(self, catalogue: Catalogue, run_slowly: RunSlowly) -> Deferred[list[str]]:
+        """Do what ``adopt`` does while the domain is at work, and answer when it is done."""
+        return Deferred.fromCoroutine(self._reload(catalogue, run_slowly))
+
+    async def _reload(self, catalogue: Catalogue, run_slowly: RunSlowly) -> list[str]:
+        prepared, is_current = await run_slowly(partial(self._read, catalogue))
+        if prepared is None:
+            if not is_current:
+                await catalogue.export()
+            return []
+        await catalogue.replace(prepared, origin=BY_HAND)
+        return list(prepared.warnings)
+
+    def _read(self, catalogue: Catalogue) -> tuple[Prepared | None, bool]:
+        """Return what was edited by hand, or None and whether the file is that of the set."""
         text = read_text(self._path)
-        edited = text is not None and text.strip() and not catalogue.is_own_text(text.encode())
-        if edited:
-            assert text is not None
-            try:
-                prepared = catalogue.prepare(text)
-            except EventDBXError as error:
-                error.args = (f"{error} (in {self._path})",)
-                raise
-            if writes:
-                origin = Origin(None, "schemas.json was edited by hand")
-                catalogue.replace(prepared, origin=origin).addErrback(self._not_kept)
-            else:
-                catalogue.look_at(prepared)
-            return list(prepared.warnings)
-        if writes and (text is None or not catalogue.is_current_text(text.encode())):
-            catalogue.export().addErrback(self._not_kept)
-        return []
+        if text is None or not text.strip() or catalogue.is_own_text(text.encode()):
+            return None, text is not None and catalogue.is_current_text(text.encode())
+        try:
+            return catalogue.prepare(text), False
+        except EventDBXError as error:
+            error.args = (f"{error} (in {self._path})",)
+            raise
 
     def _not_kept(self, failure: object) -> None:
         self.log.error("the edited schemas.json is not taken over: {reason}", reason=str(failure))

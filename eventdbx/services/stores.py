@@ -43,14 +43,14 @@ def open_domain(
     clock: IReactorTime | None = None,
     on_failure: Callable[[Failure], None] | None = None,
     backend: IOrderedStore | None = None,
-    export: Callable[[Callable[[], None]], Deferred[None]] | None = None,
+    export: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
 ) -> Domain:
     """Open (or create) the store of a domain, and put catalogue and writer in front.
 
-    ``backend`` is one opened already to be read, in place of that at ``path``; ``export`` runs a
-    function that writes files. Raises StoreLocked when another process holds the store,
-    StorageError when it cannot be read, SerializationError or InvalidSchema when ``schemas.json``
-    was edited into something that cannot be in force.
+    ``backend`` is one opened already to be read, in place of that at ``path``; ``export`` runs
+    on a thread what writes files, and what is slow about schemas. Raises StoreLocked when another
+    process holds the store, StorageError when it cannot be read, SerializationError or
+    InvalidSchema when ``schemas.json`` was edited into something that cannot be in force.
     """
     opened = RocksStore.open(str(path)) if backend is None else backend
     store = Store(
@@ -69,12 +69,12 @@ def open_domain(
         restrict=config.restrict,
         default_threshold=config.snapshot_threshold,
         export=lambda exported: run(partial(files.write, exported)),
+        run_slowly=run,
         domain=name,
         none_blocks=config.reference_none_blocks,
     )
-    adopt = partial(files.adopt, schemas, writes=backend is None)
     try:
-        warnings = adopt()
+        warnings = files.adopt(schemas, writes=backend is None)
     except EventDBXError:
         opened.close()
         raise
@@ -88,12 +88,11 @@ def open_domain(
         rules=schemas.rules,
         cache_entries=max(config.cache_threshold, 1),
     )
-    return Domain(name, store, writer, schemas, adopt)
+    return Domain(name, store, writer, schemas, partial(files.reload, schemas, run))
 
 
-def _at_once(work: Callable[[], None]) -> Deferred[None]:
-    work()
-    return succeed(None)
+def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
+    return succeed(work())
 
 
 def pooled_entropy(source: Callable[[int], bytes] = os.urandom) -> Callable[[int], bytes]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from eventdbx import errors
 from eventdbx.application.reader import Reader, aggregate_cursor
-from eventdbx.application.schemas import EMPTY
+from eventdbx.application.schema_work import EMPTY
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.cursors import (
     ShortTimestampCursor,

@@ -9,7 +9,8 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors
-from eventdbx.application.schemas import Catalogue, Exported, Origin, Prepared
+from eventdbx.application.schema_work import Origin, Prepared
+from eventdbx.application.schemas import Catalogue, Exported
 from eventdbx.application.writer import Committed, Writer
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import Event
@@ -192,9 +193,12 @@ class ChangeTests(CatalogueCase):
         self.assertEqual(self.catalogue.in_force.digest, digest)
 
     def test_too_large(self) -> None:
-        """A set beyond the limit is refused before it is read."""
-        text = b'{"order":' + b" " * (4 * 1_048_576) + b"{}}"
+        """A set beyond the limit is refused, whether its text is or what it says."""
+        text = b'{"order":' + b" " * (16 * 1_048_576) + b"{}}"
         self.assertRaises(errors.InvalidSchema, self.catalogue.prepare, text)
+        # Short as a text, too long as what is stored of it.
+        short = b",".join(b'"t%05d":{}' % number for number in range(25_000))
+        self.assertRaises(errors.InvalidSchema, self.catalogue.prepare, b"{" + short + b"}")
 
     def test_automatic_snapshots(self) -> None:
         """A threshold takes a snapshot with every event whose version it divides."""

@@ -89,7 +89,7 @@ class SchemaFilesTests(SynchronousTestCase):
         domain = self.open()
         self.file.write_bytes(EDITED)
         self.assertEqual(sorted(domain.schemas.in_force.schemas), [])
-        self.assertEqual(domain.reload_schemas(), [])
+        self.assertEqual(self.successResultOf(domain.reload_schemas()), [])
         self.assertEqual(sorted(domain.schemas.in_force.schemas), ["person"])
         self.close(domain)
 

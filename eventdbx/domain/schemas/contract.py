@@ -16,7 +16,7 @@ from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.schemas.accepting import Accept, accepting, anything, certain_members, nothing
 from eventdbx.domain.schemas.model import AggregateSchema, EventRule, Violation
 from eventdbx.domain.schemas.rules import ColumnCheck, declaration_fault, pointer_token
-from eventdbx.domain.schemas.writing import without_times
+from eventdbx.domain.schemas.writing import schema_document, schema_text, without_times
 
 DIGEST_BYTES = 16
 MARK_BYTES = DIGEST_BYTES + 2
@@ -36,11 +36,13 @@ class Contract:
     ``digest`` names the schema without its times; 16 bytes.
     """
 
-    __slots__ = ("_checks", "_events", "_marks", "_quick", "digest", "schema")
+    __slots__ = ("_checks", "_document", "_events", "_marks", "_quick", "_text", "digest", "schema")
 
     def __init__(self, schema: AggregateSchema) -> None:
         self.schema = schema
         self.digest = schema_digest(schema)
+        self._document: bytes | None = None
+        self._text: bytes | None = None
         self._events: dict[str, EventRule] = {}
         for name, rule in schema.events.items():
             # Of two spellings of one event the first counts, as in AggregateSchema.event.
@@ -52,6 +54,20 @@ class Contract:
         columns = schema.column_types
         self._checks = [(name, ColumnCheck(columns[name])) for name in sorted(columns)]
         self._quick = _quick_checks(schema, self._events)
+
+    @property
+    def document(self) -> bytes:
+        """The schema as compact JSON; written when first asked for."""
+        if self._document is None:
+            self._document = schema_document(self.schema)
+        return self._document
+
+    @property
+    def text(self) -> bytes:
+        """The schema as it stands in the text of a set."""
+        if self._text is None:
+            self._text = schema_text(self.schema)
+        return self._text
 
     def mark(self, event_type: str) -> bytes:
         """Return what an event keeps of the schema that accepted it: digest and revision."""

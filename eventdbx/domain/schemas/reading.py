@@ -72,17 +72,21 @@ _Word = TypeVar("_Word", bound=str)
 
 
 def read_schemas(
-    text: str | bytes, *, now_ns: int, stored: SchemaSet = _NO_SCHEMAS
+    text: str | bytes,
+    *,
+    now_ns: int,
+    stored: SchemaSet = _NO_SCHEMAS,
+    bytes_max: int = limits.SCHEMA_TEXT_BYTES_MAX,
 ) -> tuple[SchemaSet, list[str]]:
     """Return the schemas of a document and what was corrected or ignored in it.
 
     A blank text is a set without schemas. Missing times are those of the ``stored`` schema of
     that name as far as it says the same, else now. Raises SerializationError with the place and
-    the reason; InvalidSchema when the text is longer than a set of schemas may be.
+    the reason; InvalidSchema when the text is longer than ``bytes_max``.
     """
     raw = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    if len(raw) > limits.SCHEMA_SET_BYTES_MAX:
-        raise InvalidSchema(f"schema set cannot exceed {limits.SCHEMA_SET_BYTES_MAX} bytes")
+    if len(raw) > bytes_max:
+        raise InvalidSchema(f"a text of schemas cannot exceed {bytes_max} bytes")
     warnings: list[str] = []
     if not raw.strip():
         return {}, warnings

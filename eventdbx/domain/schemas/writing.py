@@ -73,6 +73,26 @@ def schemas_text(schemas: SchemaSet) -> str:
     return orjson.dumps(schemas_value(schemas), option=orjson.OPT_INDENT_2).decode()
 
 
+def schema_text(schema: AggregateSchema) -> bytes:
+    """Return a schema as it stands in the text of a set."""
+    text = orjson.dumps(schema_value(schema), option=orjson.OPT_INDENT_2)
+    return text.replace(b"\n", b"\n  ")  # In JSON texts a line feed is never within a string.
+
+
+def set_document(documents: Mapping[str, bytes]) -> bytes:
+    """Return what ``schemas_document`` does, of the documents of the schemas."""
+    members = [orjson.dumps(name) + b":" + documents[name] for name in sorted(documents)]
+    return b"{" + b",".join(members) + b"}"
+
+
+def set_text(texts: Mapping[str, bytes]) -> bytes:
+    """Return what ``schemas_text`` does, of the texts of the schemas."""
+    if not texts:
+        return b"{}"
+    members = [b"  " + orjson.dumps(name) + b": " + texts[name] for name in sorted(texts)]
+    return b"{\n" + b",\n".join(members) + b"\n}"
+
+
 def event_value(rule: EventRule) -> dict[str, JSON]:
     """Return an event as its JSON object."""
     value: dict[str, JSON] = {"fields": list(rule.fields)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from twisted.internet.defer import Deferred
 
 from eventdbx.application.rehearsal import Rehearsal, Rehearsals
-from eventdbx.application.schemas import Prepared
+from eventdbx.application.schema_work import Prepared
 from eventdbx.domain.identifiers import check_aggregate_type
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx.application.rehearsal import Rehearsals
-from eventdbx.application.schemas import Activated, Changed, Origin, Prepared, Published
+from eventdbx.application.schema_work import Origin, Prepared
+from eventdbx.application.schemas import Activated, Changed, Published
 from eventdbx.domain.canonical import JSON, parse
 from eventdbx.domain.identifiers import normalise_event_type
 from eventdbx.domain.schemas.history import manifest
-from eventdbx.domain.schemas.writing import schema_value, schemas_document
 from eventdbx.errors import InvalidSchema, SerializationError
 from eventdbx.surfaces.control.rehearsals import RehearsalRoutes
 from eventdbx.wire import requests as rq
@@ -25,6 +25,7 @@ from eventdbx.wire import responses as rs
 
 if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
+    from eventdbx.domain.grants import Grant
     from eventdbx.domain.schemas.contract import Contract
     from eventdbx.domain.schemas.json_schema_check import DocumentCheck, DocumentChecks
     from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 _READS = frozenset(
     "list history version changes document validate rehearsal rehearsals".split()  # one a word
 )
+_LARGE_BYTES = 65_536
+"""A document that is longer is read on a thread."""
+
 _DEPTH_MAX = 128
 """Containers in containers of an operation: a payload or a column, and what is around it."""
 
@@ -128,7 +132,7 @@ class SchemaRoutes:
 
     def _list_schemas(self, session: Session, request: rq.ListSchemas) -> rs.SchemasReply:
         self._routes.grant(session, request.token).require("schema.read")
-        return rs.SchemasReply(schemas_document(session.domain.schemas.in_force.schemas))
+        return rs.SchemasReply(session.domain.schemas.in_force.document())
 
     def _replace_schemas(self, session: Session, request: rq.ReplaceSchemas) -> Deferred[Any]:
         grant = self._routes.grant(session, request.token)
@@ -148,10 +152,9 @@ class SchemaRoutes:
         grant = self._routes.grant(session, token)
         return self._routes.administered(session, grant, tenant)
 
-    def _tenant_reload(self, session: Session, request: rq.TenantReload) -> rs.TenantReloaded:
+    def _tenant_reload(self, session: Session, request: rq.TenantReload) -> Deferred[Any]:
         domain = self._tenant_domain(session, request.token, request.tenant)
-        domain.reload_schemas()
-        return rs.TenantReloaded(True)
+        return domain.reload_schemas().addCallback(lambda _warnings: rs.TenantReloaded(True))
 
     def _tenant_schema_publish(
         self, session: Session, request: rq.TenantSchemaPublish
@@ -170,8 +173,13 @@ class SchemaRoutes:
     # Our own
 
     def _operate(self, session: Session, request: rq.SchemaOperation) -> Any:
-        asked = _asked(request.json)
         grant = self._routes.grant(session, request.token)
+        if len(request.json) <= _LARGE_BYTES:
+            return self._operate_on(session, grant, _asked(request.json))
+        reading = self._run_slowly(lambda: _asked(request.json))
+        return reading.addCallback(lambda asked: self._operate_on(session, grant, asked))
+
+    def _operate_on(self, session: Session, grant: Grant, asked: Asked) -> Any:
         do = asked.required("do")
         grant.require("schema.read" if do in _READS else "schema.write")
         if do in self._rehearsals.names:
@@ -187,7 +195,7 @@ class SchemaRoutes:
     def _list(self, session: Session, _asked: Asked) -> dict[str, Any]:
         schemas = session.domain.schemas
         return {
-            "schemas": orjson.Fragment(schemas_document(schemas.in_force.schemas)),
+            "schemas": orjson.Fragment(schemas.in_force.document()),
             "digest": schemas.in_force.digest,
             "restrict": schemas.restrict,
         }
@@ -250,7 +258,10 @@ class SchemaRoutes:
         document = session.domain.schemas.document_of(digest)
         return {"schema": None if document is None else orjson.Fragment(document)}
 
-    def _validate(self, session: Session, asked: Asked) -> dict[str, Any]:
+    def _validate(self, session: Session, asked: Asked) -> Deferred[Any]:
+        return self._run_slowly(lambda: self._validated(session, asked))
+
+    def _validated(self, session: Session, asked: Asked) -> dict[str, Any]:
         schemas = session.domain.schemas
         contract = schemas.in_force.contracts.get(asked.required("aggregate"))
         event = asked.required("event")
@@ -278,8 +289,9 @@ class SchemaRoutes:
             self._checks = DocumentChecks()
         return self._checks.check(contract, event)
 
-    def _reload(self, session: Session, _asked: Asked) -> dict[str, Any]:
-        return {"reloaded": True, "warnings": session.domain.reload_schemas()}
+    def _reload(self, session: Session, _asked: Asked) -> Deferred[Any]:
+        reloading = session.domain.reload_schemas()
+        return reloading.addCallback(lambda warnings: {"reloaded": True, "warnings": warnings})
 
 
 def _asked(text: bytes) -> Asked:
@@ -303,9 +315,11 @@ def _set(asked: Asked) -> bytes:
 
 
 def _changed(changed: Changed) -> dict[str, Any]:
-    known = changed.in_force.schemas
+    known = changed.in_force.contracts
     return {
-        "schemas": {name: schema_value(known[name]) for name in changed.names if name in known},
+        "schemas": {
+            name: orjson.Fragment(known[name].document) for name in changed.names if name in known
+        },
         "digest": changed.in_force.digest,
         "warnings": list(changed.warnings),
     }

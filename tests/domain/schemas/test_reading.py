@@ -265,10 +265,11 @@ class Reading(SynchronousTestCase):
             self.assertEqual(read_schemas(text, now_ns=NOW), ({}, []))
 
     def test_documents_have_a_largest_size(self) -> None:
-        """A set of schemas is at most 4 MiB."""
-        text = "{}" + " " * limits.SCHEMA_SET_BYTES_MAX
+        """A text of schemas is at most 16 MiB, unless it was taken before."""
+        text = "{}" + " " * limits.SCHEMA_TEXT_BYTES_MAX
         with self.assertRaises(InvalidSchema):
             read_schemas(text, now_ns=NOW)
+        self.assertEqual(read_schemas(text, now_ns=NOW, bytes_max=len(text)), ({}, []))
 
     def test_times_are_kept_or_now(self) -> None:
         """Missing times are the stored ones as far as the schema says the same."""
