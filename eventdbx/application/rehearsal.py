@@ -33,8 +33,9 @@ PARTITION = 0
 RunSlowly: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
 State: TypeAlias = Literal["waiting", "running", "done", "cancelled", "failed"]
 
-BUSY_SHARE = 0.05
-"""Of the time, while there are appends. They lose about as much; measured in docs/performance.md"""
+BUSY_SHARE = 0.03
+"""Of the time, while there are appends; with threads to wake and caches to fill they lose about
+twice as much (docs/performance.md)."""
 
 BUSY_SLICE_S = 0.002
 """A slice holds the interpreter from others for so long: longer ones are felt as latency."""
