@@ -34,8 +34,8 @@ RunSlowly: TypeAlias = Callable[[Callable[[], Any]], "Deferred[Any]"]
 State: TypeAlias = Literal["waiting", "running", "done", "cancelled", "failed"]
 
 BUSY_SHARE = 0.03
-"""Of the time, while there are appends; with threads to wake and caches to fill they lose about
-twice as much (docs/performance.md)."""
+"""Of the time, while there are appends. They lose more than that: threads are woken, caches turn
+cold; ``bench.rehearsal`` measures how much."""
 
 BUSY_SLICE_S = 0.002
 """A slice holds the interpreter from others for so long: longer ones are felt as latency."""
