@@ -98,6 +98,7 @@ class ReferenceTests(SynchronousTestCase):
                 f"{limits.RULE_ENTRIES_MAX}, of {limits.RULE_TEXT_BYTES_MAX:,} bytes each",
                 f"{limits.PATTERN_COMPILED_BYTES_MAX >> 20} MiB",
                 f"{limits.SCHEMA_SET_BYTES_MAX >> 20} MiB",
+                f"{limits.SCHEMA_TEXT_BYTES_MAX >> 20} MiB",
             ],
         )
         self.assertEqual(limits.SCHEMA_EVENTS_MAX, limits.SCHEMA_COLUMNS_MAX)
