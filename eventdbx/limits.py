@@ -113,6 +113,9 @@ PATTERN_CHARACTERS_MAX = 256
 PATTERN_COMPILED_BYTES_MAX = 10 * 1_048_576
 """What one pattern of a text column may weigh when it is compiled."""
 
+PATTERNS_COMPILED_BYTES_MAX = 256 * 1_048_576
+"""What all patterns of a domain's schemas may weigh: a few bytes of text can weigh megabytes."""
+
 PATTERN_CACHE_ENTRIES = 1_024
 """Compiled patterns of schemas: checked when declared, used by every version of a schema."""
 
@@ -159,6 +162,13 @@ UPCAST_STEPS_MAX = 1_000
 REFOLD_HEADS = 500
 REFOLD_EVENTS = 5_000
 """What is folded anew at a time after upcasters changed; appends go on in between."""
+
+INDEX_AT_ONCE_HEADS = 1_000
+"""Aggregates whose references are indexed anew in the step that changes their schema."""
+
+INDEX_HEADS = 100
+INDEX_BYTES = 262_144
+"""What is indexed anew at a time where there are more; appends wait for about 2 ms each time."""
 
 UPCAST_BYTES_MAX = 65_536
 UPCAST_LEVELS_MAX = 32

@@ -158,11 +158,18 @@ def compiled(schemas: SchemaSet, known: InForce) -> InForce:
     Slow for large sets: run it on a thread. Raises InvalidSchema for a set that is too large.
     """
     contracts: dict[str, Contract] = {}
+    weight, weight_max = 0, limits.PATTERNS_COMPILED_BYTES_MAX
     for name, schema in schemas.items():
         contract = known.contracts.get(name)
         if contract is None or contract.schema != schema:
             contract = compile_schema(schema)
         contracts[name] = contract
+        weight += contract.patterns_weight
+        if weight > weight_max:
+            raise InvalidSchema(
+                f"the patterns of a set of schemas cannot be larger than {weight_max} bytes "
+                "when compiled"
+            )
     in_force = InForce({name: one.schema for name, one in contracts.items()}, contracts,
                        _content(contracts), known)  # fmt: skip
     if len(in_force.document()) > limits.SCHEMA_SET_BYTES_MAX:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx import errors, limits
@@ -35,6 +36,17 @@ class LargeTests(CatalogueCase):
         before = schemas_document(self.catalogue.in_force.schemas)
         self.open(synchronous())
         self.assertEqual(schemas_document(self.catalogue.in_force.schemas), before)
+
+    def test_patterns_of_all_types(self) -> None:
+        """What each type may have, all of them together may be too much."""
+        self.patch(limits, "PATTERNS_COMPILED_BYTES_MAX", 100_000)
+        types = {
+            name: {"column_types": {"a": {"type": "text", "regex": [r"\p{L}{4}" + name]}}}
+            for name in ("x", "y")
+        }
+        self.replace(x=types["x"])
+        with self.assertRaisesRegex(errors.InvalidSchema, "patterns of a set of schemas"):
+            self.catalogue.prepare(orjson.dumps(types))
 
     def test_planned_changes_come_in_turn(self) -> None:
         """Changes that take long to plan are carried out in the order in which they came, each on

@@ -97,6 +97,7 @@ class ReferenceTests(SynchronousTestCase):
                 str(limits.SCHEMA_DEPTH_MAX),
                 f"{limits.RULE_ENTRIES_MAX}, of {limits.RULE_TEXT_BYTES_MAX:,} bytes each",
                 f"{limits.PATTERN_COMPILED_BYTES_MAX >> 20} MiB",
+                f"{limits.PATTERNS_COMPILED_BYTES_MAX >> 20} MiB",
                 f"{limits.SCHEMA_SET_BYTES_MAX >> 20} MiB",
                 f"{limits.SCHEMA_TEXT_BYTES_MAX >> 20} MiB",
             ],

@@ -15,6 +15,7 @@ from eventdbx import limits
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.schemas.accepting import Accept, accepting, anything, certain_members, nothing
 from eventdbx.domain.schemas.model import AggregateSchema, EventRule, Violation
+from eventdbx.domain.schemas.patterns import patterns_weight
 from eventdbx.domain.schemas.rules import ColumnCheck, declaration_fault, pointer_token
 from eventdbx.domain.schemas.writing import schema_document, schema_text, without_times
 
@@ -33,10 +34,21 @@ Quick = Callable[[JSON, Known], bool]
 class Contract:
     """What the events of one aggregate type must be. Never changes.
 
-    ``digest`` names the schema without its times; 16 bytes.
+    ``digest`` names the schema without its times; 16 bytes. ``patterns_weight`` is what its
+    compiled patterns take, in bytes.
     """
 
-    __slots__ = ("_checks", "_document", "_events", "_marks", "_quick", "_text", "digest", "schema")
+    __slots__ = (
+        "_checks",
+        "_document",
+        "_events",
+        "_marks",
+        "_quick",
+        "_text",
+        "digest",
+        "patterns_weight",
+        "schema",
+    )
 
     def __init__(self, schema: AggregateSchema) -> None:
         self.schema = schema
@@ -54,6 +66,7 @@ class Contract:
         columns = schema.column_types
         self._checks = [(name, ColumnCheck(columns[name])) for name in sorted(columns)]
         self._quick = _quick_checks(schema, self._events)
+        self.patterns_weight = patterns_weight(columns, limits.PATTERNS_COMPILED_BYTES_MAX)
 
     @property
     def document(self) -> bytes:

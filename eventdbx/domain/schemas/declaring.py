@@ -23,7 +23,7 @@ from eventdbx.domain.schemas.model import (
     Rename,
 )
 from eventdbx.domain.schemas.names import name_warnings
-from eventdbx.domain.schemas.patterns import compile_pattern
+from eventdbx.domain.schemas.patterns import compile_pattern, patterns_weight
 from eventdbx.domain.schemas.upcasting import pointer_path
 from eventdbx.errors import ConfigError, InvalidSchema
 
@@ -108,6 +108,12 @@ def _excesses(schema: AggregateSchema) -> Iterator[str]:
         if count > count_max:
             yield f"aggregate {schema.aggregate} cannot have more than {count_max} {noun}"
     yield from _column_excesses(schema.column_types, "", 0)
+    weight_max = limits.PATTERNS_COMPILED_BYTES_MAX
+    if patterns_weight(schema.column_types, weight_max) > weight_max:
+        yield (
+            f"aggregate {schema.aggregate} has patterns that are larger than {weight_max} bytes "
+            "when compiled"
+        )
 
 
 def _count(columns: Mapping[str, Column]) -> int:

@@ -9,10 +9,13 @@ words, at the start of a line …), and an assertion is a mark to be found.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
+from weakref import WeakValueDictionary
 
 from eventdbx import limits
+from eventdbx.domain.schemas.model import Column
 from eventdbx.domain.schemas.pattern_classes import is_word
 from eventdbx.domain.schemas.pattern_dialect import (
     BOUNDARY,
@@ -27,6 +30,15 @@ from eventdbx.domain.schemas.pattern_dialect import (
 _MARK_TEXT = re.compile(f"[{chr(MARKS)}-{chr(MARKS + 31)}]")
 _REPLACEMENT = "\ufffd"
 _ASSERTIONS_AT_ONCE_MAX = 8
+
+_PATTERN_BYTES = 1_024
+_INSTRUCTION_BYTES = 128
+"""With what it was compiled from, which RE2 keeps."""
+
+_CACHED_BYTES_MAX = 65_536
+"""Heavier patterns live as long as something checks by them, and no longer."""
+
+_alive: WeakValueDictionary[str, Pattern] = WeakValueDictionary()
 
 
 def _marked_text(text: str, copies: int) -> str:
@@ -49,7 +61,7 @@ def _marked_text(text: str, copies: int) -> str:
 class Pattern:
     """A compiled pattern."""
 
-    __slots__ = ("_copies", "_marked", "_plain", "text")
+    __slots__ = ("__weakref__", "_copies", "_marked", "_plain", "text")
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -61,6 +73,14 @@ class Pattern:
             if translation.ascii_boundaries:
                 raise ValueError("boundaries of ASCII words beside those of all words")
             self._marked = _compiled(Translation(text, marked=True).text())
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory, about: RE2 tells the length of its program, which is most of it."""
+        length: int = self._plain.programsize
+        if self._marked is not None:
+            length += self._marked.programsize
+        return _PATTERN_BYTES + _INSTRUCTION_BYTES * length
 
     def search(self, text: str) -> bool:
         """Say whether the pattern matches somewhere in a text."""
@@ -84,7 +104,39 @@ def _compiled(text: str) -> Any:
         raise ValueError(reason.decode() if isinstance(reason, bytes) else str(reason)) from None
 
 
-@lru_cache(maxsize=limits.PATTERN_CACHE_ENTRIES)
 def compile_pattern(text: str) -> Pattern:
-    """Return a compiled pattern; raises ValueError with the reason for one that is none."""
-    return Pattern(text)
+    """Return a compiled pattern, the same one for the same text as long as somebody has it.
+
+    Raises ValueError with the reason for a text that is none.
+    """
+    pattern = _alive.get(text)
+    if pattern is None:
+        pattern = _alive[text] = Pattern(text)
+        if pattern.weight <= _CACHED_BYTES_MAX:
+            _keep(pattern)
+    return pattern
+
+
+@lru_cache(maxsize=limits.PATTERN_CACHE_ENTRIES)
+def _keep(pattern: Pattern) -> Pattern:
+    """Let light patterns live on for a while: what is declared is compiled soon after."""
+    return pattern
+
+
+def patterns_weight(columns: Mapping[str, Column], most: int) -> int:
+    """Return the bytes of all patterns of columns, or some number above ``most``."""
+    total = 0
+    for text in set(_patterns(columns)):
+        try:
+            total += compile_pattern(text).weight
+        except ValueError:
+            continue
+        if total > most:
+            break
+    return total
+
+
+def _patterns(columns: Mapping[str, Column]) -> Iterator[str]:
+    for column in columns.values():
+        yield from column.regex
+        yield from _patterns(column.properties)

@@ -124,6 +124,7 @@ ODD_EVENTS: tuple[tuple[Any, str], ...] = (
     ),
 )
 
+HEAVY = r"[^x]{900}\p{L}{50}%d"
 LONG = "x" * (limits.SCHEMA_NAME_BYTES_MAX + 1)
 
 
@@ -168,6 +169,10 @@ TOO_MUCH: tuple[tuple[dict[str, Any], str], ...] = (
     (
         {"column_types": {"c": {"type": "text", "does_not_contain": ["é" * 513]}}},
         "field c does_not_contain entries cannot exceed 1024 bytes",
+    ),
+    (
+        {"column_types": {f"c{n}": {"type": "text", "regex": [HEAVY % n]} for n in range(400)}},
+        "aggregate a has patterns that are larger than 268435456 bytes when compiled",
     ),
     ({"events": {"a": {"upcast": [[]] * 1001}}}, "event a cannot have more than 1000 upcasters"),
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from weakref import ref
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.domain.schemas.patterns import compile_pattern
+from eventdbx.domain.schemas.model import Column, ColumnType
+from eventdbx.domain.schemas.patterns import compile_pattern, patterns_weight
 
 # Pattern, text, whether it is found.
 FOUND = (
@@ -178,6 +180,25 @@ class PatternsCase(SynchronousTestCase):
         except ValueError:
             return
         self.assertIn(compiled.search(text), (True, False))
+
+    def test_shared_while_somebody_has_it(self) -> None:
+        """A text is compiled once; what weighs much goes with the last who has it."""
+        heavy = compile_pattern(r"\p{L}{300}")
+        self.assertIs(compile_pattern(heavy.text), heavy)
+        self.assertGreater(heavy.weight, 1_000_000)
+        self.assertLess(compile_pattern("^[a-z]+$").weight, 10_000)
+        gone = ref(heavy)
+        del heavy
+        self.assertIsNone(gone())
+
+    def test_weight_of_columns(self) -> None:
+        """The patterns of nested columns count, the same text once, and what is none not at all."""
+        one = compile_pattern("abc").weight
+        inner = Column(type=ColumnType("text"), regex=("abc", "("))
+        outer = Column(type=ColumnType("object"), properties={"a": inner})
+        self.assertEqual(patterns_weight({"a": inner, "b": outer}, 10**6), one)
+        many = {f"c{n}": Column(type=ColumnType("text"), regex=(f"n{n}",)) for n in range(100)}
+        self.assertGreater(patterns_weight(many, one), one)
 
     def test_searches_take_linear_time(self) -> None:
         """Patterns on which searches that go back would not end answer at once."""
