@@ -39,7 +39,7 @@ class LargeTests(CatalogueCase):
 
     def test_patterns_of_all_types(self) -> None:
         """What each type may have, all of them together may be too much."""
-        self.patch(limits, "PATTERNS_COMPILED_BYTES_MAX", 100_000)
+        self.patch(limits, "PATTERNS_COMPILED_BYTES_MAX", 1_000_000)
         types = {
             name: {"column_types": {"a": {"type": "text", "regex": [r"\p{L}{4}" + name]}}}
             for name in ("x", "y")
