@@ -197,7 +197,7 @@ class ChangeTests(CatalogueCase):
         text = b'{"order":' + b" " * (16 * 1_048_576) + b"{}}"
         self.assertRaises(errors.InvalidSchema, self.catalogue.prepare, text)
         # Short as a text, too long as what is stored of it.
-        short = b",".join(b'"t%05d":{}' % number for number in range(25_000))
+        short = b",".join(b'"t%05d":{"events":{}}' % number for number in range(25_000))
         self.assertRaises(errors.InvalidSchema, self.catalogue.prepare, b"{" + short + b"}")
 
     def test_automatic_snapshots(self) -> None:

@@ -107,9 +107,15 @@ def read_schema(
     path: Path = (),
     warnings: list[str] | None = None,
 ) -> AggregateSchema:
-    """Return the schema that an object says; ``key`` is the name under which it is found."""
+    """Return the schema that an object says; ``key`` is the name under which it is found.
+
+    Any key may be missing, but not all of them: an empty object would put a schema in force that
+    says nothing, in place of whatever there was.
+    """
     warnings = [] if warnings is None else warnings
     members = Members(value, path, warnings)
+    if value == {}:
+        raise fault("missing field `aggregate`", path)
     named = members.take("aggregate")
     if named is not None and string_of(*named) != key:
         warnings.append(f"`aggregate` is corrected to '{key}'{place(named[1])}")

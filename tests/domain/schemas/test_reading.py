@@ -118,7 +118,7 @@ COLUMNS: tuple[tuple[Any, Any], ...] = (
 
 # A document, what is said about it; the schema is that of an empty object.
 WARNED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ('{"a":{}}', ()),
+    ('{"a":{"events":{}}}', ()),
     ('{"a":{"aggregate":"a","snapshotThreshold":null,"fieldLocks":[]}}', ()),
     ('{"a":{"aggregate":"b"}}', ("`aggregate` is corrected to 'a' at /a/aggregate",)),
     (
@@ -133,6 +133,7 @@ WARNED: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 REFUSED: tuple[tuple[str, str], ...] = (
     ("[]", "expected an object, found an array"),
+    ('{"a":{}}', "missing field `aggregate` at /a"),
     ("{", "EOF while parsing an object at line 1 column 1"),
     ('{"a":{"locked":1}}', "expected a boolean, found a number at /a/locked"),
     ('{"a":{"hidden":null}}', "expected a boolean, found null at /a/hidden"),
