@@ -1,9 +1,10 @@
 """The wire fuzzer: very many connections that break the protocol in every way we could think of.
 
 ``python bench/fuzz.py --connections 100000``. While they come and afterwards the daemon must
-answer an ordinary client; when they have gone it must hold no connection, no more files than
-before, about as much memory as after the first half of them, and its log must tell of no fault
-in the program. The kinds of peers are in :mod:`bench.fuzz_peers`.
+answer an ordinary client, and have a set of schemas in force that somebody sent as a whole; when
+they have gone it must hold no connection, no more files than before, about as much memory as after
+the first half of them, and its log must tell of no fault in the program. The kinds of peers are in
+:mod:`bench.fuzz_peers` and :mod:`bench.fuzz_schemas`.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ if __name__ == "__main__":
 from bench import loading
 from bench.daemon import Daemon
 from bench.fuzz_peers import PEERS, Peer, Recorded, Unanswered
+from bench.fuzz_schemas import good_set, half, huge_schemas, schema_operations
 from bench.machine import descriptors
 from eventdbx.errors import EventDBXError
 
@@ -41,6 +43,11 @@ SETTLE_S = 15.0
 
 HALF_OPEN = 200
 """So many of the silent ones are held until the daemon closes them itself."""
+
+BEHAVIOURS = (*PEERS, schema_operations, schema_operations)
+
+HUGE_EVERY = 200
+"""One of so many peers sends a set of schemas that keeps the daemon busy for a second."""
 
 CHECKS = 20
 """How often an ordinary client looks in during the run."""
@@ -81,7 +88,7 @@ class Fuzzer:
 
     async def _one(self, number: int) -> None:
         rng = random.Random(f"{self._seed}/{number}")
-        behave = rng.choice(PEERS)
+        behave = huge_schemas if number % HUGE_EVERY == 0 else rng.choice(BEHAVIOURS)
         self.kinds[behave.__name__] += 1
         try:
             peer = await Peer.connect(self._daemon.port, rng, f"127.0.{number % ADDRESSES}.2")
@@ -122,14 +129,21 @@ def healthy(daemon: Daemon) -> str | None:
             client.append("fuzz", "health", "looked_in", {"at": time.time()})
             if client.get("fuzz", "health") is None:
                 return "an aggregate is gone"
+            return half(client.schema({"do": "list"})["schemas"])
     except EventDBXError as error:
         return f"an ordinary client fails: {error}"
-    return None
 
 
 def _connections(daemon: Daemon) -> int:
     with loading.connect(daemon) as client:
         return int(client.status()["connections"])
+
+
+def _small_again(daemon: Daemon) -> None:
+    """Put a small set of schemas in force: what a large one weighs is no leak."""
+    if daemon.process is not None and daemon.process.poll() is None:
+        with loading.connect(daemon) as client:
+            client.schema({"do": "replace", "schemas": good_set(0)})
 
 
 async def _settled(daemon: Daemon, files: int) -> list[str]:
@@ -162,7 +176,8 @@ async def fuzz(
     for first in range(0, connections, step):
         await fuzzer.run(first, min(step, connections - first))
         if first <= connections // 2:
-            memory = daemon.resident_bytes()
+            await asyncio.to_thread(_small_again, daemon)
+            memory = max(memory, daemon.resident_bytes())
         problem = await asyncio.to_thread(healthy, daemon)
         if problem:
             fuzzer.problems.append(f"after {first + step} connections: {problem}")
@@ -173,6 +188,7 @@ async def fuzz(
         if daemon.process is None or daemon.process.poll() is not None:
             break
     await silent
+    await asyncio.to_thread(_small_again, daemon)
     if daemon.process is not None and daemon.process.poll() is None:
         fuzzer.problems += await _settled(daemon, files)
         after = daemon.resident_bytes()
@@ -201,6 +217,12 @@ def run(
         )  # fmt: skip
         with loading.connect(daemon) as client:
             found = client.verify_store()["findings"]
+            schemas = client.schema({"do": "list"})
+        daemon.stop()
+        daemon.start()
+        with loading.connect(daemon) as client:
+            if client.schema({"do": "list"}) != schemas:
+                found.append("other schemas are in force after a restart")
         daemon.stop()
         return report._replace(problems=report.problems + [str(each) for each in found])
     finally:

@@ -18,3 +18,5 @@ class Fuzz(SynchronousTestCase):
         report = run(connections=400, seed=11, at_once=64, half_open=12, folder=folder, quiet=True)
         self.assertEqual(report.problems, [])
         self.assertEqual(sum(report.kinds.values()), 400)
+        self.assertGreater(report.kinds["schema_operations"], 10)
+        self.assertGreater(report.kinds["huge_schemas"], 0)

@@ -59,6 +59,13 @@ class Blocking(SynchronousTestCase):
         with self.assertRaises(SchemaViolation):
             self.client.append("visitor", "v-1", "visited", {"mail": 1, **long})
 
+    def test_operations_that_are_no_json(self) -> None:
+        """What JSON cannot say is refused before it is sent, and the session goes on."""
+        for wrong in ("\ud800", 2**64, object()):
+            with self.assertRaises(SerializationError):
+                self.client.schema({"do": "validate", "payload": wrong})
+        self.assertIn("digest", self.client.schema({"do": "list"}))
+
     def test_without_twisted(self) -> None:
         """A program that waits does not load Twisted."""
         check = "import sys, eventdbx.client; raise SystemExit('twisted' in sys.modules)"

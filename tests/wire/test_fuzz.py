@@ -27,6 +27,14 @@ SEEDS = (
     peers.scattered(1, 3, (1,), TEXTS),
     encode_request(1, rq.Status("t")),
 )
+SCHEMAS = (
+    encode_request(1, rq.SchemaOperation("t", b'{"do":"list"}')),
+    encode_request(1, rq.SchemaOperation("t", b'{"do":"replace","schemas":{}}')),
+    peers.request("listSchemas", token="t"),
+    peers.request("replaceSchemas", token="t", schemasJson="{}"),
+    peers.request("tenantReload", token="t", tenantId="default"),
+    peers.request("tenantSchemaPublish", token="t", tenantId="default", labels=["a", "b"]),
+)
 EDIT = st.tuples(st.integers(0, 2**16), st.binary(min_size=1, max_size=9))
 
 
@@ -71,7 +79,8 @@ class Fuzz(SynchronousTestCase):
     @settings(deadline=None, max_examples=200)
     @given(
         REQUESTS.map(lambda request: encode_request(1, request))
-        | st.just(peers.scattered(1, 3, (1,), TEXTS)),
+        | st.just(peers.scattered(1, 3, (1,), TEXTS))
+        | st.sampled_from(SCHEMAS),
         st.lists(EDIT, max_size=5),
     )
     @example(encode_request(1, rq.Status("t")), [])

@@ -276,8 +276,15 @@ class Calls:
         return Call(rq.Verify(self._token, **options), _json)
 
     def schema(self, operation: dict[str, Any]) -> Call[dict[str, Any]]:
-        """One operation on schemas: its document and its answer's are in docs/protocol.md."""
-        return Call(rq.SchemaOperation(self._token, orjson.dumps(operation)), _json)
+        """One operation on schemas: its document and its answer's are in docs/protocol.md.
+
+        Raises SerializationError for a document that is none in JSON.
+        """
+        try:
+            text = orjson.dumps(operation)
+        except TypeError as error:
+            raise errors.SerializationError(f"operation cannot be encoded: {error}") from None
+        return Call(rq.SchemaOperation(self._token, text), _json)
 
     def status(self) -> Call[dict[str, Any]]:
         """How the server is doing."""
