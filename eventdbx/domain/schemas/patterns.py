@@ -41,8 +41,12 @@ _CACHED_BYTES_MAX = 65_536
 _alive: WeakValueDictionary[str, Pattern] = WeakValueDictionary()
 
 
-def _marked_text(text: str, copies: int) -> str:
-    """Return a text with the marks of each position in front of it, and of the end behind it."""
+@lru_cache(maxsize=2)
+def _marked_text(text: str, copies: int) -> bytes:
+    """Return a text with the marks of each position in front of it, and of the end behind it.
+
+    The last ones are kept: all patterns of a column look at the same text.
+    """
     text = _MARK_TEXT.sub(_REPLACEMENT, text)
     pieces: list[str] = []
     before, inside_word = "", False
@@ -55,7 +59,7 @@ def _marked_text(text: str, copies: int) -> str:
         bits |= LINE_END if one in ("", "\n") else 0
         pieces.append(chr(MARKS + bits) * copies + one)
         before, inside_word = one, word
-    return "".join(pieces)
+    return "".join(pieces).encode()
 
 
 class Pattern:
@@ -86,7 +90,7 @@ class Pattern:
         """Say whether the pattern matches somewhere in a text."""
         if self._marked is None or text.isascii():
             return self._plain.search(text.encode()) is not None
-        return self._marked.search(_marked_text(text, self._copies).encode()) is not None
+        return self._marked.search(_marked_text(text, self._copies)) is not None
 
 
 def _compiled(text: str) -> Any:
