@@ -323,8 +323,12 @@ class Catalogue:
 
     def export(self) -> Deferred[None]:
         """Write the files for other tools as of now."""
+        # Once all that is known is durable: the texts of versions are read from the store.
+        durable: Deferred[None] = self._store.transact(lambda _transaction: None)
+        return durable.addCallback(lambda _none, known: self._written(known), self._known)
+
+    def _written(self, known: Known) -> Deferred[None]:
         self._exports += 1
-        known = self._known
         text = known.in_force.text().decode()
         text_of = partial(catalog.load_text, self._store.view())
         return self._export(Exported(self._exports, text, known.history, text_of))
@@ -340,11 +344,13 @@ class Catalogue:
             carry_out = await plan(before)
             assert self._known is before, "the schemas changed out of turn"
             stored = self._store.transact(partial(self._step, carry_out))
+            known = self._known
         finally:
             self._turns.release()
         result = await stored
         self.on_change()
-        await self.export()
+        # Not what is known by now: a later change may not be durable yet.
+        await self._written(known)
         return result
 
     def _step(self, carry_out: Callable[[Work], T], transaction: Transaction) -> T:

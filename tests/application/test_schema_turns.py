@@ -9,11 +9,12 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx import errors, limits
-from eventdbx.application.schemas import Catalogue
+from eventdbx.application.schemas import Catalogue, Exported
 from eventdbx.domain.schemas.writing import schemas_document, schemas_text
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import Store, synchronous
-from tests.application.test_schemas import ORDER, CatalogueCase
+from tests.application.test_schemas import ORDER, CatalogueCase, text_of
+from tests.storage.stepper import Stepper
 
 
 class LargeTests(CatalogueCase):
@@ -89,3 +90,30 @@ class LargeTests(CatalogueCase):
             in_force = self.catalogue.in_force
             self.assertEqual(in_force.document(), schemas_document(in_force.schemas))
             self.assertEqual(in_force.text().decode(), schemas_text(in_force.schemas))
+
+
+class ExportTests(CatalogueCase):
+    """What the files for other tools are written of."""
+
+    def export(self, exported: Exported) -> Deferred[None]:
+        self.texts = [exported.text_of(n) for n in range(len(exported.history.versions))]
+        return super().export(exported)
+
+    def test_only_what_is_durable(self) -> None:
+        """A change exports no version that a later change is still about to store."""
+        hop = Stepper()
+        self.open(hop)
+        wanted = self.catalogue.prepare(text_of(order=ORDER))
+        done = [self.catalogue.publish(wanted, force=True) for _version in range(3)]
+        for known in (1, 3):  # The second batch holds the two that came meanwhile.
+            hop.step()
+            self.assertEqual(len(self.texts), known)
+        hop.settle()
+        for one in done:
+            self.successResultOf(one)
+        done = [self.catalogue.publish(wanted, force=True)]
+        asked = self.catalogue.export()
+        self.assertEqual(len(self.texts), 3)
+        hop.settle()
+        self.successResultOf(asked)
+        self.assertEqual(len(self.texts), 4)
