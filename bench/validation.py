@@ -1,7 +1,8 @@
-"""What validation adds to an append: ten typical columns, in process, nothing else.
+"""What validation adds to an append: ten typical columns, in process, no disk, no network.
 
 ``python -m bench.validation`` prints microseconds of processor time: the whole check of an event
-that fits (what every append pays), of the exact check (what an event pays at which the quick one
+that fits (what every append pays), of a whole append with and without the schema (writer, records,
+group commit, a store in memory; rounds of the two take turns), of the exact check (what an event pays at which the quick one
 hesitates), of a refusal, of compiling (once per version), and of reading the same payload's JSON
 for comparison. The least of many rounds is printed: on a shared machine everything above it is
 somebody else's.
@@ -17,9 +18,15 @@ from typing import Any
 
 import orjson
 
+from eventdbx.application.schemas import Catalogue
+from eventdbx.application.writer import Writer
 from eventdbx.domain.canonical import parse
+from eventdbx.domain.commands import Write
 from eventdbx.domain.schemas.contract import Contract, compile_schema
 from eventdbx.domain.schemas.reading import read_schema
+from eventdbx.services.stores import pooled_entropy
+from eventdbx.storage.memory import MemoryStore
+from eventdbx.storage.store import Store, synchronous
 
 ROUNDS = 200
 CALLS = 500
@@ -98,6 +105,45 @@ def costs(rounds: int = ROUNDS) -> dict[str, float]:
     return result
 
 
+class Appends:
+    """A writer on a store in memory that appends the payload to one aggregate after another."""
+
+    def __init__(self, schemas: dict[str, Any]) -> None:
+        store = Store(MemoryStore(), hop=synchronous())
+        catalogue = Catalogue(store, clock_ns=time.time_ns)
+        catalogue.replace(catalogue.prepare(orjson.dumps(schemas)))
+        entropy = pooled_entropy()
+        self._writer = Writer(
+            store,
+            clock_ns=time.time_ns,
+            entropy=entropy,
+            rules=catalogue.rules,
+            cache_entries=1_000,
+        )
+        self._count = 0
+
+    def append(self) -> None:
+        """Append one event to an aggregate that is in the cache."""
+        self._count += 1
+        name = f"o-{self._count % 500}"
+        write = Write("append", "order", name, EVENT, PAYLOAD.decode(), None, None, ())
+        done: list[object] = []
+        self._writer.write((write,), actor=None, render=len).addBoth(done.append)
+        assert done == [1], done
+
+
+def append_costs(rounds: int) -> tuple[float, float]:
+    """Return what an append costs without and with the schema, in microseconds."""
+    fields = sorted(orjson.loads(PAYLOAD))
+    schema = SCHEMA | {"events": {EVENT: {"fields": fields}}}
+    sides = Appends({}), Appends({"order": schema})
+    least = [float(sys.maxsize)] * 2
+    for _round in range(rounds):
+        for number, side in enumerate(sides):
+            least[number] = min(least[number], least_us(side.append, 1))
+    return least[0], least[1]
+
+
 def main() -> None:
     """Print the costs."""
     options = argparse.ArgumentParser(description=__doc__)
@@ -108,6 +154,10 @@ def main() -> None:
         print(f"{cost:9.2f} µs  {what}")
     names = list(found)
     print(f"{found[names[0]] / found[names[4]]:9.2f} ×   validation to reading the JSON")
+    without, with_schema = append_costs(max(3, rounds // 4))
+    print(f"{without:9.2f} µs  a whole append without a schema")
+    print(f"{with_schema:9.2f} µs  a whole append with it")
+    print(f"{with_schema - without:9.2f} µs  what the schema adds")
 
 
 if __name__ == "__main__":
