@@ -1,11 +1,11 @@
 """What validation adds to an append: ten typical columns, in process, no disk, no network.
 
 ``python -m bench.validation`` prints microseconds of processor time: the whole check of an event
-that fits (what every append pays), of a whole append with and without the schema (writer, records,
-group commit, a store in memory; rounds of the two take turns), of the exact check (what an event pays at which the quick one
-hesitates), of a refusal, of compiling (once per version), and of reading the same payload's JSON
-for comparison. The least of many rounds is printed: on a shared machine everything above it is
-somebody else's.
+that fits (what every append pays), of the exact check (what an event pays at which the quick one
+hesitates), of a refusal, of compiling (once per version), of reading the same payload's JSON for
+comparison, and of a whole append with and without the schema (writer, records, group commit, a
+store in memory; rounds of the two take turns). The least of many rounds is printed: on a shared
+machine everything above it is somebody else's.
 """
 
 from __future__ import annotations
