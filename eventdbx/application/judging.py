@@ -106,6 +106,11 @@ class Judging:
         self._steps = self._all_steps()
         self._place = b""
 
+    def release(self) -> None:
+        """Let go of the candidate, which may be large; what was found stays."""
+        self._candidate = Candidate({}, self._candidate.restrict)
+        self._judge = _Judge(self._candidate, lambda _digest: None)
+
     def advance(self, view: IReadView, enough: Enough) -> bool:
         """Go on in a fresh view until the slice is used up; True when all has been looked at.
 

@@ -60,8 +60,15 @@ class Rehearsal:
     """One job: what it looks for, how far it is, what it has found."""
 
     def __init__(
-        self, identifier: str, domain: Domain, judging: Judging, version: str | None, now_s: float
+        self,
+        identifier: str,
+        domain: Domain,
+        judging: Judging,
+        version: str | None,
+        now_s: float,
+        weight: int,
     ) -> None:
+        """``weight`` is what the patterns of the candidate take, in bytes."""
         self.id = identifier
         self.domain = domain
         self.version = version
@@ -69,6 +76,7 @@ class Rehearsal:
         self.error: str | None = None
         self._judging = judging
         self._restrict = domain.schemas.restrict
+        self.weight = weight
         self._began_s = now_s
         self._ended_s: float | None = None
 
@@ -85,6 +93,11 @@ class Rehearsal:
         """Note how it ended, unless it has ended already."""
         if not self.over:
             self.state, self._ended_s, self.error = state, now_s, error
+
+    def release(self) -> None:
+        """Let go of the candidate. Only when it is over and no thread works for it."""
+        self.weight = 0
+        self._judging.release()
 
     def slice(self, view: IReadView, length_s: float) -> Outcome:
         """Look at some more events, on whatever thread this is called."""
@@ -205,7 +218,8 @@ class Rehearsals:
         """Begin a rehearsal of what is stored now. Raises ConfigError when too many wait."""
         if self._stopped is not None:
             raise ConfigError("the server is stopping")
-        self._make_room()
+        weight = sum(contract.patterns_weight for contract in contracts.values())
+        self._make_room(weight)
         self._number += 1
         judging = Judging(
             Candidate(contracts, domain.schemas.restrict),
@@ -213,7 +227,7 @@ class Rehearsals:
             aggregates=aggregates,
             accepted_by=partial(accepted_by, domain.schemas),
         )
-        job = Rehearsal(f"r{self._number}", domain, judging, version, self.now_s())
+        job = Rehearsal(f"r{self._number}", domain, judging, version, self.now_s(), weight)
         self._jobs[job.id] = job
         self._next_turn()
         return job
@@ -222,7 +236,10 @@ class Rehearsals:
         """Return the time that progress is measured in."""
         return time.monotonic() if self._clock is None else self._clock.seconds()
 
-    def _make_room(self) -> None:
+    def _make_room(self, weight: int) -> None:
+        waiting = sum(job.weight for job in self._jobs.values())
+        if waiting and waiting + weight > limits.PATTERNS_COMPILED_BYTES_MAX:
+            raise ConfigError("the rehearsals that wait need too much memory; cancel some first")
         if len(self._jobs) < limits.REHEARSALS_KEPT:
             return
         for identifier, job in self._jobs.items():
@@ -253,6 +270,8 @@ class Rehearsals:
     def cancel(self, job: Rehearsal) -> None:
         """End a rehearsal where it is; what it has found stays. Repeating it is no error."""
         job.end("cancelled", self.now_s())
+        if job is not self._running or not self._slicing:
+            job.release()
         if job is self._running and self._pause is not None:
             self._pause.cancel()
             self._pause = None
@@ -305,6 +324,8 @@ class Rehearsals:
             job.end("failed", self.now_s(), outcome.error)
         elif outcome.over:
             job.end("done", self.now_s())
+        if job.over:
+            job.release()
 
     def _sliced(self, outcome: Outcome, job: Rehearsal) -> None:
         self._slicing = False

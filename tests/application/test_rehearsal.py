@@ -140,6 +140,23 @@ class Running(RehearsalCase):
         with self.assertRaises(errors.ConfigError):
             self.rehearsals.find(self.domain, jobs[3].id)
 
+    def test_candidates_are_let_go(self) -> None:
+        """What is over keeps what it found and not its candidate, and makes room for others."""
+        heavy = {**OPEN, "column_types": {"a": {"type": "text", "regex": [r"\p{L}{30}"]}}}
+        self.write("o-1", "order_placed", {"a": "x"})
+        jobs = [self.begin(order=heavy) for _job in range(3)]
+        weight = jobs[0].weight
+        self.patch(limits, "PATTERNS_COMPILED_BYTES_MAX", 3 * weight)
+        with self.assertRaisesRegex(errors.ConfigError, "memory"):
+            self.begin(order=heavy)
+        self.rehearsals.cancel(jobs[0])
+        self.assertEqual(jobs[0].weight, weight, "a thread works with it")
+        self.rehearsals.cancel(jobs[1])
+        self.work_off()
+        self.assertEqual([job.weight for job in jobs], [0, 0, 0])
+        self.assertEqual(self.seen(jobs[2])["refused"], 1)
+        self.assertEqual(self.begin(order=heavy).weight, weight)
+
     def test_jobs_belong_to_their_domain(self) -> None:
         """Another domain neither lists nor finds them."""
         job = self.begin(order=OPEN)
