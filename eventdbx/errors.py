@@ -108,6 +108,10 @@ class ContractViolation(SchemaViolation):
         super().__init__(detail)
 
 
+class IndexUnfinished(SchemaViolation):
+    """What was asked needs the index of referrers, which does not follow the schemas yet."""
+
+
 class AlreadyExists(SchemaViolation):
     """The aggregate to be created is there already, active or archived."""
 

@@ -37,7 +37,7 @@ class Domain:
         self.writer = writer
         self.schemas = schemas
         self.reload_schemas = reload_schemas
-        self.folding = Folding(store, writer, lambda: schemas.in_force.views)
+        self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake
 
     def reader(self, *, include_hidden: bool = False) -> Reader:

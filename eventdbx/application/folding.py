@@ -1,4 +1,7 @@
-"""Folding states anew after the upcasters of a type have changed, a few aggregates at a time.
+"""Making what is derived from events follow the schemas, a few aggregates at a time.
+
+States are folded anew after the upcasters of a type have changed, and references are indexed
+anew after its reference columns have (``application.indexing``).
 
 Each head says with which upcasters its state was folded. Whoever meets one that is out of date
 folds it from its events, so nothing waits for this; it makes reads cheap again. What is left to
@@ -14,7 +17,8 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.logger import Logger
 
 from eventdbx import limits
-from eventdbx.application.views import Views
+from eventdbx.application.indexing import Indexing
+from eventdbx.application.rules import InForce
 from eventdbx.application.writer import Writer
 from eventdbx.domain.aggregate import Fold, Head
 from eventdbx.domain.canonical import JSON
@@ -43,14 +47,24 @@ class _Batch(NamedTuple):
 
 
 class Folding:
-    """Which types of a domain have states that are all up to date, and making them so."""
+    """Which types of a domain have states that are all up to date, and making them so.
+
+    The types that are ``unindexed`` are indexed on the way, each when its states are.
+    """
 
     log = Logger()
 
-    def __init__(self, store: Store, writer: Writer, views: Callable[[], Views]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        writer: Writer,
+        in_force: Callable[[], InForce],
+        indexing: Indexing,
+    ) -> None:
         self._store = store
         self._writer = writer
-        self._views = views
+        self._in_force = in_force
+        self._indexing = indexing
         self._done = dict(_marks(store.view()))
         self._run: RunSlowly | None = None
         self._running: Deferred[None] = succeed(None)
@@ -63,14 +77,16 @@ class Folding:
         return self._next() is None
 
     def start(self, run_slowly: RunSlowly) -> None:
-        """Fold what is out of date, now and whenever :meth:`wake` is called."""
+        """Fold and index what is out of date, now and whenever :meth:`wake` is called."""
         self._run = run_slowly
         self._stopping = False
         self.wake()
 
     def wake(self) -> None:
-        """Look whether upcasters have changed; does nothing before :meth:`start`."""
-        if not self._busy and self._run is not None and self._next() is not None:
+        """Look whether schemas have changed; does nothing before :meth:`start`."""
+        if self._busy or self._run is None:
+            return
+        if self._indexing.unindexed or self._next() is not None:
             self._busy = True
             self._running = Deferred.fromCoroutine(self._work(self._run))
             self._running.addErrback(self._failed)
@@ -85,11 +101,11 @@ class Folding:
 
     def _failed(self, failure: Any) -> None:
         if not (self._stopping and failure.check(EventDBXError, _Stopped)):
-            self.log.failure("states could not be folded anew", failure=failure)
+            self.log.failure("states could not be folded or indexed anew", failure=failure)
 
     def _next(self) -> str | None:
         """Return a type with heads out of date, None when there is none."""
-        marks = self._views().marks
+        marks = self._in_force().views.marks
         if not marks and not self._done:
             return None
         for name in marks.keys() | self._done.keys():
@@ -101,14 +117,17 @@ class Folding:
         try:
             while not self._stopping:
                 name = self._next()
-                if name is None:
+                if name is not None:
+                    await self._fold_type(run_slowly, name)
+                elif self._indexing.unindexed:
+                    await self._index_type(min(self._indexing.unindexed))
+                else:
                     return
-                await self._fold_type(run_slowly, name)
         finally:
             self._busy = False
 
     async def _fold_type(self, run_slowly: RunSlowly, name: str) -> None:
-        views = self._views()
+        views = self._in_force().views
         mark = views.fold(name).mark
         await self._put([], name, _IN_WORK)
         after: bytes | None = b""
@@ -117,7 +136,7 @@ class Folding:
             view = self._store.view()
             search = _search(view, self._called_off(views.fold(name)), name, after, archived)
             batch: _Batch = await run_slowly(search)
-            if self._stopping or self._views().fold(name).mark != mark:
+            if self._stopping or self._in_force().views.fold(name).mark != mark:
                 return  # The search begins again with other upcasters, or after a restart.
             if batch.heads:
                 count += len(batch.heads)
@@ -125,6 +144,19 @@ class Folding:
             after, archived = batch.after, batch.archived
         await self._put([], name, mark)
         self.log.info("{count} states of {name} were folded anew", count=count, name=name)
+
+    async def _index_type(self, name: str) -> None:
+        """Index aggregates of a type until it is done, or other work comes first."""
+
+        def step(transaction: Transaction) -> None:
+            self._indexing.advance(transaction, self._in_force(), name)
+
+        # Each step is short and takes a turn of the reactor of its own, between the appends.
+        while name in self._indexing.unindexed:
+            await self._store.transact(step)
+            if self._stopping or self._next() is not None:
+                return
+        self.log.info("references of {name} were indexed anew", name=name)
 
     def _called_off(self, fold: Fold) -> Fold:
         """Return a fold that ends with an error when the server stops meanwhile."""

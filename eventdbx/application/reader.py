@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from heapq import merge
 from itertools import islice
 
-from eventdbx.application.referrers import Referrer, referrers
+from eventdbx.application.referrers import Referrer, referrers, unfinished, unindexed
 from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head, evolve, new_head
 from eventdbx.domain.canonical import JSON
@@ -29,7 +29,7 @@ from eventdbx.domain.schemas.references import Reference
 from eventdbx.domain.selecting import select
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.domain.sorting import SortKey, sort_aggregates, sort_events
-from eventdbx.errors import InvalidCursor
+from eventdbx.errors import IndexUnfinished, InvalidCursor
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
 
@@ -54,6 +54,7 @@ class Reader:
 
     def __init__(self, view: IReadView, in_force: InForce, *, include_hidden: bool = False) -> None:
         self._view = view
+        self._in_force = in_force
         self._views = in_force.views
         self._seen = in_force.views.seen(include_hidden=include_hidden)
 
@@ -347,9 +348,21 @@ class Reader:
         aggregate_type: str,
         aggregate_id: str,
         visible: Visible = see_all,
+        *,
+        after: Referrer | None = None,
     ) -> Iterator[Referrer]:
-        """Yield who refers to an aggregate of this domain, by (type, id, path)."""
-        for one in referrers(self._view, Reference(domain, aggregate_type, aggregate_id)):
+        """Yield who refers to an aggregate of this domain, by (type, id, path).
+
+        Raises IndexUnfinished while that is not known.
+        """
+        work = unindexed(self._view)
+        for name in work:
+            if self._seen.shows(name) and self._in_force.reference_paths(name):
+                raise IndexUnfinished(unfinished(name if visible(name, "") else None, work[name]))
+        target = Reference(domain, aggregate_type, aggregate_id)
+        for one in referrers(self._view, target, after=after):
+            if one.aggregate_type in work:
+                continue  # Says what was so before its type lost its reference columns.
             if self._seen.shows_path(one.aggregate_type, one.path) and visible(*one[:2]):
                 yield one
 

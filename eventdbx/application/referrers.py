@@ -1,9 +1,9 @@
 """The index of referrers: for each aggregate, who refers to it, and where.
 
 Every entry is what a state says under the schemas in force, nothing more: it is put and taken
-away in the commit that changes the state, made anew for a type whose reference columns change,
-and held against the states by ``verify_referrers``. What a reference may name is asked in
-``application.referring``.
+away in the commit that changes the state, and held against the states by ``verify_referrers``.
+How it follows other schemas is in ``application.indexing``; until it has, a type is ``unindexed``.
+What a reference may name is asked in ``application.referring``.
 """
 
 from __future__ import annotations
@@ -14,14 +14,13 @@ from typing import NamedTuple, Protocol
 from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import JSON
-from eventdbx.domain.schemas.model import AggregateSchema
 from eventdbx.domain.schemas.references import (
     Reference,
     ReferencePath,
     references_in,
 )
-from eventdbx.domain.schemas.upcasting import touched_fields
 from eventdbx.storage import eventlog, keys, records
+from eventdbx.storage.records import Unindexed
 from eventdbx.storage.store import Transaction
 
 
@@ -43,83 +42,57 @@ class Scans(Protocol):
         """Yield pairs with ``start <= key < stop`` in byte order."""
 
 
-def referrers(reads: Scans, target: Reference) -> Iterator[Referrer]:
-    """Yield who refers to an aggregate, by (type, id, path): one range scan."""
-    prefix = keys.referrers_of(*target)
-    for key, _empty in reads.scan(prefix, keys.after(prefix)):
+def referrers(
+    reads: Scans, target: Reference, *, after: Referrer | None = None
+) -> Iterator[Referrer]:
+    """Yield who refers to an aggregate, by (type, id, path): one range scan.
+
+    Types that are unindexed may be missing, and may be there with what they said before.
+    """
+    prefix = start = keys.referrers_of(*target)
+    if after is not None:
+        start = keys.referrer(*target, keys.name(*after[:2]), after.path) + b"\x00"
+    for key, _empty in reads.scan(start, keys.after(prefix)):
         yield Referrer(*keys.split_referrer(key)[3:])
 
 
-def index_state(
-    transaction: Transaction,
-    name: bytes,
-    paths: Iterable[ReferencePath],
-    before: Mapping[str, JSON],
-    after: Mapping[str, JSON],
-    *,
-    domain: str,
-    aggregate_type: str,
-) -> None:
-    """Make the entries of an aggregate those of its state after a change."""
-    old = _entries(name, paths, before, domain, aggregate_type)
-    new = _entries(name, paths, after, domain, aggregate_type)
-    _replace(transaction, old, new)
+def unindexed(reads: Scans) -> dict[str, Unindexed]:
+    """Return the types of which the index does not say yet what their states say."""
+    found = reads.scan(keys.UNINDEXED, keys.after(keys.UNINDEXED))
+    return {
+        key[len(keys.UNINDEXED) : -1].decode(): records.decode_unindexed(record)
+        for key, record in found
+    }
 
 
-def _replace(transaction: Transaction, old: set[bytes], new: set[bytes]) -> None:
+def unfinished(aggregate_type: str | None, work: Unindexed) -> str:
+    """Return what tells a caller to try again; None for a type that it may not know of."""
+    if aggregate_type is None:
+        return "references are being indexed after a change of schemas; try again shortly"
+    return (
+        f"references of {aggregate_type} are being indexed after a change of its schema "
+        f"({work.done} aggregates so far); try again shortly"
+    )
+
+
+def replace_entries(transaction: Transaction, old: set[bytes], new: set[bytes]) -> None:
+    """Make entries that are all there those of another state."""
     for key in old - new:
         transaction.delete(key)
     for key in new - old:
         transaction.put(key, b"")
 
 
-def _entries(
+def entries(
     name: bytes,
     paths: Iterable[ReferencePath],
     state: Mapping[str, JSON],
     domain: str,
     aggregate_type: str,
 ) -> set[bytes]:
+    """Return the keys of the entries of an aggregate that has a state."""
     found = references_in(state, paths, domain=domain, aggregate_type=aggregate_type)
     return {keys.referrer(*reference, name, path.text) for path, reference in found}
-
-
-def reindex(transaction: Transaction, before: InForce, after: InForce, *, domain: str) -> None:
-    """Make the index that of other schemas, in the step that puts them in force.
-
-    Reads every aggregate of the types whose reference columns change, or whose upcasters work on
-    them and change, and of no other; where old events are lifted, these too.
-    """
-    for aggregate_type in before.schemas.keys() | after.schemas.keys():
-        old, new = before.reference_paths(aggregate_type), after.reference_paths(aggregate_type)
-        old_fold, new_fold = before.views.fold(aggregate_type), after.views.fold(aggregate_type)
-        if _same_places(old, new) and (
-            old_fold.mark == new_fold.mark
-            or not any(_lifts(one.schema(aggregate_type), old) for one in (before, after))
-        ):
-            continue
-        for head in _heads(transaction, aggregate_type):
-            name = keys.name(aggregate_type, head.aggregate_id)
-            was = eventlog.refolded(transaction, head, old_fold).state if old else {}
-            now = eventlog.refolded(transaction, head, new_fold).state if new else {}
-            _replace(
-                transaction,
-                _entries(name, old, was, domain, aggregate_type),
-                _entries(name, new, now, domain, aggregate_type),
-            )
-
-
-def _lifts(schema: AggregateSchema | None, paths: tuple[ReferencePath, ...]) -> bool:
-    """Say whether upcasters of a schema work on fields that hold references."""
-    if schema is None:
-        return False
-    fields = {path.segments[0] for path in paths}
-    steps = (one for rule in schema.events.values() for steps in rule.upcast for one in steps)
-    return any(not fields.isdisjoint(touched_fields(one)) for one in steps)
-
-
-def _same_places(old: tuple[ReferencePath, ...], new: tuple[ReferencePath, ...]) -> bool:
-    return [path.segments for path in old] == [path.segments for path in new]
 
 
 def _heads(reads: Scans, aggregate_type: str) -> Iterator[Head]:
@@ -151,25 +124,30 @@ class Fault(NamedTuple):
 def verify_referrers(view: Scans, in_force: InForce, *, domain: str) -> Iterator[Fault]:
     """Yield where the index lacks what a state says, and where it says what no state does.
 
-    ``in_force`` is what was in force when the view was taken.
+    ``in_force`` is what was in force when the view was taken. Types that are unindexed are left
+    out: they are known to differ.
     """
+    unfinished = unindexed(view)
 
-    def entries(head: Head) -> set[bytes]:
+    def expected(head: Head) -> set[bytes]:
         aggregate_type = head.aggregate_type
         paths = in_force.reference_paths(aggregate_type)
         folded = eventlog.refolded(view, head, in_force.views.fold(aggregate_type))
         name = keys.name(aggregate_type, head.aggregate_id)
-        return _entries(name, paths, folded.state, domain, aggregate_type)
+        return entries(name, paths, folded.state, domain, aggregate_type)
 
-    for aggregate_type in in_force.schemas:
+    for aggregate_type in in_force.schemas.keys() - unfinished.keys():
         if in_force.reference_paths(aggregate_type):
             for head in _heads(view, aggregate_type):
-                for key in sorted(entries(head)):
+                for key in sorted(expected(head)):
                     if view.get(key) is None:
                         yield _fault(key, missing=True)
     for key, _empty in view.scan(keys.REFERRER, keys.after(keys.REFERRER)):
-        holder = eventlog.load_head(view, keys.name(*keys.split_referrer(key)[3:5]))
-        if holder is None or key not in entries(holder):
+        names = keys.split_referrer(key)[3:5]
+        if names[0] in unfinished:
+            continue
+        holder = eventlog.load_head(view, keys.name(*names))
+        if holder is None or key not in expected(holder):
             yield _fault(key, missing=False)
 
 

@@ -11,7 +11,14 @@ from typing import NamedTuple
 
 from eventdbx import limits
 from eventdbx.application.drafting import check_payload_size
-from eventdbx.application.referrers import Referrer, index_state, referrers
+from eventdbx.application.indexing import Indexing
+from eventdbx.application.referrers import (
+    Referrer,
+    entries,
+    referrers,
+    replace_entries,
+    unfinished,
+)
 from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Draft, Head
 from eventdbx.domain.canonical import JSON, dump
@@ -26,7 +33,7 @@ from eventdbx.domain.schemas.references import (
     texts_at,
     with_values,
 )
-from eventdbx.errors import SchemaViolation, Unauthorized
+from eventdbx.errors import IndexUnfinished, SchemaViolation, Unauthorized
 from eventdbx.storage import keys
 from eventdbx.storage.store import Transaction
 
@@ -50,7 +57,7 @@ class Clearing(NamedTuple):
 
 
 class Referring:
-    """The references of one domain, under the schemas in force.
+    """The references of one domain, under the schemas in force, indexed by ``indexing``.
 
     ``off`` leaves malformed references alone and looks at no target; ``none_blocks`` lets
     references with cascade ``none`` block an archive, as the reference implementation does.
@@ -60,12 +67,14 @@ class Referring:
         self,
         domain: str,
         in_force: Callable[[], InForce],
+        indexing: Indexing,
         *,
         off: bool = False,
         none_blocks: bool = False,
     ) -> None:
         self._domain = domain
         self._in_force = in_force
+        self._indexing = indexing
         self._off = off
         self._none_blocks = none_blocks
 
@@ -130,6 +139,8 @@ class Referring:
     ) -> None:
         """Make the index follow an event that led from one head to another."""
         paths = self.paths(after.aggregate_type)
+        if self._indexing.moved(transaction, name, paths, before.state, after):
+            return
         if not paths or type(payload) is not dict:
             return
         old = before.state
@@ -139,26 +150,32 @@ class Referring:
             if (field := path.segments[0]) in payload and old.get(field) != payload[field]
         ]
         if touched:
-            index_state(
+            place = self._domain, after.aggregate_type
+            replace_entries(
                 transaction,
-                name,
-                touched,
-                before.state,
-                after.state,
-                domain=self._domain,
-                aggregate_type=after.aggregate_type,
+                entries(name, touched, before.state, *place),
+                entries(name, touched, after.state, *place),
             )
+
+    def refolded(self, transaction: Transaction, name: bytes, stored: Head, head: Head) -> None:
+        """Make the index follow a stored state that was folded anew."""
+        paths = self.paths(head.aggregate_type)
+        self._indexing.moved(transaction, name, paths, stored.state, head)
 
     def clearings(self, transaction: Transaction, target: Head, load: Load) -> list[Clearing]:
         """Return what the aggregates that refer to one get when it is archived, by (type, id).
 
-        Raises SchemaViolation, naming the first, when references forbid it. The aggregate's own
-        references, and those of archived aggregates, neither forbid it nor are cleared.
+        Raises SchemaViolation, naming the first, when references forbid it, and IndexUnfinished
+        while it is not known which there are. The aggregate's own references, and those of
+        archived aggregates, neither forbid it nor are cleared.
         """
+        self._need_index(target)
         wanted = self._reference_to(target)
         blockers: list[Referrer] = []
         cleared: dict[bytes, tuple[Head, list[ReferencePath]]] = {}
         for referrer in referrers(transaction, wanted):
+            if referrer.aggregate_type in self._indexing.unindexed:
+                continue
             name = keys.name(referrer.aggregate_type, referrer.aggregate_id)
             holder = load(name)
             if holder is None or holder.archived or holder[:2] == target[:2]:
@@ -179,6 +196,19 @@ class Referring:
             Clearing(name, holder, self._clearing(holder, paths, wanted))
             for name, (holder, paths) in cleared.items()
         ]
+
+    def _need_index(self, target: Head) -> None:
+        """Raise IndexUnfinished while a type is unindexed whose references could decide.
+
+        Of the others the old entries say nothing either.
+        """
+        deciding = {"restrict", "nullify", "none" if self._none_blocks else "restrict"}
+        for name, work in self._indexing.unindexed.items():
+            if any(path.rule.cascade in deciding for path in self.paths(name)):
+                raise IndexUnfinished(
+                    f"aggregate {target.aggregate_type}:{target.aggregate_id} cannot be archived "
+                    f"yet: {unfinished(name, work)}"
+                )
 
     def _clearing(self, holder: Head, paths: list[ReferencePath], target: Reference) -> Draft:
         """Return the event that clears the references to a target at some paths."""

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 
-from eventdbx.application.referrers import reindex
+from eventdbx.application.indexing import Indexing
 from eventdbx.application.referring import Referring
 from eventdbx.application.rules import ContractRules, InForce
 from eventdbx.application.schema_work import (
@@ -117,9 +117,13 @@ class Catalogue:
         self._turns = DeferredLock()
         self._exports = 0
         self._known = self._load()
-        self._domain = domain
+        self.indexing = Indexing(domain, store.view())
         references = Referring(
-            domain, lambda: self.in_force, off=restrict == "off", none_blocks=none_blocks
+            domain,
+            lambda: self.in_force,
+            self.indexing,
+            off=restrict == "off",
+            none_blocks=none_blocks,
         )
         self.rules = ContractRules(restrict, lambda: self._known.in_force, references)
         self.on_change: Callable[[], None] = lambda: None  # Called when a change is durable.
@@ -358,7 +362,7 @@ class Catalogue:
         work = Work(transaction, before, self._clock_ns())
         done = carry_out(work)
         known = work.finish()
-        reindex(transaction, before.in_force, known.in_force, domain=self._domain)
+        self.indexing.follow(transaction, before.in_force, known.in_force)
         self._known = known
         return done
 

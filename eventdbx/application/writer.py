@@ -295,12 +295,16 @@ class _Work:
         if head is None:
             return None
         fold = self._writer._rules.fold(head.aggregate_type)
-        return head if head.fold_mark == fold.mark else self._refold(name, head, fold)
+        return head if head.fold_mark == fold.mark else self._refold(name, fold)
 
-    def _refold(self, name: bytes, stored: Head, fold: Fold) -> Head:
+    def _refold(self, name: bytes, fold: Fold) -> Head:
         """Put the state of a head right that other upcasters made, for good."""
+        stored = eventlog.load_head(self._transaction, name)  # Newer than in memory, perhaps.
+        assert stored is not None, "a head in memory is not in the store"
         head = eventlog.refolded(self._transaction, stored, fold)
-        self.move(name, stored, head)
+        if head is not stored:
+            self._writer._rules.references.refolded(self._transaction, name, stored, head)
+            self.move(name, stored, head)
         return head
 
     def put_fold(self, folded: Head) -> None:
@@ -311,6 +315,7 @@ class _Work:
             return
         if stored.fold_mark != folded.fold_mark == self._writer._rules.fold(stored[0]).mark:
             head = stored._replace(state=folded.state, fold_mark=folded.fold_mark)
+            self._writer._rules.references.refolded(self._transaction, name, stored, head)
             self.move(name, stored, head)
 
     def move(self, name: bytes, before: Head | None, after: Head) -> None:

@@ -50,6 +50,9 @@ class OfflineStore:
             make_directory(path.parent)
         self._domain = open_domain(domain, path, config, hop=synchronous(), backend=backend)
         self._reading = backend
+        if writes:
+            # No reactor has to be spared: what derives from events follows the schemas at once.
+            self._domain.folding.start(_run_now)
         self._session = Session(_OWNER, self._domain, owner=True, include_hidden=include_hidden)
         self._routes = Routes(
             verifier=None,

@@ -27,6 +27,7 @@ IDEMPOTENCY = b"i"
 IDEMPOTENCY_AGE = b"j"
 ARCHIVE_AUDIT = b"x"
 REFERRER = b"r"
+UNINDEXED = b"R"
 FOLDED = b"f"
 SCHEMA_SET = b"gs"
 SCHEMA_STATE = b"gm"
@@ -145,6 +146,11 @@ def split_referrer(key: bytes) -> tuple[str, str, str, str, str, str]:
     """Return (domain, type, id) of the target, (type, id) of who refers to it, and the path."""
     domain, kind, identifier, by_kind, by_identifier, path = key[1:].decode().split("\x00", 5)
     return domain, kind, identifier, by_kind, by_identifier, path
+
+
+def unindexed(aggregate_type: str) -> bytes:
+    """Return the key of what is left to do before the referrers' index is right for a type."""
+    return UNINDEXED + aggregate_type.encode() + b"\x00"
 
 
 def folded(aggregate_type: str) -> bytes:

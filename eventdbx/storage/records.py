@@ -306,6 +306,34 @@ def decode_snapshot(aggregate_type: str, aggregate_id: str, number: int, record:
         raise DamagedRecord(f"unreadable snapshot record: {error}") from None
 
 
+class Unindexed(NamedTuple):
+    """A type of which the index of referrers does not say yet what its states say.
+
+    Its entries may lie at ``places`` (the segments of paths). All is right up to the aggregate
+    ``after``, by id, None before the first; ``done`` aggregates were looked at.
+    """
+
+    places: tuple[tuple[str, ...], ...]
+    after: str | None = None
+    done: int = 0
+
+
+def encode_unindexed(unindexed: Unindexed) -> bytes:
+    """Return the record of what is left to index of a type, which is in its key."""
+    return b"\x01" + orjson.dumps([unindexed.after, unindexed.done, unindexed.places])
+
+
+def decode_unindexed(record: bytes) -> Unindexed:
+    """Return what is left to index; raises DamagedRecord."""
+    try:
+        if record[0] != SMALL_FORMAT:
+            raise DamagedRecord(f"unknown record format {record[0]} of an unfinished index")
+        after, done, places = orjson.loads(record[1:])
+        return Unindexed(tuple(tuple(place) for place in places), after, done)
+    except (ValueError, IndexError, TypeError) as error:
+        raise DamagedRecord(f"unreadable record of an unfinished index: {error}") from None
+
+
 class Remembered(NamedTuple):
     """The result kept for an idempotency key: what was asked, and the events that came of it."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import orjson
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors
+from eventdbx.application.domains import Domain
 from eventdbx.application.reader import Reader
 from eventdbx.application.referrers import Referrer, verify_referrers
 from eventdbx.application.schemas import Catalogue
@@ -21,7 +22,7 @@ from eventdbx.settings import Restrict
 from eventdbx.storage import keys
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.memory import MemoryStore
-from eventdbx.storage.store import Durability, Store, synchronous
+from eventdbx.storage.store import Durability, Store, Transaction, synchronous
 
 START_NS = 1_767_604_211_123_000_000
 
@@ -70,6 +71,21 @@ class ReferenceCase(SynchronousTestCase):
             entropy=lambda count: bytes(count),
             rules=self.schemas.rules,
         )
+        self.domain = Domain("default", self.store, self.writer, self.schemas)
+
+    def index_some(self, kind: str) -> None:
+        """Index a few aggregates of a type, as the background does."""
+
+        def step(transaction: Transaction) -> None:
+            self.schemas.indexing.advance(transaction, self.schemas.in_force, kind)
+
+        self.successResultOf(self.store.transact(step))
+
+    def follow(self) -> None:
+        """Let all that derives from events follow the schemas."""
+        self.domain.folding.start(lambda work: succeed(work()))
+        self.successResultOf(self.domain.folding.stop())
+        self.assertEqual(self.schemas.indexing.unindexed, {})
 
     def clock(self) -> int:
         self.now += 1_000_000
