@@ -23,6 +23,7 @@ struct ExtensionRequest {
     verify @6 :VerifyRequest;
     status @7 :Void;
     schemas @8 :SchemaOperation;
+    scanReferrers @9 :ScanReferrersRequest;
   }
 }
 
@@ -111,6 +112,14 @@ struct ScanEventsRequest {
   sort @7 :Text;
   scope @8 :Text;
   raw @9 :Bool;                 # payloads as they were written, and their schemas
+}
+
+# Who refers to an aggregate, a page at a time; listReferrers answers with all in one frame.
+struct ScanReferrersRequest {
+  aggregateType @0 :Text;
+  aggregateId @1 :Text;
+  cursor @2 :Text;
+  take @3 :UInt64;              # 0: as many as the server gives unasked
 }
 
 # One aggregate, or part of all of them: the answer says where to go on.

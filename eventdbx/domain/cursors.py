@@ -84,6 +84,18 @@ class EventCursor(NamedTuple):
         return f"{place}:{self.version}"
 
 
+class ReferrerCursor(NamedTuple):
+    """After this place, in the order of (type, id, path) of who refers to an aggregate."""
+
+    aggregate_type: str
+    aggregate_id: str
+    path: str
+
+    def token(self) -> str:
+        """Return the text that :func:`parse_referrer_cursor` reads."""
+        return f"{self.aggregate_type}:{self.aggregate_id}:{self.path}"
+
+
 def parse_aggregate_cursor(
     text: str,
 ) -> AggregateCursor | TimestampCursor | ShortTimestampCursor:
@@ -114,6 +126,20 @@ def parse_event_cursor(text: str) -> EventCursor:
     return EventCursor(archived, aggregate_type, aggregate_id, version)
 
 
+def parse_referrer_cursor(text: str) -> ReferrerCursor:
+    """Return the place that a token of a list of referrers names. Raises InvalidCursor.
+
+    The path may hold colons and blanks; it is whatever follows the second colon.
+    """
+    segments = _Segments(text, "cursor", 3)
+    cursor = ReferrerCursor(
+        segments.name("aggregate_type"), segments.name("aggregate_id"), segments.name("path")
+    )
+    if "\x00" in text:
+        raise InvalidCursor("cursor cannot contain a null character")
+    return cursor
+
+
 def _timestamp(segments: _Segments) -> TimestampCursor | ShortTimestampCursor:
     if segments.count == 2:
         return ShortTimestampCursor(segments.name("aggregate_type"), segments.name("aggregate_id"))
@@ -139,9 +165,9 @@ def _timestamp(segments: _Segments) -> TimestampCursor | ShortTimestampCursor:
 class _Segments:
     """The parts between colons, taken one after the other."""
 
-    def __init__(self, text: str, noun: str) -> None:
+    def __init__(self, text: str, noun: str, count_max: int = 0) -> None:
         self._noun = noun
-        self._rest = text.split(":") if text else []
+        self._rest = text.split(":", count_max - 1) if text else []
         self.count = len(self._rest)
         self._rest.reverse()
 

@@ -295,6 +295,15 @@ def _scan(member: str) -> Callable[[Any, Any], None]:
     return fill
 
 
+def _scan_referrers(body: Any, request: rq.ScanReferrers) -> None:
+    body.token = request.token
+    inner = body.init("scanReferrers")
+    inner.aggregateType = request.aggregate_type
+    inner.aggregateId = request.aggregate_id
+    inner.cursor = request.cursor or ""
+    inner.take = request.take
+
+
 def _verify(body: Any, request: rq.Verify) -> None:
     body.token = request.token
     inner = body.init("verify")
@@ -332,6 +341,7 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.ReadAggregate: ("extension", _read_aggregate),
         rq.ScanAggregates: ("extension", _scan("scanAggregates")),
         rq.ScanEvents: ("extension", _scan("scanEvents")),
+        rq.ScanReferrers: ("extension", _scan_referrers),
         rq.Verify: ("extension", _verify),
         rq.Status: ("extension", _status),
         rq.SchemaOperation: ("extension", _schemas),

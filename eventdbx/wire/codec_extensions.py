@@ -140,6 +140,11 @@ def _scan_events(token: str, body: Struct) -> rq.ScanEvents:
     )
 
 
+def _scan_referrers(token: str, body: Struct) -> rq.ScanReferrers:
+    aggregate_type, aggregate_id, cursor = body.texts((*_NAMES, "cursor"))
+    return rq.ScanReferrers(token, aggregate_type, aggregate_id, cursor or None, body.word(0))
+
+
 def _verify(token: str, body: Struct) -> rq.Verify:
     names = body.texts(("aggregate_type", "aggregate_id", "after"))
     aggregate_type, aggregate_id, after = (text or None for text in names)
@@ -155,6 +160,7 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     5: _verify,
     6: lambda token, body: rq.Status(token),
     7: lambda token, body: rq.SchemaOperation(token, body.data(0)),
+    8: _scan_referrers,
 }
 
 

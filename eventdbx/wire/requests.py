@@ -306,6 +306,16 @@ class ScanEvents(NamedTuple):
     raw: bool = False
 
 
+class ScanReferrers(NamedTuple):
+    """A page of who refers to an aggregate."""
+
+    token: str
+    aggregate_type: str
+    aggregate_id: str
+    cursor: str | None = None
+    take: int = 0
+
+
 class Verify(NamedTuple):
     """Check one aggregate, or ``budget`` of all of them (0: as the server likes)."""
 
@@ -363,6 +373,7 @@ Request = (
     | ReadAggregate
     | ScanAggregates
     | ScanEvents
+    | ScanReferrers
     | Verify
     | Status
     | SchemaOperation

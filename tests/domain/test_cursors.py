@@ -9,10 +9,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx.domain.cursors import (
     AggregateCursor,
     EventCursor,
+    ReferrerCursor,
     ShortTimestampCursor,
     TimestampCursor,
     parse_aggregate_cursor,
     parse_event_cursor,
+    parse_referrer_cursor,
 )
 from eventdbx.errors import InvalidCursor
 
@@ -139,3 +141,26 @@ class CursorTests(SynchronousTestCase):
                 parse(text)
             except InvalidCursor:
                 continue
+
+
+class ReferrerCursorTests(SynchronousTestCase):
+    """Places in lists of referrers."""
+
+    @given(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=1))
+    def test_round_trip(self, path: str) -> None:
+        """Whatever a column is called, its token leads back to it."""
+        cursor = ReferrerCursor("farm", "f-1", path)
+        self.assertEqual(parse_referrer_cursor(cursor.token()), cursor)
+
+    def test_refusals(self) -> None:
+        """Other texts are refused in words."""
+        for text, words in (
+            ("", "cursor missing aggregate_type"),
+            ("farm", "cursor missing aggregate_id"),
+            ("farm:f-1", "cursor missing path"),
+            ("farm::x", "cursor aggregate_id cannot be empty"),
+            ("farm:f-1:", "cursor path cannot be empty"),
+            ("farm:f\0-1:x", "cursor cannot contain a null character"),
+        ):
+            error = self.assertRaises(InvalidCursor, parse_referrer_cursor, text)
+            self.assertEqual(error.detail, words)

@@ -10,7 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.client import BlockingClient
 from eventdbx.domain.commands import Write
-from eventdbx.errors import AggregateNotFound, SchemaViolation, Unauthorized
+from eventdbx.errors import (
+    AggregateNotFound,
+    InvalidCursor,
+    SchemaViolation,
+    SerializationError,
+    Unauthorized,
+)
 from eventdbx.surfaces.control.calls import Call, Calls
 from eventdbx.wire import requests as rq
 from tests.daemon import Workspace
@@ -138,6 +144,31 @@ class OverSocket(ReferencesCase):
         self.client.call(Calls(self.space.token).schema({"do": "replace", "schemas": hidden}))
         self.assertEqual(self.client.referrers("person", "p-1"), [person])
         self.assertRaises(AggregateNotFound, some.referrers, "farm", "f-1")
+
+    def test_pages_of_referrers(self) -> None:
+        """However many refer to an aggregate, they are told page by page, and none is lost."""
+        self.append("person", "p-1", {})
+        farms = [f"f-{number:04}-{'x' * 40}" for number in range(600)]
+        payload = json.dumps({"owner": "person#p-1", "next": "person#p-1"})
+        writes = tuple(Write("append", "farm", farm, "met", payload) for farm in farms)
+        self.client.call(Calls(self.space.token).commit_batch(writes, answer="receipts"))
+        self.assertRaises(SerializationError, self.client.referrers, "person", "p-1")
+        found: list[dict[str, Any]] = []
+        cursor, sizes = None, []
+        while True:
+            page = self.client.scan_referrers("person", "p-1", cursor, 1_000 - len(found) // 2)
+            found += page.items
+            sizes.append(len(page.items))
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        self.assertEqual(sizes, [1_000, 200])
+        wanted = [(farm, path) for farm in farms for path in ("next", "owner")]
+        self.assertEqual([(one["aggregate_id"], one["path"]) for one in found], wanted)
+        printed = json.loads(self.space.run("aggregate", "referrers", "person", "p-1", "--json"))
+        self.assertEqual(printed, found)
+        self.assertRaises(InvalidCursor, self.client.scan_referrers, "person", "p-1", "farm")
+        self.assertRaises(AggregateNotFound, self.client.scan_referrers, "person", "p-9")
 
     def test_archive(self) -> None:
         """A reference that restricts keeps its target; the command line says so likewise."""

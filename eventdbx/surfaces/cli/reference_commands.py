@@ -51,7 +51,7 @@ def _register_referrers(group: click.Group) -> None:
         """List aggregates that reference a target aggregate"""
         with database(context, token=token) as (way, calls):
             try:
-                found = way.call(calls.referrers(aggregate, aggregate_id))
+                found = list(_referrers(way, calls, aggregate, aggregate_id))
             except AggregateNotFound:
                 found = []
         if as_json:
@@ -63,13 +63,21 @@ def _register_referrers(group: click.Group) -> None:
             print_line("no referrers found")
 
 
+def _referrers(way: Database, calls: Calls, aggregate: str, aggregate_id: str) -> Pages:
+    return Pages(
+        way,
+        lambda cursor, _skip, size: calls.scan_referrers(aggregate, aggregate_id, cursor, size),
+        take=None,
+    )
+
+
 def refuse_removing(
     way: Database, calls: Calls, domain: str, aggregate: str, aggregate_id: str
 ) -> None:
     """Raise Failure when references keep an aggregate from being removed."""
     from eventdbx.domain.schemas.references import reference_paths
 
-    found = way.call(calls.referrers(aggregate, aggregate_id))
+    found = list(_referrers(way, calls, aggregate, aggregate_id))
     if not found:
         return
     schemas = _schemas(way, calls)

@@ -237,6 +237,12 @@ class BlockingClient:
         """Return a page of events of everything, a type, an aggregate, or by event_id."""
         return self.call(self._calls.scan_events(**options))
 
+    def scan_referrers(
+        self, aggregate_type: str, aggregate_id: str, cursor: str | None = None, take: int = 0
+    ) -> Listed:
+        """Return a page of who refers to an aggregate; there may be more than a frame holds."""
+        return self.call(self._calls.scan_referrers(aggregate_type, aggregate_id, cursor, take))
+
     def verify_store(self, **options: Any) -> dict[str, Any]:
         """Verify one aggregate or some of the store; ``next`` of the report says where to go on."""
         return self.call(self._calls.verify_store(**options))

@@ -271,6 +271,14 @@ class Calls:
         """A page of events by every means; options are the fields of ScanEvents."""
         return Call(rq.ScanEvents(self._token, **options), _scanned)
 
+    def scan_referrers(
+        self, aggregate_type: str, aggregate_id: str, cursor: str | None = None, take: int = 0
+    ) -> Call[Listed]:
+        """A page of who refers to an aggregate."""
+        return Call(
+            rq.ScanReferrers(self._token, aggregate_type, aggregate_id, cursor, take), _scanned
+        )
+
     def verify_store(self, **options: Any) -> Call[dict[str, Any]]:
         """A report on some of the store; options are the fields of Verify."""
         return Call(rq.Verify(self._token, **options), _json)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -10,10 +11,13 @@ from twisted.internet.defer import Deferred
 
 from eventdbx.application.domains import Domain
 from eventdbx.application.reader import Reader
+from eventdbx.application.referrers import Referrer
 from eventdbx.application.resolving import Place, Resolver
+from eventdbx.domain.cursors import ReferrerCursor, parse_referrer_cursor
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.errors import AggregateNotFound, EventDBXError
+from eventdbx.surfaces.control.pages import bounded_take
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
@@ -38,7 +42,10 @@ class ReferenceRoutes:
 
     def table(self) -> dict[type, Callable[[Session, Any], Any]]:
         """Return which method answers which request."""
-        return {rq.ListReferrers: self._list_referrers}
+        return {
+            rq.ListReferrers: self._list_referrers,
+            rq.ScanReferrers: self._scan_referrers,
+        }
 
     def depth(self, asked: int | None) -> int:
         """Return how deep to go."""
@@ -80,6 +87,35 @@ class ReferenceRoutes:
         return _place(domain, domain.reader(), grant)
 
     def _list_referrers(self, session: Session, request: rq.ListReferrers) -> Deferred[Any]:
+        found = self._referrers(session, request, None)
+
+        def collect() -> rs.ReferrersReply:
+            return rs.ReferrersReply(orjson.dumps([one._asdict() for one in found]))
+
+        return self._run_slowly(collect)
+
+    def _scan_referrers(self, session: Session, request: rq.ScanReferrers) -> Deferred[Any]:
+        sizes = self._routes.settings
+        take = bounded_take(request.take or None, sizes.list_page_size, sizes.page_limit)
+        cursor = None if request.cursor is None else parse_referrer_cursor(request.cursor)
+        found = self._referrers(session, request, None if cursor is None else Referrer(*cursor))
+
+        def collect() -> rs.Extension:
+            page = list(islice(found, take + 1))
+            more = len(page) > take
+            token = ReferrerCursor(*page[take - 1]).token() if more else None
+            items = [one._asdict() for one in page[:take]]
+            return rs.Extension(orjson.dumps({"items": items, "next_cursor": token}))
+
+        return self._run_slowly(collect)
+
+    def _referrers(
+        self,
+        session: Session,
+        request: rq.ListReferrers | rq.ScanReferrers,
+        after: Referrer | None,
+    ) -> Iterator[Referrer]:
+        """Return who refers to an aggregate that the token may read, lazily."""
         from eventdbx.surfaces.control.routes import seeing
 
         names = request.aggregate_type, request.aggregate_id
@@ -92,13 +128,7 @@ class ReferenceRoutes:
         grant.require("aggregate.read", f"aggregate:{names[0]}:{names[1]}")
         if reader.aggregate(*names) is None:
             raise AggregateNotFound()
-        domain, visible = session.domain.name, seeing(grant)
-
-        def collect() -> rs.ReferrersReply:
-            found = reader.referrers(domain, *names, visible)
-            return rs.ReferrersReply(orjson.dumps([one._asdict() for one in found]))
-
-        return self._run_slowly(collect)
+        return reader.referrers(session.domain.name, *names, seeing(grant), after=after)
 
 
 def _place(domain: Domain, reader: Reader, grant: Grant) -> Place:
