@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from eventdbx import limits
@@ -84,6 +84,10 @@ class SchemaRules(Protocol):
     def snapshot_threshold(self, aggregate_type: str) -> int:
         """Return every how many versions a snapshot is taken; 0 for never."""
 
+    @property
+    def upcasts(self) -> bool:
+        """Whether any type has upcasters."""
+
     def fold(self, aggregate_type: str) -> Fold:
         """Return how the events of a type make its state."""
 
@@ -95,18 +99,21 @@ class SchemaRules(Protocol):
 class ContractRules:
     """The rules that the schemas in force make, in one mode of restriction."""
 
-    def __init__(
-        self, restrict: Restrict, in_force: Callable[[], InForce], references: Referring
-    ) -> None:
+    def __init__(self, restrict: Restrict, in_force: InForce, references: Referring) -> None:
         self.restrict = restrict
         self.references = references
-        self._in_force = in_force
+        self.put_in_force(in_force)
         self._off = restrict == "off"
         self._checks: DocumentChecks | None = None
 
+    def put_in_force(self, in_force: InForce) -> None:
+        """From now on let these schemas make the rules."""
+        self._in_force = in_force
+        self.upcasts = bool(in_force.views.marks)
+
     def admit(self, aggregate_type: str, draft: Draft, known: Mapping[str, JSON] | None) -> Draft:
         """Validate a draft; the order of checks is that of docs/protocol.md."""
-        contract = self._in_force().contracts.get(aggregate_type)
+        contract = self._in_force.contracts.get(aggregate_type)
         if contract is None:
             if self.restrict == "strict":
                 raise SchemaViolation(
@@ -141,9 +148,9 @@ class ContractRules:
 
     def snapshot_threshold(self, aggregate_type: str) -> int:
         """Return every how many versions a snapshot is taken; 0 for never."""
-        schema = self._in_force().schemas.get(aggregate_type)
+        schema = self._in_force.schemas.get(aggregate_type)
         return 0 if schema is None else schema.snapshot_threshold or 0
 
     def fold(self, aggregate_type: str) -> Fold:
         """Return how the events of a type make its state."""
-        return self._in_force().views.fold(aggregate_type)
+        return self._in_force.views.fold(aggregate_type)

@@ -125,7 +125,7 @@ class Catalogue:
             off=restrict == "off",
             none_blocks=none_blocks,
         )
-        self.rules = ContractRules(restrict, lambda: self._known.in_force, references)
+        self.rules = ContractRules(restrict, self._known.in_force, references)
         self.on_change: Callable[[], None] = lambda: None  # Called when a change is durable.
 
     @property
@@ -323,7 +323,11 @@ class Catalogue:
 
     def look_at(self, prepared: Prepared) -> None:
         """Take a set for the one in force without storing it: for stores opened to be read."""
-        self._known = self._known._replace(in_force=prepared.in_force)
+        self._know(self._known._replace(in_force=prepared.in_force))
+
+    def _know(self, known: Known) -> None:
+        self._known = known
+        self.rules.put_in_force(known.in_force)
 
     def export(self) -> Deferred[None]:
         """Write the files for other tools as of now."""
@@ -363,7 +367,7 @@ class Catalogue:
         done = carry_out(work)
         known = work.finish()
         self.indexing.follow(transaction, before.in_force, known.in_force)
-        self._known = known
+        self._know(known)
         return done
 
 

@@ -292,8 +292,8 @@ class _Work:
         if moved is not None:
             return moved[1]
         head = self._writer._heads.get(name) or eventlog.load_head(self._transaction, name)
-        if head is None:
-            return None
+        if head is None or not (head.fold_mark or self._writer._rules.upcasts):
+            return head
         fold = self._writer._rules.fold(head.aggregate_type)
         return head if head.fold_mark == fold.mark else self._refold(name, fold)
 
@@ -342,17 +342,25 @@ class _Work:
             draft = write.with_payload(apply_patch(under, draft.payload))
         rules = self._writer._rules
         draft = rules.admit(command.aggregate_type, draft, under)
-        draft = rules.references.canonical(head, draft, self.load, authorise)
+        bound = draft.schema is not None
+        if bound:
+            draft = rules.references.canonical(head, draft, self.load, authorise)
         if head.archived:
             raise AggregateArchived()
-        done = self.append(name, before, head, draft)
+        done = self.append(name, before, head, draft, bound=bound)
         if write.idempotency_key is not None:
             place = (command.aggregate_type, command.aggregate_id, done.event.version)
             self.remember(scope, digest, [place])
         return done
 
-    def append(self, name: bytes, before: Head | None, head: Head, draft: Draft) -> Committed:
-        """Put the event that an admitted draft becomes on top of a head."""
+    def append(
+        self, name: bytes, before: Head | None, head: Head, draft: Draft, *, bound: bool = True
+    ) -> Committed:
+        """Put the event that an admitted draft becomes on top of a head.
+
+        ``bound`` says that the type has a schema: without one there are no references to index,
+        and no snapshots to take.
+        """
         writer = self._writer
         event, after = decide(
             head,
@@ -367,10 +375,12 @@ class _Work:
         put(keys.log(PARTITION, self._position), records.encode_log(event.event_id, event_key))
         self._position += 1
         self.move(name, before, after)
-        writer._rules.references.index(self._transaction, name, head, draft.payload, after)
-        every = writer._rules.snapshot_threshold(head.aggregate_type)
-        if every and event.version % every == 0:
-            self.snapshot(name, after, f"auto snapshot v{event.version}")
+        if bound:
+            rules = writer._rules
+            rules.references.index(self._transaction, name, head, draft.payload, after)
+            every = rules.snapshot_threshold(head.aggregate_type)
+            if every and event.version % every == 0:
+                self.snapshot(name, after, f"auto snapshot v{event.version}")
         return Committed(event, after)
 
     def snapshot(self, name: bytes, head: Head, comment: str | None) -> Snapshot:
