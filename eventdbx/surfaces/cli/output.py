@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _PLUS = re.compile(rb'"(?:[^"\\]|\\.)*+"|(e)\+', re.DOTALL)
 
 
@@ -37,9 +38,19 @@ def print_array(values: Iterable[Any], *, sort: bool = False) -> None:
     write("[]\n" if empty else "\n]\n")
 
 
-def print_line(text: str) -> None:
-    """Print one line of results."""
+def print_line(text: str, *, coloured: bool = False) -> None:
+    """Print one line of results; ``coloured`` when it has escape sequences of our own.
+
+    On a terminal the control characters that stored texts may hold are shown, not obeyed.
+    """
+    if not coloured and sys.stdout.isatty():
+        text = without_controls(text)
     sys.stdout.write(text + "\n")
+
+
+def without_controls(text: str) -> str:
+    """Return a text in which control characters, but for tabs and line ends, are written out."""
+    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
 
 
 def note(text: str) -> None:

@@ -236,7 +236,8 @@ def _register_diff(group: click.Group) -> None:
             return
         show = diff_text.split if given["style"] == "split" else diff_text.unified
         names = {"old_name": f"schema@{old_id}", "new_name": f"schema@{new_id}"}
-        print_line(show(old, new, **names, colour=_coloured(given["color"])))
+        colour = _coloured(given["color"])
+        print_line(show(old, new, **names, colour=colour), coloured=colour)
 
 
 def _two_sets(
