@@ -103,6 +103,8 @@ class HidingCase(SynchronousTestCase):
             calls.snapshots(None, None, None),
             calls.referrers(*names),
             calls.referrers("place", "p-1"),
+            calls.scan_referrers(*names),
+            calls.scan_referrers("place", "p-1"),
             calls.outbox(None, None),
             calls.status(),
             calls.verify_store(),
