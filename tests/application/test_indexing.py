@@ -87,9 +87,21 @@ class UnindexedTests(IndexingCase):
         self.declare(schema("farm"))
         self.assertEqual(len(self.holders()), 7)
         self.assertEqual(self.referrers("person/p-1"), [])
+        self.assertEqual(self.faults(), [])
         self.archive("person/p-1")
         self.follow()
         self.assertEqual(self.holders(), [])
+
+    def test_columns_that_come_and_go(self) -> None:
+        """Changes before the work of the last one is done leave nothing of any of them."""
+        self.write("farm/f-0", {"a": "#f-9", "b": "#f-9", "c": "#f-9"})
+        for column in "abc":
+            self.declare(schema("farm", **{column: link(integrity="weak")}))
+            if column == "a":
+                self.index_some("farm")
+        self.follow()
+        self.assertEqual({one[5] for one in self.index()}, {"c"})
+        self.assertEqual(self.faults(), [])
 
     def test_writes_in_between(self) -> None:
         """Events, on either side of where the work is, leave the entries of their states."""
@@ -184,6 +196,21 @@ class UnindexedTests(IndexingCase):
         self.assertEqual(self.schemas.indexing.unindexed["farm"].done, 2)
         self.follow()
         self.assertEqual(len(self.referrers("person/p-1")), 7)
+
+
+class NoneBlocksTests(IndexingCase):
+    """Where references with cascade none block an archive."""
+
+    none_blocks = True
+
+    def test_only_columns_in_force_block(self) -> None:
+        """What has no reference column any more blocks nothing, whatever the index still says."""
+        self.declare(schema("farm", owner=link()))
+        self.assertIn("yet", self.archive_refused("person/p-1"))
+        self.follow()
+        self.assertIn("referenced by", self.archive_refused("person/p-1"))
+        self.declare(schema("farm"))
+        self.archive("person/p-1")
 
 
 class LiftedTests(IndexingCase):
