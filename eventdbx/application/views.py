@@ -195,21 +195,24 @@ class Seen:
 
     # Answers to writes. Who may append to a hidden type learns that the write was done, and
     # nothing of what the type holds: a patch's payload and a state have more in them than was sent.
+    # Those of the first event have not: it is no patch, and all that there is was sent with it.
 
     def written_event(self, event: Event) -> Event:
-        """Return what the writer of an event sees of it; of a hidden type an empty payload."""
+        """Return what the writer of an event sees of it: of a hidden type an empty payload, but
+        for the first event of an aggregate."""
         view = self._types.get(event.aggregate_type)
         if view is None or self._all:
             return event
-        if view.hidden:
+        if view.hidden and event.version > 1:
             return event._replace(payload=b"{}", extensions=None, note=None)
         return view.event(event, raw=False, all_fields=False)
 
     def written_head(self, head: Head) -> Head:
-        """Return what the writer of an aggregate sees of it; of a hidden type an empty state."""
+        """Return what the writer of an aggregate sees of it: of a hidden type an empty state, but
+        for a new aggregate."""
         view = self._types.get(head.aggregate_type)
         if view is None or self._all:
             return head
-        if view.hidden:
+        if view.hidden and head.version > 1:
             return head._replace(state={}, extensions={})
         return view.head(head)
