@@ -31,6 +31,7 @@ class SchemaFiles:
         self._folder = folder
         self._path = folder / "schemas.json"
         self._written = 0
+        self._known: str | None = None  # What the file said when it was last looked at.
         self._lock = Lock()
 
     def write(self, exported: Exported) -> None:
@@ -60,8 +61,24 @@ class SchemaFiles:
             path = self._folder / "schemas" / "schema_manifest.json"
             if read_text(path) != text:
                 replace_text(path, text)
-        if read_text(self._path) != exported.text:
+        found = read_text(self._path)
+        if found != exported.text:
+            if found is not None and found.strip() and found != self._known:
+                self._spare(found)
             replace_text(self._path, exported.text)
+        self._known = exported.text
+
+    def _spare(self, text: str) -> None:
+        """Keep what somebody wrote into the file while the domain was at work."""
+        number = 1
+        while (path := self._path.with_name(f"schemas.json.edited-{number}")).exists():
+            number += 1
+        replace_text(path, text)
+        self.log.warn(
+            "schemas.json was edited while other schemas were put in force; the edit is not in "
+            "force, it is kept in {path}",
+            path=str(path),
+        )
 
     def adopt(self, catalogue: Catalogue, *, writes: bool) -> list[str]:
         """Take over ``schemas.json`` if somebody has edited it; export it if it is missing.
@@ -95,7 +112,7 @@ class SchemaFiles:
 
     def _read(self, catalogue: Catalogue) -> tuple[Prepared | None, bool]:
         """Return what was edited by hand, or None and whether the file is that of the set."""
-        text = read_text(self._path)
+        text = self._known = read_text(self._path)
         if text is None or not text.strip() or catalogue.is_own_text(text.encode()):
             return None, text is not None and catalogue.is_current_text(text.encode())
         try:

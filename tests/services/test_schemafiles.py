@@ -93,6 +93,21 @@ class SchemaFilesTests(SynchronousTestCase):
         self.assertEqual(sorted(domain.schemas.in_force.schemas), ["person"])
         self.close(domain)
 
+    def test_edit_beside_changes(self) -> None:
+        """An edit that another change overtakes is kept beside the file, not lost."""
+        domain = self.open()
+        self.file.write_bytes(EDITED)
+        self.successResultOf(domain.schemas.change([CREATE]))
+        self.assertEqual(orjson.loads(self.file.read_bytes()).keys(), {"order"})
+        kept = self.folder / "schemas.json.edited-1"
+        self.assertEqual(kept.read_bytes(), EDITED)
+        self.file.write_bytes(EDITED + b" ")
+        self.successResultOf(domain.schemas.publish())
+        self.assertEqual((self.folder / "schemas.json.edited-2").read_bytes(), EDITED + b" ")
+        self.successResultOf(domain.schemas.publish(force=True))
+        self.assertFalse((self.folder / "schemas.json.edited-3").exists())
+        self.close(domain)
+
     def test_malformed(self) -> None:
         """A file that cannot be read keeps the domain closed; it is named, and left alone."""
         self.names()
