@@ -91,5 +91,6 @@ def domain(context: click.Context, tenant: str | None) -> str:
         return current
     raise Failure(
         f"tenant '{tenant}' is not the domain in use ('{current}')",
-        hint="choose the domain in the configuration, or name another one with --config",
+        hint="a version is named with --version; the domain is chosen in the configuration, "
+        "or another one with --config",
     )
