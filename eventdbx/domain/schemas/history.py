@@ -82,8 +82,6 @@ class History(NamedTuple):
     def before_active(self) -> Version:
         """Return the version published before the active one. Raises ConfigError."""
         ids = [version.id for version in self.versions]
-        if not ids:
-            raise ConfigError("no schema versions recorded")
         if self.active is None or self.active not in ids:
             raise ConfigError("no active schema version available")
         place = ids.index(self.active)

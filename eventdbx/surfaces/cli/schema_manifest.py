@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eventdbx.domain.schemas.history import History, Version
+from eventdbx.errors import ConfigError
 from eventdbx.surfaces.cli.failures import Failure
 
 Manifest = dict[str, Any]
@@ -13,38 +15,30 @@ Rows = list[tuple[str, ...]]
 
 def version_of(manifest: Manifest, word: str) -> str:
     """Return the id that ``active``, ``latest``, a label or an id names. Raises Failure."""
-    versions = [one["id"] for one in manifest["versions"]]
-    lowered = word.strip().lower()
-    if lowered == "active":
-        active: str | None = manifest.get("active_version")
-        if active is None:
-            raise Failure("no active schema version available")
-        return active
-    if lowered == "latest":
-        if not versions:
-            raise Failure("no schema versions recorded")
-        latest: str = versions[-1]
-        return latest
-    if word not in versions:
-        labelled = [one["id"] for one in manifest["versions"] if word in one.get("labels", ())]
-        if labelled:
-            newest: str = labelled[-1]
-            return newest
-        raise Failure(
-            f"schema version '{word}' was not found; "
-            "run `dbx tenant schema history <tenant>` to list versions"
-        )
-    return word
+    try:
+        return _history(manifest).find(word).id
+    except ConfigError as error:
+        text = error.detail
+        if text.endswith("was not found"):
+            text += "; run `dbx tenant schema history <tenant>` to list versions"
+        raise Failure(text, code=error.code) from None
 
 
 def before_active(manifest: Manifest) -> str:
     """Return the id listed before the active one. Raises Failure."""
-    active = version_of(manifest, "active")
-    versions: list[str] = [one["id"] for one in manifest["versions"]]
-    place = versions.index(active) if active in versions else 0
-    if place == 0:
-        raise Failure("no earlier schema version to roll back to")
-    return versions[place - 1]
+    try:
+        return _history(manifest).before_active().id
+    except ConfigError as error:
+        raise Failure(error.detail, code=error.code) from None
+
+
+def _history(manifest: Manifest) -> History:
+    """Return as much of a history as names of versions need."""
+    versions = (
+        Version(one["id"], 0, None, None, None, "", tuple(one.get("labels", ())), "")
+        for one in manifest["versions"]
+    )
+    return History(tuple(versions), active=manifest.get("active_version"))
 
 
 def version_lines(manifest: Manifest) -> list[str]:

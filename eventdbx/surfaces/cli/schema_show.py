@@ -32,7 +32,7 @@ def register(group: click.Group) -> None:
         "--version",
         metavar="VERSION",
         conflicts=("path",),
-        help="Id, 'active' or 'latest' of a published version",
+        help="Id, label, 'active' or 'latest' of a published version",
     )
     @option("--file", "path", metavar="PATH", help="Source file")
     @option("--json", "as_json", is_flag=True, help="Nothing else is printed anyway")

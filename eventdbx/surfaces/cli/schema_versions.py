@@ -285,7 +285,7 @@ def _print_compatibility(old: Document, new: Document, as_json: bool) -> None:
 def _register_activate(group: click.Group) -> None:
     @group.command("activate", examples=("dbx schema activate --version latest",))
     @TENANT
-    @option("--version", metavar="VERSION", help="Id, 'active' or 'latest' [default: latest]")
+    @option("--version", metavar="VERSION", help="Id, label or 'active' [default: latest]")
     @REASON
     @ACTOR
     @NO_RELOAD
@@ -299,14 +299,15 @@ def _register_activate(group: click.Group) -> None:
         manifest = operate(context, {"do": "history"})
         if not manifest["versions"]:
             raise Failure(f"tenant '{name}' has no schema versions to activate")
-        version = version_of(manifest, given["version"] or "latest")
-        _switch(context, name, "activate", version, as_json, given)
+        wanted = given["version"] or "latest"
+        version_of(manifest, wanted)  # Says what is wrong in our words; the catalogue decides.
+        _switch(context, name, "activate", wanted, as_json, given)
 
 
 def _register_rollback(group: click.Group) -> None:
     @group.command("rollback", examples=("dbx schema rollback --reason 'orders are refused'",))
     @TENANT
-    @option("--version", metavar="VERSION", help="Id [default: the one before the active one]")
+    @option("--version", metavar="VERSION", help="Id or label [default: the one before the active]")
     @REASON
     @ACTOR
     @NO_RELOAD
@@ -319,15 +320,18 @@ def _register_rollback(group: click.Group) -> None:
         name = domain(context, tenant)
         manifest = operate(context, {"do": "history"})
         wanted = given["version"]
-        version = before_active(manifest) if wanted is None else version_of(manifest, wanted)
-        _switch(context, name, "rollback", version, as_json, given)
+        if wanted is None:
+            before_active(manifest)
+        else:
+            version_of(manifest, wanted)
+        _switch(context, name, "rollback", wanted, as_json, given)
 
 
 def _switch(
     context: click.Context,
     name: str,
     do: str,
-    version: str,
+    version: str | None,
     as_json: bool,
     given: dict[str, Any],
 ) -> None:
