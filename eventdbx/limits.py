@@ -182,3 +182,8 @@ REHEARSAL_RULES_MAX = 1_000
 
 REHEARSAL_SAMPLES = 5
 """Events that each line of the report names."""
+
+FOLDS_KEPT = 100_000
+FOLDS_BYTES_MAX = 32 * 1_048_576
+"""States of aggregates that each plugin keeps folded for their next event: what is not kept is
+folded from its first event."""

@@ -1,0 +1,209 @@
+"""Making parts of events: what one plugin may see of each, with the state as of that event.
+
+States are folded along with the log, so that an event costs one step of its fold, however long its
+aggregate is. What is hidden and how old payloads read is said in ``application.views``; how parts
+become bytes is the business of each kind of plugin.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+import orjson
+
+from eventdbx import limits
+from eventdbx.application.rules import InForce
+from eventdbx.domain.aggregate import Fold, Head, fold_extensions, fold_state, new_head
+from eventdbx.domain.canonical import JSON, dump
+from eventdbx.domain.delivery.entries import PayloadMode
+from eventdbx.domain.delivery.parts import Parts
+from eventdbx.domain.delivery.positions import position_token
+from eventdbx.domain.events import Event
+from eventdbx.errors import StorageError
+from eventdbx.storage import eventlog, keys
+from eventdbx.storage.interfaces import IReadView
+
+WITH_RECORD = frozenset(("all", "event-only", "event-and-schema", "extensions-only"))
+WITH_STATE = frozenset(("all", "state-only"))
+WITH_SCHEMA = frozenset(("all", "schema-only", "event-and-schema"))
+
+_BYTES_BESIDE_STATE = 512
+"""What a kept head takes in memory besides its state and extensions, about."""
+
+
+class _Running(NamedTuple):
+    """A fold that goes on with the next event: the head so far, and how large it may be.
+
+    ``size`` is an upper bound of the texts of state and extensions: grows with every payload, is
+    measured again at ``measure_at``.
+    """
+
+    head: Head
+    size: int
+    measure_at: int
+
+
+class PartsBuilder:
+    """Makes parts of events for one plugin.
+
+    Events of one aggregate may come in any order and more than once; in version order they are
+    cheap. Works on one thread at a time, whichever.
+    """
+
+    def __init__(
+        self,
+        domain_name: str,
+        *,
+        include_hidden: bool = False,
+        entries_max: int = limits.FOLDS_KEPT,
+        bytes_max: int = limits.FOLDS_BYTES_MAX,
+    ) -> None:
+        self._domain = domain_name
+        self._include_hidden = include_hidden
+        self._entries_max = entries_max
+        self._bytes_max = bytes_max
+        self._running: OrderedDict[bytes, _Running] = OrderedDict()
+        self._bytes = 0
+
+    def build(
+        self,
+        view: IReadView,
+        in_force: InForce,
+        event: Event,
+        position: int,
+        mode: PayloadMode,
+        *,
+        archived: bool = False,
+    ) -> Parts | None:
+        """Return the parts of a stored event; None when its type is hidden from the plugin.
+
+        ``view`` holds the event; it is read where the fold cannot go on from a kept one. The state
+        is not archived, for that only follows an event; ``archived`` says otherwise, for replays.
+        The head has no ``frontier``. Raises StorageError.
+        """
+        seen = in_force.views.seen(include_hidden=self._include_hidden)
+        if not seen.shows(event.aggregate_type):
+            return None
+        record: Event | None = None
+        head: Head | None = None
+        schema: bytes | None = None
+        if mode in WITH_RECORD:
+            shown = event if mode != "extensions-only" else event._replace(payload=b"null")
+            record = seen.event(shown)
+        if mode in WITH_STATE:
+            head = self._after(view, in_force.views.fold(event.aggregate_type), event)
+            head = seen.head(head)
+            if archived:
+                head = head._replace(archived=True)
+        if mode in WITH_SCHEMA:
+            contract = in_force.contracts.get(event.aggregate_type)
+            schema = None if contract is None else contract.document
+        return Parts(
+            self._domain,
+            position_token(position),
+            event.aggregate_type,
+            event.aggregate_id,
+            event.version,
+            event.event_id,
+            event.event_type,
+            mode,
+            record,
+            head,
+            schema,
+        )
+
+    def _after(self, view: IReadView, fold: Fold, event: Event) -> Head:
+        """Return the aggregate just after an event."""
+        name = keys.name(event.aggregate_type, event.aggregate_id)
+        kept = self._running.get(name)
+        if kept is not None and kept.head.fold_mark == fold.mark:
+            if kept.head.version == event.version - 1:
+                return self._keep(name, _step(kept.head, event, fold), kept, event)
+            if kept.head.version == event.version:
+                return kept.head
+            if kept.head.version < event.version:
+                return self._keep(name, _through(view, name, kept.head, event, fold), None, event)
+        if event.version == 1:
+            first = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
+            return self._keep(name, _step(first, event, fold), None, event)
+        stored = eventlog.load_head(view, name)
+        if stored is not None and stored.version == event.version:
+            head = eventlog.refolded(view, stored, fold)._replace(
+                frontier=(), archived=False, archived_at=None, archive_comment=None
+            )
+        else:
+            first = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
+            head = _through(view, name, first, event, fold)
+        if kept is not None and kept.head.version > event.version:
+            return head  # Somebody looks back; the fold that is ahead is worth more.
+        return self._keep(name, head, None, event)
+
+    def _keep(self, name: bytes, head: Head, before: _Running | None, event: Event) -> Head:
+        """Keep a head for the next event of its aggregate, and return it."""
+        size = measure_at = 0
+        if before is not None:
+            size = before.size + len(event.payload) + len(event.extensions or b"")
+            measure_at = before.measure_at
+        if size >= measure_at:
+            size = len(dump(head.state)) + len(dump(head.extensions)) + len(name)
+            measure_at = 2 * size + _BYTES_BESIDE_STATE
+        old = self._running.pop(name, None)
+        if old is not None:
+            self._bytes -= old.size + _BYTES_BESIDE_STATE
+        self._running[name] = _Running(head, size, measure_at)
+        self._bytes += size + _BYTES_BESIDE_STATE
+        while self._bytes > self._bytes_max or len(self._running) > self._entries_max:
+            _name, gone = self._running.popitem(last=False)
+            self._bytes -= gone.size + _BYTES_BESIDE_STATE
+        return head
+
+
+def _step(head: Head, event: Event, fold: Fold) -> Head:
+    """Return the head after the next event, without a frontier: no plugin is sent one."""
+    extensions = head.extensions
+    if event.extensions is not None:
+        extensions = fold_extensions(extensions, orjson.loads(event.extensions))
+    return Head(
+        head.aggregate_type,
+        head.aggregate_id,
+        event.version,
+        fold_state(head.state, fold.lift(event)),
+        extensions,
+        (),
+        event.merkle_root,
+        event.created_at if head.created_at is None else head.created_at,
+        event.created_at,
+        False,
+        None,
+        None,
+        fold.mark,
+    )
+
+
+def _through(view: IReadView, name: bytes, head: Head, event: Event, fold: Fold) -> Head:
+    """Return the head after an event, folded on through those between."""
+    state: dict[str, JSON] = dict(head.state)
+    extensions = head.extensions
+    created_at, version = head.created_at, head.version
+    for one in eventlog.events(view, name, after=head.version, until=event.version - 1):
+        version += 1
+        if one.version != version:
+            break
+        payload = fold.lift(one)
+        if type(payload) is dict:
+            state.update(payload)
+        elif payload is not None:
+            state["_value"] = payload
+        if one.extensions is not None:
+            extensions = fold_extensions(extensions, orjson.loads(one.extensions))
+        if created_at is None:
+            created_at = one.created_at
+    if version != event.version - 1:
+        raise StorageError(
+            f"event {event.aggregate_type}::{event.aggregate_id} v{version} is missing"
+        )
+    before = head._replace(
+        version=version, state=state, extensions=extensions, created_at=created_at
+    )
+    return _step(before, event, fold)
