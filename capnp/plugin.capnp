@@ -1,5 +1,9 @@
 # What plugins receive: process plugins on their standard input, Cap'n Proto plugins on a socket.
 # Not spoken on the control port. Published: id, ordinals and names are fixed.
+#
+# Unpacked stream messages, one after the other, each with the root PluginEnvelope. A process plugin
+# gets `init` first, then events. With `"ack": true` in its configuration (EVENTDBX_PLUGIN_ACK=1 in
+# its environment) its standard output carries `ack` and `error` messages and nothing else.
 
 @0xd4b23bfa4df1bcd9;
 
@@ -36,6 +40,22 @@ struct PluginEvent {
   stateEntries @14 :List(StateEntry);
   schemaJson @15 :Text;
   extensionsJson @16 :Text;
+  delivery @17 :PluginDelivery; # ours; readers of the published schema skip it
+}
+
+enum DeliveryPurpose {
+  live @0;
+  replay @1;                    # asked for by an operator: may be older than what came before
+  test @2;                      # the sample of `plugin test`: confirm it, keep nothing of it
+}
+
+# Where the event stands, and how it comes here.
+struct PluginDelivery {
+  domain @0 :Text;
+  position @1 :Text;            # opaque token of the event's place in the log of the domain
+  purpose @2 :DeliveryPurpose;
+  attempt @3 :UInt32;           # from 1
+  more @4 :Bool;                # the next message is an event of the same delivery
 }
 
 struct StateEntry {
@@ -43,10 +63,14 @@ struct StateEntry {
   value @1 :Text;
 }
 
+# Confirms the event of that sequence and all before it that were not refused.
 struct PluginAck {
   sequence @0 :UInt64;
 }
 
+# Refuses one event; those before it in the same delivery are thereby confirmed, the rest of the
+# delivery is void: the plugin skips it, up to and including the event without `more`. All of what
+# is skipped comes again, with new sequences.
 struct PluginError {
   sequence @0 :UInt64;
   message @1 :Text;
