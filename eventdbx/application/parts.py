@@ -17,16 +17,12 @@ from eventdbx.application.rules import InForce
 from eventdbx.domain.aggregate import Fold, Head, fold_extensions, fold_state, new_head
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.delivery.entries import PayloadMode
-from eventdbx.domain.delivery.parts import Parts
+from eventdbx.domain.delivery.parts import WITH_RECORD, WITH_SCHEMA, WITH_STATE, Parts
 from eventdbx.domain.delivery.positions import position_token
 from eventdbx.domain.events import Event
 from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
-
-WITH_RECORD = frozenset(("all", "event-only", "event-and-schema", "extensions-only"))
-WITH_STATE = frozenset(("all", "state-only"))
-WITH_SCHEMA = frozenset(("all", "schema-only", "event-and-schema"))
 
 _BYTES_BESIDE_STATE = 512
 """What a kept head takes in memory besides its state and extensions, about."""
@@ -89,8 +85,10 @@ class PartsBuilder:
         head: Head | None = None
         schema: bytes | None = None
         if mode in WITH_RECORD:
-            shown = event if mode != "extensions-only" else event._replace(payload=b"null")
-            record = seen.event(shown)
+            if mode == "extensions-only":
+                record = event._replace(payload=b"null")
+            else:
+                record = seen.event(event)
         if mode in WITH_STATE:
             head = self._after(view, in_force.views.fold(event.aggregate_type), event)
             head = seen.head(head)

@@ -10,6 +10,11 @@ from eventdbx.domain.events import Event
 
 Purpose = Literal["live", "replay", "test"]
 
+WITH_RECORD = frozenset(("all", "event-only", "event-and-schema", "extensions-only"))
+WITH_STATE = frozenset(("all", "state-only"))
+WITH_SCHEMA = frozenset(("all", "schema-only", "event-and-schema"))
+"""The modes in which there is an event, a state, and a schema if the type has one."""
+
 
 class Parts(NamedTuple):
     """One event as one plugin may see it; parts that its mode leaves out are None.
