@@ -122,6 +122,9 @@ class Store:
     called once, every waiting and later Deferred fails with :class:`StoreFailed`, and the
     process is expected to end. That is what allows steps to build on steps that are not
     durable yet.
+
+    Whatever is in ``on_commit`` is called after each commit that changed something, once it is as
+    durable as it gets, :meth:`view` shows it, and all that waited for it have been told.
     """
 
     def __init__(
@@ -153,6 +156,7 @@ class Store:
         self._closers: list[Deferred[None]] | None = None
         self._drained: list[Deferred[None]] = []
         self._told: list[Callable[[], None]] | None = None
+        self.on_commit: list[Callable[[], None]] = []
         self.waiting_bytes = 0
         self.waiting_count = 0
 
@@ -331,6 +335,8 @@ class Store:
             # The disk works on the next batch while the callers of this one are told.
             self._depart(brief=False)
         self._tell(batch)
+        if batch.size and self.on_commit:
+            self._announce()
         self._gather_waiting()
         if self._drained and not self.saturated:
             self._release_drained()
@@ -349,6 +355,13 @@ class Store:
         told, self._told = self._told, outer
         for call in told:
             call()
+
+    def _announce(self) -> None:
+        for call in tuple(self.on_commit):
+            try:
+                call()
+            except Exception:
+                _log.failure("what was to be told of a commit failed")
 
     def _start_timer(self) -> None:
         assert self._clock is not None

@@ -53,6 +53,32 @@ class StoreTests(SynchronousTestCase):
         self.assertEqual(self.store.view().get(b"a"), b"1")
         self.assertEqual(self.backend.calls, ["write 1", "sync"])
 
+    def test_commits_are_announced(self) -> None:
+        """Who wants to know of commits hears of each once it is readable and acknowledged."""
+        heard: list[bytes | None] = []
+        notes: list[str] = []
+        self.store.on_commit.append(lambda: heard.append(self.store.view().get(b"a")))
+        self.store.on_commit.append(lambda: notes.append("announced"))
+        written = self.store.transact(putting(b"a", b"1"))
+        written.addCallback(noting(notes, "acknowledged"))
+        self.assertEqual(heard, [])
+        self.hop.step()
+        self.assertEqual(heard, [b"1"])
+        self.assertEqual(notes, ["acknowledged", "announced"])
+        self.store.transact(lambda transaction: transaction.get(b"a"))
+        self.assertEqual(heard, [b"1"])
+
+    def test_an_announcement_that_fails(self) -> None:
+        """One that cannot deal with a commit keeps neither the others nor the store from work."""
+        heard: list[str] = []
+        self.store.on_commit += [lambda: [][0], lambda: heard.append("second")]
+        for key in (b"a", b"b"):
+            written = self.store.transact(putting(key, b"1", "done"))
+            self.hop.step()
+            self.assertEqual(self.successResultOf(written), "done")
+        self.assertEqual(heard, ["second", "second"])
+        self.assertEqual(len(self.flushLoggedErrors(IndexError)), 2)
+
     def test_newcomers_share_the_next_sync(self) -> None:
         """Everything that arrives during a sync is committed together by the next one."""
         first = self.store.transact(putting(b"a", b"1"))
