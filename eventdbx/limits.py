@@ -187,3 +187,22 @@ FOLDS_KEPT = 100_000
 FOLDS_BYTES_MAX = 32 * 1_048_576
 """States of aggregates that each plugin keeps folded for their next event: what is not kept is
 folded from its first event."""
+
+PLUGIN_ANSWER_BYTES_MAX = 65_536
+"""One ack or error of a plugin: what may lie here unread while the rest of it is awaited."""
+
+PLUGIN_REASON_BYTES_MAX = 1_024
+"""What is kept of the reason that a plugin gives."""
+
+PLUGIN_LINE_BYTES_MAX = 65_536
+"""One line that a child writes to its output; longer ones are cut."""
+
+PLUGIN_OUTPUT_BYTES_PER_S = 8 * 1_048_576
+"""Output read from one child; one that writes more waits, as for a slow terminal."""
+
+PLUGIN_LINES_PER_S = 200
+"""Lines of one child that the server's log repeats; its own file has the rest."""
+
+PLUGIN_LOG_BYTES_MAX = 8 * 1_048_576
+PLUGIN_LOG_FILES = 3
+"""The log of one child and of one ``log`` plugin, older files included."""
