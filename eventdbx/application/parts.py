@@ -24,8 +24,11 @@ from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
 
-_BYTES_BESIDE_STATE = 512
-"""What a kept head takes in memory besides its state and extensions, about."""
+_BYTES_BESIDE_STATE = 1_024
+"""What a kept head takes in memory besides the texts of its state and extensions, about."""
+
+_GAP_READ = 4
+"""So many events are read as fast as the newest head, which may be that of a later one."""
 
 
 class _Running(NamedTuple):
@@ -61,6 +64,10 @@ class PartsBuilder:
         self._bytes_max = bytes_max
         self._running: OrderedDict[bytes, _Running] = OrderedDict()
         self._bytes = 0
+
+    def __len__(self) -> int:
+        """Return how many states are kept."""
+        return len(self._running)
 
     def build(
         self,
@@ -114,26 +121,25 @@ class PartsBuilder:
     def _after(self, view: IReadView, fold: Fold, event: Event) -> Head:
         """Return the aggregate just after an event."""
         name = keys.name(event.aggregate_type, event.aggregate_id)
+        version = event.version
         kept = self._running.get(name)
-        if kept is not None and kept.head.fold_mark == fold.mark:
-            if kept.head.version == event.version - 1:
+        if kept is not None and kept.head.fold_mark != fold.mark:
+            kept = None
+        if kept is not None:
+            if kept.head.version == version - 1:
                 return self._keep(name, _step(kept.head, event, fold), kept, event)
-            if kept.head.version == event.version:
+            if kept.head.version == version:
                 return kept.head
-            if kept.head.version < event.version:
-                return self._keep(name, _through(view, name, kept.head, event, fold), None, event)
-        if event.version == 1:
-            first = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
-            return self._keep(name, _step(first, event, fold), None, event)
-        stored = eventlog.load_head(view, name)
-        if stored is not None and stored.version == event.version:
-            head = eventlog.refolded(view, stored, fold)._replace(
-                frontier=(), archived=False, archived_at=None, archive_comment=None
-            )
-        else:
-            first = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
-            head = _through(view, name, first, event, fold)
-        if kept is not None and kept.head.version > event.version:
+        nearest = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
+        if kept is not None and kept.head.version < version:
+            nearest = kept.head
+        if version - nearest.version > _GAP_READ:
+            stored = eventlog.load_head(view, name)
+            if stored is not None and stored.version == version:
+                stored = eventlog.refolded(view, stored, fold)
+                return self._keep(name, _as_of(stored), None, event)
+        head = _through(view, name, nearest, event, fold)
+        if kept is not None and kept.head.version > version:
             return head  # Somebody looks back; the fold that is ahead is worth more.
         return self._keep(name, head, None, event)
 
@@ -155,6 +161,11 @@ class PartsBuilder:
             _name, gone = self._running.popitem(last=False)
             self._bytes -= gone.size + _BYTES_BESIDE_STATE
         return head
+
+
+def _as_of(newest: Head) -> Head:
+    """Return a stored head as it was just after its newest event."""
+    return newest._replace(frontier=(), archived=False, archived_at=None, archive_comment=None)
 
 
 def _step(head: Head, event: Event, fold: Fold) -> Head:
@@ -181,6 +192,8 @@ def _step(head: Head, event: Event, fold: Fold) -> Head:
 
 def _through(view: IReadView, name: bytes, head: Head, event: Event, fold: Fold) -> Head:
     """Return the head after an event, folded on through those between."""
+    if event.version == head.version + 1:
+        return _step(head, event, fold)
     state: dict[str, JSON] = dict(head.state)
     extensions = head.extensions
     created_at, version = head.created_at, head.version
