@@ -8,6 +8,7 @@ become bytes is the business of each kind of plugin.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 import orjson
@@ -19,6 +20,7 @@ from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.delivery.entries import PayloadMode
 from eventdbx.domain.delivery.parts import WITH_RECORD, WITH_SCHEMA, WITH_STATE, Parts
 from eventdbx.domain.delivery.positions import position_token
+from eventdbx.domain.delivery.selecting import every_event
 from eventdbx.domain.events import Event
 from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, keys
@@ -55,10 +57,13 @@ class PartsBuilder:
         domain_name: str,
         *,
         include_hidden: bool = False,
+        wants: Callable[[Event], bool] = every_event,
         entries_max: int = limits.FOLDS_KEPT,
         bytes_max: int = limits.FOLDS_BYTES_MAX,
     ) -> None:
+        """``wants`` is asked of events as the plugin sees them."""
         self._domain = domain_name
+        self._wants = wants
         self._include_hidden = include_hidden
         self._entries_max = entries_max
         self._bytes_max = bytes_max
@@ -79,7 +84,7 @@ class PartsBuilder:
         *,
         archived: bool = False,
     ) -> Parts | None:
-        """Return the parts of a stored event; None when its type is hidden from the plugin.
+        """Return the parts of a stored event; None when it is hidden from the plugin or not wanted.
 
         ``view`` holds the event; it is read where the fold cannot go on from a kept one. The state
         is not archived, for that only follows an event; ``archived`` says otherwise, for replays.
@@ -88,14 +93,15 @@ class PartsBuilder:
         seen = in_force.views.seen(include_hidden=self._include_hidden)
         if not seen.shows(event.aggregate_type):
             return None
-        record: Event | None = None
+        record: Event | None = seen.event(event)
+        if not self._wants(record):
+            return None
         head: Head | None = None
         schema: bytes | None = None
-        if mode in WITH_RECORD:
-            if mode == "extensions-only":
-                record = event._replace(payload=b"null")
-            else:
-                record = seen.event(event)
+        if mode == "extensions-only":
+            record = event._replace(payload=b"null")
+        elif mode not in WITH_RECORD:
+            record = None
         if mode in WITH_STATE:
             head = self._after(view, in_force.views.fold(event.aggregate_type), event)
             head = seen.head(head)

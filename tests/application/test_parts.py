@@ -234,6 +234,17 @@ class SchemaTests(PartsCase):
         self.write(self.append("o-1", {"a": 1}))
         self.assertEqual(self.head_of(*self.log()[1]).state, {"ssn": 1, "a": 1})
 
+    def test_unwanted_events(self) -> None:
+        """What the plugin does not want is not made, but folded; it is asked of what it sees."""
+        self.write(self.append("o-1", {"name": "Kim"}), self.append("o-1", {"name": "Lee"}))
+        self.put_schemas(RENAME)
+        self.builder = PartsBuilder(
+            "default", wants=lambda event: b'"full_name":"Lee"' in event.payload
+        )
+        log = self.log()
+        self.assertIsNone(self.build(*log[0]))
+        self.assertEqual(self.head_of(*log[1]), self.expected(log[1][1]))
+
     def test_hidden_types(self) -> None:
         """Events of a hidden type are none for a plugin, unless it sees them."""
         self.write(self.append("o-1"))

@@ -20,7 +20,7 @@ def selector(entry: PluginEntry) -> Callable[[Event], bool]:
     events = frozenset(name.replace(".", "_") for name in entry.events)
     wanted = None if entry.filter is None else parse_filter(entry.filter)
     if not aggregates and not events and wanted is None:
-        return _every
+        return every_event
 
     def selects(event: Event) -> bool:
         if aggregates and event.aggregate_type not in aggregates:
@@ -32,5 +32,6 @@ def selector(entry: PluginEntry) -> Callable[[Event], bool]:
     return selects
 
 
-def _every(_event: Event) -> bool:
+def every_event(_event: Event) -> bool:
+    """Want everything."""
     return True
