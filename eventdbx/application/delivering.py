@@ -44,7 +44,11 @@ class Lag(NamedTuple):
 
 
 class ReplayAsked(NamedTuple):
-    """Which events to deliver again: of a type, or one aggregate; by version or time (ns)."""
+    """Which events to deliver again: of a type, or one aggregate; by version or time (ns).
+
+    With ``retry`` what fails is tried again as live deliveries are; without it the first failure
+    ends the replay.
+    """
 
     name: str
     aggregate_type: str | None
@@ -55,6 +59,7 @@ class ReplayAsked(NamedTuple):
     from_time: int | None = None
     to_time: int | None = None
     include_archived: bool = False
+    retry: bool = False
 
 
 class Delivering(Protocol):

@@ -93,9 +93,10 @@ class PartsBuilder:
         seen = in_force.views.seen(include_hidden=self._include_hidden)
         if not seen.shows(event.aggregate_type):
             return None
-        record: Event | None = seen.event(event)
-        if not self._wants(record):
+        shown = seen.event(event)
+        if not self._wants(shown):
             return None
+        record: Event | None = shown
         head: Head | None = None
         schema: bytes | None = None
         if mode == "extensions-only":
