@@ -206,3 +206,9 @@ PLUGIN_LINES_PER_S = 200
 PLUGIN_LOG_BYTES_MAX = 8 * 1_048_576
 PLUGIN_LOG_FILES = 3
 """The log of one child and of one ``log`` plugin, older files included."""
+
+REPLAYS_KEPT = 16
+"""Replays that a domain remembers, running or over; the oldest that is over makes room."""
+
+DOCUMENT_BYTES_MAX = 8 * 1_048_576
+"""One event on its way to a plugin; a larger one is never sent."""
