@@ -105,9 +105,9 @@ def draft_write(write: Write, actor: Actor | None) -> DraftWrite:
         check_note(write.note)
     if key is not None:
         check_idempotency_key(key)
-    draft = Draft(
-        event_type, write.event_type, payload, text, extensions, extensions_json, actor, write.note
-    )
+    # Who has no session spells the type of an event only where it differs.
+    raw = None if actor is None and write.event_type == event_type else write.event_type
+    draft = Draft(event_type, raw, payload, text, extensions, extensions_json, actor, write.note)
     return DraftWrite(write, draft, expected, key)
 
 

@@ -117,6 +117,22 @@ class AppendTests(WriterCase):
         self.assertEqual(eventlog.load_head(view, keys.name("order", "o-1")), head)
         self.assertEqual(list(eventlog.events(view, keys.name("order", "o-1"))), [event])
 
+    def test_spelling_of_an_event_type(self) -> None:
+        """A session's spelling is always kept; without a session only one that differs."""
+        for actor, name, raw in (
+            (ALICE, "order.paid", "order.paid"),
+            (ALICE, "order_paid", "order_paid"),
+            (None, "order.paid", "order.paid"),
+            (None, "order_paid", None),
+        ):
+            done = self.writer.write(
+                (Write("append", "order", "o-1", name, "{}"),),
+                actor=actor,
+                render=lambda committed: committed[0].event,
+            )
+            event = self.successResultOf(done)
+            self.assertEqual((event.event_type, event.event_type_raw), ("order_paid", raw))
+
     def test_state_is_folded(self) -> None:
         """Objects set keys, other values set ``_value``, null changes nothing but the version."""
         for content, state in (
