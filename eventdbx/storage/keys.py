@@ -36,6 +36,9 @@ SCHEMA_TEXT = b"gt"
 SCHEMA_AUDIT = b"ga"
 SCHEMA_CHANGE = b"gc"
 SCHEMA_DOCUMENT = b"gd"
+PLUGIN_CURSOR = b"oc"
+PLUGIN_HELD = b"oh"
+PLUGIN_DONE = b"on"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -128,6 +131,11 @@ def numbered(family: bytes, number: int) -> bytes:
 def schema_document(digest: bytes) -> bytes:
     """Return the key of a schema by its digest: what the mark of an event leads to."""
     return SCHEMA_DOCUMENT + digest
+
+
+def of_plugin(family: bytes, plugin: str) -> bytes:
+    """Return what the keys of all rows of a plugin start with; of its cursor, the key."""
+    return family + plugin.encode() + b"\x00"
 
 
 def referrers_of(domain: str, aggregate_type: str, aggregate_id: str) -> bytes:
