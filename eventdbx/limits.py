@@ -212,3 +212,33 @@ REPLAYS_KEPT = 16
 
 DOCUMENT_BYTES_MAX = 8 * 1_048_576
 """One event on its way to a plugin; a larger one is never sent."""
+
+PLUGIN_NAME_BYTES_MAX = 255
+"""The name of a plugin: it is part of keys, of lines of the log and of file names."""
+
+PLUGIN_TIMEOUT_S_MAX = {"http": 30.0, "tcp": 30.0, "capnp": 30.0, "log": 30.0, "process": 300.0}
+"""How long one delivery may take. A process may have real work to do; a target behind a network
+that has not answered by then will not."""
+
+PLUGIN_CONCURRENCY_MAX = 64
+PLUGIN_IN_FLIGHT_MAX = 1_024
+"""Deliveries of one plugin at a time, and messages that a process has not acknowledged."""
+
+PLUGIN_ATTEMPTS_MAX = 255
+"""Attempts until an event is dead; the configuration of older versions could not say more."""
+
+PLUGIN_BACKOFF_S_MAX = 86_400.0
+"""The longest delay between two attempts."""
+
+PLUGIN_BATCH_EVENTS_MAX = 1_000
+PLUGIN_LINGER_MS_MAX = 60_000
+"""Events in one delivery, and how long the first may wait for others."""
+
+BUNDLE_BYTES_MAX = 512 << 20
+"""A bundle of a process plugin, packed and unpacked: an archive may claim, and hold, far more."""
+
+BUNDLE_ENTRIES_MAX = 10_000
+"""Files and folders of a bundle, so that one archive cannot use up a disk's inodes."""
+
+BUNDLE_DOWNLOAD_S = 60.0
+"""The whole download of a bundle; someone waits for it at a terminal."""

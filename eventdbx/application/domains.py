@@ -7,6 +7,7 @@ from collections.abc import Callable
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application.folding import Folding
+from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.views import Seen
@@ -22,6 +23,7 @@ class Domain:
     """What a session works on once its hello has been accepted.
 
     ``reload_schemas`` takes over what was edited in ``schemas.json``, and answers with warnings.
+    Without ``plugins`` there are none, and those configured are in memory alone.
     """
 
     def __init__(
@@ -31,12 +33,14 @@ class Domain:
         writer: Writer,
         schemas: Catalogue,
         reload_schemas: Callable[[], Deferred[list[str]]] = _nothing_to_reload,
+        plugins: Plugins | None = None,
     ) -> None:
         self.name = name
         self.store = store
         self.writer = writer
         self.schemas = schemas
         self.reload_schemas = reload_schemas
+        self.plugins = Plugins(EntriesInMemory(), domain=name) if plugins is None else plugins
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake
 

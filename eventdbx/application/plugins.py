@@ -1,0 +1,312 @@
+"""The plugins of a domain: what its ``plugins.json`` says, and every change of it.
+
+The file itself is in ``services.pluginfiles``, its text in ``domain.delivery.reading`` and
+``writing``. Nothing here delivers; whoever does is told through ``on_change``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import NoReturn, Protocol
+
+from twisted.logger import Logger
+
+from eventdbx.domain.canonical import JSON
+from eventdbx.domain.commands import PublishTarget
+from eventdbx.domain.delivery.cleaning import check_name, cleaned, in_force
+from eventdbx.domain.delivery.editing import configured, with_options
+from eventdbx.domain.delivery.entries import Entry, PluginEntry
+from eventdbx.domain.delivery.targets import Target, folded, targets_as_given
+from eventdbx.errors import ConfigError, EventDBXError
+
+
+class EntryFile(Protocol):
+    """Where the entries are kept: in creation order, as they were read."""
+
+    def load(self) -> list[Entry]:
+        """Return the entries; raises SerializationError or IoError when they cannot be read."""
+
+    def save(self, entries: Sequence[Entry]) -> None:
+        """Put these in place of all; raises IoError."""
+
+    def changed(self, *, now: bool = False) -> bool:
+        """Say whether somebody else has saved since the last ``load`` or ``save``.
+
+        Looks at most once a second, or ``now``.
+        """
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold off others who would change the entries between a ``load`` and a ``save``."""
+
+
+class EntriesInMemory:
+    """Entries that are in no file: for a domain that nobody configures from outside."""
+
+    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self._entries = list(entries)
+
+    def load(self) -> list[Entry]:
+        return list(self._entries)
+
+    def save(self, entries: Sequence[Entry]) -> None:
+        self._entries = list(entries)
+
+    def changed(self, *, now: bool = False) -> bool:
+        return False
+
+    def locked(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+
+class Plugins:
+    """The configured plugins, as one domain sees them. For one thread, the reactor's.
+
+    Names are those of entries, exact; one without a name answers to its kind. Every change is in
+    the file when its method returns, and raises ConfigError for an unknown name (``no plugin named
+    'x' is configured``), IoError or SerializationError when the file cannot be read or written.
+    ``on_change`` is called after each change, whoever made it; ``problem`` says why the file
+    cannot be read now: the entries read before stay in force.
+    """
+
+    log = Logger()
+
+    def __init__(self, file: EntryFile, *, domain: str) -> None:
+        self._file = file
+        self._domain = domain
+        self._listed: tuple[Entry, ...] = ()
+        self._entries: tuple[Entry, ...] = ()
+        self.problem: str | None = None
+        self.on_change: list[Callable[[], None]] = []
+        self._read()
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        """The entries that serve this domain, in creation order, unavailable ones too."""
+        return self._entries
+
+    @property
+    def listed(self) -> tuple[Entry, ...]:
+        """All entries of the file, which may be shared by domains."""
+        return self._listed
+
+    def find(self, name: str) -> Entry | None:
+        """Return the entry of the file that answers to a name; a usable one before others."""
+        found = [entry for entry in self._listed if _answers(entry, name)]
+        found.sort(key=lambda entry: (type(entry) is not PluginEntry, entry.name != name))
+        return found[0] if found else None
+
+    def refresh(self, *, now: bool = False) -> bool:
+        """Read the file again if somebody changed it; looks at most once a second, or ``now``.
+
+        Never raises: a file that cannot be read is logged. Says whether entries are different.
+        """
+        return self._file.changed(now=now) and self._read()
+
+    def tidy(self) -> None:
+        """Clean the list as every command does first: names trimmed, the last of one name kept."""
+        with self._file.locked():
+            before = self._file.load()
+            after = cleaned(before)
+            if after != before:
+                self._file.save(after)
+        self._take(after)
+
+    def configure(
+        self, document: Mapping[str, JSON], given: Collection[str] | None = None
+    ) -> tuple[bool, PluginEntry]:
+        """Add an entry, or change the one of the same kind and name; say whether it is new.
+
+        ``document`` is an entry as in the file, with what was given; ``given`` names those of its
+        members that were, when it holds others too (:func:`..editing.configured`).
+        """
+        with self._changing() as entries:
+            wanted = configured(document, None, given)
+            name = wanted.name
+            place = next((n for n, one in enumerate(entries) if _same(one, wanted)), None)
+            used = next((one for one in entries if name is not None and _answers(one, name)), None)
+            if place is None:
+                if used is not None:
+                    kind = used.kind if isinstance(used, PluginEntry) else used.type
+                    raise ConfigError(f"plugin name '{name}' is already used by {kind}")
+                entries.append(wanted)
+                return True, wanted
+            wanted = configured(document, entries[place], given)
+            entries[place] = wanted
+        return False, wanted
+
+    def enable(self, name: str) -> bool:
+        """Enable a plugin, without a check whether it can be reached; False if it was enabled."""
+        return self._switch(name, enabled=True)
+
+    def disable(self, name: str) -> bool:
+        """Disable a plugin; False if it was disabled."""
+        return self._switch(name, enabled=False)
+
+    def pause(self, name: str) -> bool:
+        """Stop deliveries without skipping anything; False if they were stopped."""
+        return self._switch(name, paused=True)
+
+    def resume(self, name: str) -> bool:
+        """Let deliveries go on; False if they were not stopped."""
+        return self._switch(name, paused=False)
+
+    def remove(self, name: str, *, disable: bool = False) -> bool:
+        """Remove an entry, an enabled one only with ``disable``; say whether it was enabled.
+
+        An unavailable entry delivers nothing and needs no ``disable``.
+        """
+        with self._changing() as entries:
+            place = self._place(entries, name)
+            entry = entries[place]
+            enabled = isinstance(entry, PluginEntry) and entry.enabled
+            if enabled and not disable:
+                raise ConfigError(
+                    f"disable plugin '{name}' before removing it "
+                    f"(use plugin disable {name} or pass --disable)"
+                )
+            del entries[place]
+        return enabled
+
+    def rename(self, name: str, to: str) -> PluginEntry:
+        """Give a plugin another name; return the entry."""
+        with self._changing() as entries:
+            place = self._place(entries, name)
+            to = check_name(to)
+            others = entries[:place] + entries[place + 1 :]
+            if any(_answers(one, to) for one in others):
+                raise ConfigError(f"plugin name '{to}' is already used")
+            entry = replace(self._usable(entries[place]), name=to)
+            entries[place] = entry
+        return entry
+
+    def swap(self, name: str, by: str) -> PluginEntry:
+        """Remove a plugin and give its name to the plugin ``by``; return the entry of that."""
+        with self._changing() as entries:
+            old, new = self._place(entries, name), self._place(entries, by)
+            if old == new:
+                raise ConfigError(f"plugin '{name}' cannot take its own place")
+            entry = replace(self._usable(entries[new]), name=entries[old].name or name)
+            entries[new] = entry
+            del entries[old]
+        return entry
+
+    def set_options(
+        self, name: str, changes: Mapping[str, JSON], unset: Collection[str] = ()
+    ) -> PluginEntry:
+        """Set optional members of an entry or of its config, or bring them back to their default.
+
+        Raises ConfigError for an option that the kind does not have, and for a wrong value.
+        """
+        with self._changing() as entries:
+            place = self._place(entries, name)
+            entry = with_options(self._usable(entries[place]), changes, unset)
+            entries[place] = entry
+        return entry
+
+    def check_targets(self, targets: Sequence[PublishTarget]) -> tuple[Target, ...]:
+        """Return publish targets by the keys of their plugins; raise ConfigError for unknown ones.
+
+        When no plugin takes events at all, nobody is asked.
+        """
+        if not targets:
+            return ()
+        self.refresh()
+        try:
+            return self._targets(targets)
+        except ConfigError:
+            if not self.refresh(now=True):
+                raise
+            return self._targets(targets)
+
+    def _targets(self, targets: Sequence[PublishTarget]) -> tuple[Target, ...]:
+        wanted = targets_as_given(targets)
+        usable = [entry for entry in self._entries if isinstance(entry, PluginEntry)]
+        if not any(entry.emits for entry in usable):
+            return wanted
+        enabled = {folded(entry.key): entry for entry in reversed(usable) if entry.enabled}
+        found = []
+        for target in wanted:
+            entry = enabled.get(folded(target.name))
+            if entry is None:
+                raise ConfigError(f"plugin '{target.name}' is not configured")
+            if not entry.emit_events:
+                raise ConfigError(f"plugin '{target.name}' is disabled")
+            found.append(target._replace(name=entry.key))
+        return tuple(found)
+
+    def _read(self) -> bool:
+        try:
+            entries = self._file.load()
+        except EventDBXError as error:
+            if self.problem != str(error):
+                self.log.error("plugins stay as they were: {reason}", reason=str(error))
+            self.problem = str(error)
+            return False
+        return self._take(cleaned(entries))
+
+    def _take(self, entries: Sequence[Entry]) -> bool:
+        """Put entries in force and tell about it, if they are others than before."""
+        self.problem = None
+        listed = tuple(in_force(entries))
+        if listed == self._listed:
+            return False
+        self._listed = listed
+        self._entries = tuple([one for one in listed if self._serves(one)])
+        for tell in self.on_change:
+            tell()
+        return True
+
+    def _serves(self, entry: Entry) -> bool:
+        domains = entry.domains if isinstance(entry, PluginEntry) else ()
+        return not domains or self._domain in domains
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Entry]]:
+        """Give the cleaned list to be changed, and save it unless the change raises."""
+        with self._file.locked():
+            loaded = self._file.load()
+            entries = cleaned(loaded)
+            yield entries
+            if entries != loaded:
+                self._file.save(entries)
+        self._take(entries)
+
+    def _switch(self, name: str, **flag: bool) -> bool:
+        with self._changing() as entries:
+            place = self._place(entries, name)
+            before = self._usable(entries[place])
+            after = replace(before, **flag)  # type: ignore[arg-type]
+            entries[place] = after
+        return after != before
+
+    def _place(self, entries: Sequence[Entry], name: str) -> int:
+        """Return where the entry of a name stands, one that is in force before others."""
+        states = in_force(entries)
+        places = [n for n, entry in enumerate(states) if _answers(entry, name)]
+        if not places:
+            _unknown(name)
+        return min(
+            places, key=lambda n: (type(states[n]) is not PluginEntry, states[n].name != name)
+        )
+
+    def _usable(self, entry: Entry) -> PluginEntry:
+        if isinstance(entry, PluginEntry):
+            return entry
+        raise ConfigError(f"plugin '{entry.name or entry.type}' is unavailable: {entry.reason}")
+
+
+def _unknown(name: str) -> NoReturn:
+    raise ConfigError(f"no plugin named '{name}' is configured")
+
+
+def _answers(entry: Entry, name: str) -> bool:
+    if entry.name is not None:
+        return entry.name == name
+    return name == (entry.kind if isinstance(entry, PluginEntry) else entry.type)
+
+
+def _same(entry: Entry, wanted: PluginEntry) -> bool:
+    kind = entry.kind if isinstance(entry, PluginEntry) else entry.type
+    return (kind, entry.name) == (wanted.kind, wanted.name)
