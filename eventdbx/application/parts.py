@@ -29,6 +29,10 @@ from eventdbx.storage.interfaces import IReadView
 _BYTES_BESIDE_STATE = 1_024
 """What a kept head takes in memory besides the texts of its state and extensions, about."""
 
+_BEHIND = b"behind"
+"""Added to the name of an aggregate for the second fold of it: an aggregate that is held back goes
+on where it failed, while the log goes on with its newer events."""
+
 _GAP_READ = 4
 """So many events are read as fast as the newest head, which may be that of a later one."""
 
@@ -127,45 +131,49 @@ class PartsBuilder:
 
     def _after(self, view: IReadView, fold: Fold, event: Event) -> Head:
         """Return the aggregate just after an event."""
-        name = keys.name(event.aggregate_type, event.aggregate_id)
+        name = slot = keys.name(event.aggregate_type, event.aggregate_id)
         version = event.version
-        kept = self._running.get(name)
-        if kept is not None and kept.head.fold_mark != fold.mark:
-            kept = None
+        kept = self._kept(slot, fold)
+        if kept is not None and kept.head.version > version:
+            slot = name + _BEHIND
+            kept = self._kept(slot, fold)
+            if kept is not None and kept.head.version > version:
+                kept = None
         if kept is not None:
             if kept.head.version == version - 1:
-                return self._keep(name, _step(kept.head, event, fold), kept, event)
+                return self._keep(slot, _step(kept.head, event, fold), kept, event)
             if kept.head.version == version:
                 return kept.head
-        nearest = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
-        if kept is not None and kept.head.version < version:
             nearest = kept.head
+        else:
+            nearest = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
         if version - nearest.version > _GAP_READ:
             stored = eventlog.load_head(view, name)
             if stored is not None and stored.version == version:
                 stored = eventlog.refolded(view, stored, fold)
-                return self._keep(name, _as_of(stored), None, event)
-        head = _through(view, name, nearest, event, fold)
-        if kept is not None and kept.head.version > version:
-            return head  # Somebody looks back; the fold that is ahead is worth more.
-        return self._keep(name, head, None, event)
+                return self._keep(slot, _as_of(stored), None, event)
+        return self._keep(slot, _through(view, name, nearest, event, fold), None, event)
 
-    def _keep(self, name: bytes, head: Head, before: _Running | None, event: Event) -> Head:
+    def _kept(self, slot: bytes, fold: Fold) -> _Running | None:
+        kept = self._running.get(slot)
+        return None if kept is None or kept.head.fold_mark != fold.mark else kept
+
+    def _keep(self, slot: bytes, head: Head, before: _Running | None, event: Event) -> Head:
         """Keep a head for the next event of its aggregate, and return it."""
         size = measure_at = 0
         if before is not None:
             size = before.size + len(event.payload) + len(event.extensions or b"")
             measure_at = before.measure_at
         if size >= measure_at:
-            size = len(dump(head.state)) + len(dump(head.extensions)) + len(name)
+            size = len(dump(head.state)) + len(dump(head.extensions)) + len(slot)
             measure_at = 2 * size + _BYTES_BESIDE_STATE
-        old = self._running.pop(name, None)
+        old = self._running.pop(slot, None)
         if old is not None:
             self._bytes -= old.size + _BYTES_BESIDE_STATE
-        self._running[name] = _Running(head, size, measure_at)
+        self._running[slot] = _Running(head, size, measure_at)
         self._bytes += size + _BYTES_BESIDE_STATE
         while self._bytes > self._bytes_max or len(self._running) > self._entries_max:
-            _name, gone = self._running.popitem(last=False)
+            _slot, gone = self._running.popitem(last=False)
             self._bytes -= gone.size + _BYTES_BESIDE_STATE
         return head
 

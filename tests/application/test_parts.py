@@ -165,6 +165,20 @@ class StateTests(PartsCase):
         assert parts is not None
         self.assertEqual((parts.head, view.reads), (self.expected(log[49][1]), 1))
 
+    def test_held_back_beside_the_log(self) -> None:
+        """An aggregate that is held back costs its past once, while its newer events pass."""
+        for number in range(60):
+            self.write(self.append("o-1", {"n": number}))
+        log = self.log()
+        self.head_of(*log[49])
+        view = CountingView(self.store.view())
+        for number in range(10):
+            for position, event in (log[20 + number], log[50 + number]):
+                parts = self.builder.build(view, self.schemas.in_force, event, position, "all")
+                assert parts is not None
+                self.assertEqual(parts.head, self.expected(event))
+        self.assertEqual(view.reads, 1 + 20)
+
     def test_modes_without_state_read_nothing(self) -> None:
         """Where no state is sent, none is folded."""
         self.fill(10, 1)
