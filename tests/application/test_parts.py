@@ -17,6 +17,8 @@ from eventdbx.domain.events import Event
 from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
+from eventdbx.storage.rocks import RocksStore
+from eventdbx.storage.store import Store, synchronous
 from tests.application.test_folding import RENAME, STATUS, FoldingCase, schemas_text
 from tests.application.test_writer import ALICE
 
@@ -331,3 +333,13 @@ class SchemaTests(PartsCase):
             parts[:8],
             ("default", "0-1", "order", "o-2", 1, event.event_id, "order_paid", "state-only"),
         )
+
+
+class OnDiskTests(StateTests):
+    """The same in RocksDB."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.store = Store(RocksStore.open(self.mktemp()), hop=synchronous())
+        self.addCleanup(lambda: self.successResultOf(self.store.close()))
+        self.open()

@@ -2,67 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import orjson
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.task import Clock
-from zope.interface import implementer
 
 from eventdbx import limits
 from eventdbx.application.delivering import ReplayAsked
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.delivery.entries import Batch, LogConfig, PluginEntry
-from eventdbx.domain.delivery.envelopes import json_body
-from eventdbx.domain.delivery.parts import Item, Parts, Purpose
+from eventdbx.domain.delivery.parts import Item
 from eventdbx.errors import ConfigError, InvalidSchema
 from eventdbx.plugins.interfaces import DeliveryFailed, IDelivery
 from eventdbx.plugins.replays import Replays, entry_to_replay
 from tests.application.test_folding import RENAME, FoldingCase
 from tests.application.test_writer import ALICE
-
-Answer = Callable[[Sequence[Item]], "Deferred[None] | None"]
-
-
-@implementer(IDelivery)
-class Target:
-    """A target in memory; ``answer`` says what becomes of a delivery, None: it arrives."""
-
-    def __init__(self) -> None:
-        self.batches: list[list[dict[str, Any]]] = []
-        self.attempts: list[int] = []
-        self.answer: Answer = lambda items: None
-
-    def encode(self, parts: Parts) -> bytes:
-        """Return the document."""
-        return json_body(parts)
-
-    def deliver(self, items: Sequence[Item], *, attempt: int, purpose: Purpose) -> Deferred[None]:
-        """Keep what is delivered, also when it is refused."""
-        assert purpose == "replay" and items
-        self.batches.append([orjson.loads(item.content) for item in items])
-        self.attempts.append(attempt)
-        return self.answer(items) or succeed(None)
-
-    def check(self) -> Deferred[None]:
-        """Be there."""
-        return succeed(None)
-
-    def close(self) -> Deferred[None]:
-        """Go."""
-        return succeed(None)
-
-    @property
-    def sizes(self) -> list[int]:
-        """Return how many documents each delivery had."""
-        return [len(batch) for batch in self.batches]
-
-    @property
-    def versions(self) -> list[tuple[str, int]]:
-        """Return ids and versions of all events that came."""
-        events = [one["event"] for batch in self.batches for one in batch]
-        return [(event["aggregate_id"], event["version"]) for event in events]
+from tests.plugins.targets import Target
 
 
 class ReplayCase(FoldingCase):
