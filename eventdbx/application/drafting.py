@@ -13,6 +13,8 @@ from eventdbx import limits
 from eventdbx.domain.aggregate import Draft
 from eventdbx.domain.canonical import JSON, dump, parse
 from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
+from eventdbx.domain.delivery.targets import targets_as_given
 from eventdbx.domain.events import Actor
 from eventdbx.domain.identifiers import (
     check_aggregate_id,
@@ -26,11 +28,6 @@ from eventdbx.errors import InvalidSchema
 EXPECTED_VERSION = "@expected_version"
 IDEMPOTENCY_KEY = "@idempotency_key"
 """Metadata keys through which clients without our extensions reach them; never stored."""
-
-_MODES = frozenset(
-    ("all", "event-only", "state-only", "schema-only", "event-and-schema", "extensions-only")
-)
-_PRIORITIES = frozenset(("low", "normal", "high"))
 
 _MISSING = {
     "append": "payload_json must be provided when patch_json is absent",
@@ -56,7 +53,7 @@ class DraftWrite(NamedTuple):
 
     def identity(self) -> tuple[bytes, ...]:
         """Return what makes a retry the same request: everything but the idempotency key."""
-        draft = self.draft
+        draft, targets = self.draft, self.command.publish_targets
         return (
             self.command.kind.encode(),
             self.command.aggregate_type.encode(),
@@ -66,6 +63,7 @@ class DraftWrite(NamedTuple):
             draft.extensions_json or b"",
             b"" if draft.note is None else b"\x01" + draft.note.encode(),
             b"" if self.expected_version is None else str(self.expected_version).encode(),
+            *(dump(list(target)) for target in targets_as_given(targets)),
         )
 
 
@@ -131,9 +129,9 @@ def check_publish_target(target: PublishTarget) -> None:
     """Raise InvalidSchema when a publish target names no plugin, or an unknown mode or priority."""
     if not target.plugin.strip():
         raise InvalidSchema("publish target plugin cannot be empty")
-    if target.mode is not None and target.mode.lower() not in _MODES:
+    if target.mode is not None and target.mode.lower() not in PAYLOAD_MODES:
         raise InvalidSchema(f"invalid publish mode '{target.mode}'")
-    if target.priority is not None and target.priority.lower() not in _PRIORITIES:
+    if target.priority is not None and target.priority.lower() not in PRIORITIES:
         raise InvalidSchema(f"invalid publish priority '{target.priority}'")
 
 

@@ -20,7 +20,8 @@ from eventdbx.application.idempotency import recall, remember, request_digest, s
 from eventdbx.application.rules import SchemaRules
 from eventdbx.domain import snowflake
 from eventdbx.domain.aggregate import Draft, Fold, Head, decide, new_head
-from eventdbx.domain.commands import Write
+from eventdbx.domain.commands import PublishTarget, Write
+from eventdbx.domain.delivery.targets import Target, targets_as_given
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.patches import apply_patch
@@ -42,6 +43,9 @@ PARTITION = 0
 
 Authorise = Callable[[str, str], None]
 """Called with (action, resource); raises Unauthorized."""
+
+CheckTargets = Callable[[Sequence[PublishTarget]], tuple[Target, ...]]
+"""Returns the plugins that a writer named, by their keys; raises ConfigError."""
 
 T = TypeVar("T")
 
@@ -74,7 +78,8 @@ def allow_all(_action: str, _resource: str) -> None:
 class Writer:
     """All changes of one domain.
 
-    ``clock_ns`` returns Unix time in nanoseconds, ``entropy`` n random bytes.
+    ``clock_ns`` returns Unix time in nanoseconds, ``entropy`` n random bytes. ``check_targets``
+    knows which plugins an event can be meant for.
     """
 
     def __init__(
@@ -86,12 +91,14 @@ class Writer:
         worker_id: int = 0,
         rules: SchemaRules,
         cache_entries: int = limits.HEAD_CACHE_ENTRIES,
+        check_targets: CheckTargets = targets_as_given,
     ) -> None:
         self._store = store
         self._clock_ns = clock_ns
         self._entropy = entropy
         self._worker = snowflake.check_worker(worker_id)
         self._rules = rules
+        self._check_targets = check_targets
         self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
         self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
 
@@ -334,6 +341,8 @@ class _Work:
             if known is not None:
                 self._put_heads()  # The first result may be of this very step.
                 return self._writer._recalled(self._transaction, known[0])
+        named = command.publish_targets
+        targets = self._writer._check_targets(named) if named else ()
         before = self.load(name)
         head = _admit(write, before, self._writer._rules)
         draft, under = write.draft, None
@@ -347,19 +356,26 @@ class _Work:
             draft = rules.references.canonical(head, draft, self.load, authorise)
         if head.archived:
             raise AggregateArchived()
-        done = self.append(name, before, head, draft, bound=bound)
+        done = self.append(name, before, head, draft, bound=bound, targets=targets)
         if write.idempotency_key is not None:
             place = (command.aggregate_type, command.aggregate_id, done.event.version)
             self.remember(scope, digest, [place])
         return done
 
     def append(
-        self, name: bytes, before: Head | None, head: Head, draft: Draft, *, bound: bool = True
+        self,
+        name: bytes,
+        before: Head | None,
+        head: Head,
+        draft: Draft,
+        *,
+        bound: bool = True,
+        targets: tuple[Target, ...] = (),
     ) -> Committed:
         """Put the event that an admitted draft becomes on top of a head.
 
         ``bound`` says that the type has a schema: without one there are no references to index,
-        and no snapshots to take.
+        and no snapshots to take. ``targets`` are the plugins that the event is for, all without.
         """
         writer = self._writer
         event, after = decide(
@@ -372,7 +388,8 @@ class _Work:
         event_key = keys.event(name, event.version)
         put = self._transaction.put
         put(event_key, records.encode_event(event))
-        put(keys.log(PARTITION, self._position), records.encode_log(event.event_id, event_key))
+        entry = records.encode_log(event.event_id, event_key, targets)
+        put(keys.log(PARTITION, self._position), entry)
         self._position += 1
         self.move(name, before, after)
         if bound:

@@ -14,6 +14,7 @@ import orjson
 
 from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import dump
+from eventdbx.domain.delivery.targets import Target
 from eventdbx.domain.events import MARK_BYTES, SALT_BYTES, Actor, Event, commitment, leaf_data
 from eventdbx.domain.merkle import leaf_hash
 from eventdbx.domain.schemas.upcasting import FOLD_MARK_BYTES
@@ -26,6 +27,8 @@ MARKED_HEAD_FORMAT = 2
 """A head whose state was folded with upcasters: their mark stands before the state's parts."""
 SMALL_FORMAT = 1
 """Log, tail, snapshot and idempotency records."""
+TARGETED_LOG_FORMAT = 2
+"""A log entry whose event is meant for some plugins only: they stand before the event's key."""
 
 _EVENT = Struct(">B32s16sIiii")
 _EVENT_NUMBERS = Struct(">QQq")
@@ -33,6 +36,7 @@ _EVENT_HEAD = 57
 """Bytes of a leaf before its texts: format, numbers, commitment."""
 _HEAD = Struct(">BBQqqqBIIi32s")
 _LOG = Struct(">BQ")
+_TARGETED_LOG = Struct(">BQI")
 _TAIL = Struct(">BQQ")
 _ABSENT = -(1 << 63)
 _ARCHIVED = 1
@@ -240,22 +244,41 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
 
 
 class LogEntry(NamedTuple):
-    """What stands at one position of the commit log: which event, and its id."""
+    """What stands at one position of the commit log: which event, its id, and for whom it is.
+
+    Without ``targets`` the event is for every plugin.
+    """
 
     event_id: int
     event_key: bytes
+    targets: tuple[Target, ...] = ()
 
 
-def encode_log(event_id: int, event_key: bytes) -> bytes:
+def encode_log(event_id: int, event_key: bytes, targets: tuple[Target, ...] = ()) -> bytes:
     """Return the record of one position of the commit log."""
-    return _LOG.pack(SMALL_FORMAT, event_id) + event_key
+    if not targets:
+        return _LOG.pack(SMALL_FORMAT, event_id) + event_key
+    text = orjson.dumps([list(target) for target in targets])
+    return _TARGETED_LOG.pack(TARGETED_LOG_FORMAT, event_id, len(text)) + text + event_key
 
 
 def decode_log(record: bytes) -> LogEntry:
     """Return a log entry; raises DamagedRecord."""
-    if len(record) < _LOG.size or record[0] != SMALL_FORMAT:
-        raise DamagedRecord("unreadable log record")
-    return LogEntry(_LOG.unpack_from(record)[1], record[_LOG.size :])
+    if len(record) >= _LOG.size and record[0] == SMALL_FORMAT:
+        return LogEntry(_LOG.unpack_from(record)[1], record[_LOG.size :])
+    try:
+        form, event_id, length = _TARGETED_LOG.unpack_from(record)
+        if form != TARGETED_LOG_FORMAT:
+            raise DamagedRecord(f"unknown log record format {form}")
+        end = _TARGETED_LOG.size + length
+        targets = tuple([Target(*one) for one in orjson.loads(record[_TARGETED_LOG.size : end])])
+        if not targets or end >= len(record):
+            raise DamagedRecord("log record has the wrong length")
+        return LogEntry(event_id, record[end:], targets)
+    except StorageError:
+        raise
+    except Exception as error:
+        raise DamagedRecord(f"unreadable log record: {error}") from None
 
 
 class Tail(NamedTuple):

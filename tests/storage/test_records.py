@@ -8,6 +8,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.domain.aggregate import Draft, Head, decide, new_head
 from eventdbx.domain.canonical import dump
+from eventdbx.domain.delivery.targets import Target
 from eventdbx.domain.events import Actor, Event
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.storage import records
@@ -99,6 +100,19 @@ class EventRecordTests(SynchronousTestCase):
         again = records.decode_head("thing", "t-1", records.encode_head(marked))
         self.assertEqual(again, marked)
         self.assertEqual(record[0], 1)
+
+    def test_log_round_trip(self) -> None:
+        """A log entry says for whom its event is; one for everybody looks as it always did."""
+        plain = records.encode_log(7, b"key")
+        self.assertEqual(plain, b"\x01" + bytes(7) + b"\x07key")
+        self.assertEqual(records.decode_log(plain), records.LogEntry(7, b"key", ()))
+        targets = (Target("höok", "event-only", "high"), Target("tcp"))
+        record = records.encode_log(7, b"key", targets)
+        self.assertEqual(record[0], 2)
+        self.assertEqual(records.decode_log(record), records.LogEntry(7, b"key", targets))
+        for cut in range(len(record) - len(b"key") + 1):
+            self.assertRaises(records.DamagedRecord, records.decode_log, record[:cut])
+        self.assertRaises(records.DamagedRecord, records.decode_log, b"\x03" + record[1:])
 
     def test_leaf_is_unambiguous(self) -> None:
         """Moving a character from one field to the next gives another leaf."""

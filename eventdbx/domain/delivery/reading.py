@@ -155,8 +155,8 @@ def _config(members: Members) -> Config:
     kind = members.needed_text("type")
     if kind == "http":
         return _http(members)
-    if kind == "tcp" or kind == "capnp":
-        return _socket(members, kind)
+    if kind in ("tcp", "capnp"):
+        return _socket(members, "tcp" if kind == "tcp" else "capnp")
     if kind == "log":
         return LogConfig(
             level=members.text("level") or "info",
