@@ -60,6 +60,7 @@ __all__ = [
     "fresh_text",
     "parse_config",
     "parse_restrict",
+    "plugin_tables",
     "shown_document",
     "shown_text",
     "split_address",
@@ -307,6 +308,12 @@ def updated_text(text: str, changes: Mapping[str, Value]) -> str:
             elif name in place:
                 del place[name]
     return tomlkit.dumps(document)
+
+
+def plugin_tables(text: str) -> list[Any]:
+    """Return the ``[[plugins]]`` tables of a configuration; old versions kept plugins there."""
+    tables = tomllib.loads(text).get("plugins")
+    return tables if isinstance(tables, list) else []
 
 
 def fresh_text(*, data_dir: str, created_at: str) -> str:

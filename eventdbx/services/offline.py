@@ -48,7 +48,14 @@ class OfflineStore:
         backend = None if writes else _for_reading(path)
         if writes:
             make_directory(path.parent)
-        self._domain = open_domain(domain, path, config, hop=synchronous(), backend=backend)
+        self._domain = open_domain(
+            domain,
+            path,
+            config,
+            hop=synchronous(),
+            backend=backend,
+            plugins_path=workspace.plugins_path(domain),
+        )
         self._reading = backend
         if writes:
             # No reactor has to be spared: what derives from events follows the schemas at once.

@@ -11,17 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from eventdbx.domain.canonical import JSON
 from eventdbx.domain.delivery.entries import Entry
-from eventdbx.domain.delivery.reading import read_entries
+from eventdbx.domain.delivery.reading import parse_entry, read_entries
 from eventdbx.domain.delivery.writing import entries_text
 from eventdbx.errors import IoError, SerializationError
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
 
-PLUGINS_NAME = "plugins.json"
-
 _LOOK_EVERY_S = 1.0
 
-Stamp = tuple[int, int, int]
+_Stamp = tuple[int, int, int]
 
 
 class PluginFile:
@@ -33,7 +32,7 @@ class PluginFile:
     def __init__(self, path: Path, *, seconds: Callable[[], float] = time.monotonic) -> None:
         self.path = path
         self._seconds = seconds
-        self._stamp: Stamp | None = None
+        self._stamp: _Stamp | None = None
         self._looked_at = -_LOOK_EVERY_S
 
     def load(self) -> list[Entry]:
@@ -70,7 +69,7 @@ class PluginFile:
     def _note(self) -> None:
         self._stamp = self._found()
 
-    def _found(self) -> Stamp | None:
+    def _found(self) -> _Stamp | None:
         try:
             found = self.path.stat()
         except FileNotFoundError:
@@ -78,3 +77,14 @@ class PluginFile:
         except OSError as error:
             raise IoError(f"cannot look at {self.path}: {error.strerror}") from None
         return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def adopt_tables(tables: Sequence[JSON], path: Path) -> None:
+    """Put the entries of an old configuration into the file, unless that has some already.
+
+    Raises IoError, and SerializationError when the file cannot be read.
+    """
+    file = PluginFile(path)
+    with file.locked():
+        if not file.load():
+            file.save([parse_entry(table) for table in tables])

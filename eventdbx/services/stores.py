@@ -19,11 +19,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from eventdbx.application.domains import Domain
+from eventdbx.application.plugins import Plugins
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.rocks import RocksStore
@@ -44,11 +46,13 @@ def open_domain(
     on_failure: Callable[[Failure], None] | None = None,
     backend: IOrderedStore | None = None,
     export: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
+    plugins_path: Path | None = None,
 ) -> Domain:
     """Open (or create) the store of a domain, and put catalogue and writer in front.
 
     ``backend`` is one opened already to be read, in place of that at ``path``; ``export`` runs
-    on a thread what writes files, and what is slow about schemas. Raises StoreLocked when another
+    on a thread what writes files, and what is slow about schemas; ``plugins_path`` is where the
+    plugins are configured, by default beside the store. Raises StoreLocked when another
     process holds the store, StorageError when it cannot be read, SerializationError or
     InvalidSchema when ``schemas.json`` was edited into something that cannot be in force.
     """
@@ -80,6 +84,7 @@ def open_domain(
         raise
     for warning in warnings:
         log.warn("schemas.json: {warning}", warning=warning)
+    plugins = Plugins(PluginFile(plugins_path or path.parent / "plugins.json"), domain=name)
     writer = Writer(
         store,
         clock_ns=time.time_ns,
@@ -87,8 +92,9 @@ def open_domain(
         worker_id=config.snowflake_worker_id,
         rules=schemas.rules,
         cache_entries=max(config.cache_threshold, 1),
+        check_targets=plugins.check_targets,
     )
-    return Domain(name, store, writer, schemas, partial(files.reload, schemas, run))
+    return Domain(name, store, writer, schemas, partial(files.reload, schemas, run), plugins)
 
 
 def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
@@ -123,6 +129,7 @@ class StoreService(Service):
         config: Config,
         *,
         store_path: Callable[[str], Path],
+        plugins_path: Callable[[str], Path],
         make_hop: Callable[[], IHop],
         clock: IReactorTime,
         on_failure: Callable[[Failure], None],
@@ -131,6 +138,7 @@ class StoreService(Service):
         self._config = config
         self._export = export
         self._store_path = store_path
+        self._plugins_path = plugins_path
         self._make_hop = make_hop
         self._clock = clock
         self._on_failure = on_failure
@@ -171,6 +179,7 @@ class StoreService(Service):
             clock=self._clock,
             on_failure=self._on_failure,
             export=self._export,
+            plugins_path=self._plugins_path(name),
         )
         self._domains[name] = domain
         if self._export is not None:

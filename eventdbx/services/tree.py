@@ -154,6 +154,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     stores = StoreService(
         config,
         store_path=workspace.store_path,
+        plugins_path=workspace.plugins_path,
         make_hop=lambda: threaded(reactor),
         clock=reactor,
         on_failure=lambda failure: server.store_failed(failure),

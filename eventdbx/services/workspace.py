@@ -16,7 +16,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from eventdbx.config import Config, Value, check_changes, fresh_text, parse_config, updated_text
+from eventdbx.config import (
+    Config,
+    Value,
+    check_changes,
+    fresh_text,
+    parse_config,
+    plugin_tables,
+    updated_text,
+)
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
@@ -53,6 +61,7 @@ class Workspace:
         self.local = place.local
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
+        self._shares_plugins = config.tenants.multi_tenant
         self._data_keys = [key for key in keys if key is not None]
         self.revocations = Revocations(self.data_dir / REVOCATIONS_NAME, self._data_keys)
         configured = config.log.dir
@@ -73,6 +82,15 @@ class Workspace:
     def store_path(self, name: str) -> Path:
         """Return the directory of a domain's event store; it may not exist yet."""
         return self.domain_dir(name) / "event_store"
+
+    def plugins_path(self, name: str) -> Path:
+        """Return the file that configures the plugins of a domain.
+
+        Each domain has its own, but for installations of many tenants and those taken over from
+        versions that kept one for all.
+        """
+        shared = self._shares_plugins or (self.data_dir / "shards").is_dir()
+        return (self.data_dir if shared else self.domain_dir(name)) / "plugins.json"
 
     def token_files(self, notice: Callable[[str], None]) -> TokenFiles:
         """Return the ledger's files; ``notice`` is told of one that had to be moved aside."""
@@ -176,6 +194,8 @@ def open_place(
         config = _parse(_complete(place, environ), place, environ, overrides)
     workspace = Workspace(place, config, environ)
     make_directory(workspace.data_dir)
+    if "plugins" in text:
+        _move_plugins(workspace, config.domain)
     return Opened(workspace, config)
 
 
@@ -191,6 +211,21 @@ def _parse(
         public = environ.get("EVENTDBX_AUTH_PUBLIC_KEY", "").strip() or None
         return replace(config, auth=replace(config.auth, public_key=public))
     return config
+
+
+def _move_plugins(workspace: Workspace, domain: str) -> None:
+    """Move ``[[plugins]]`` of old configurations to the file of plugins, unless that has some."""
+    path = workspace.config_path
+    tables = plugin_tables(read_text(path) or "")
+    if not tables:
+        return
+
+    from eventdbx.services.pluginfiles import adopt_tables
+
+    # One lock after the other: both may be on the same folder.
+    adopt_tables(tables, workspace.plugins_path(domain))
+    with locked_directory(path.parent):
+        replace_text(path, updated_text(read_text(path) or "", {"plugins": None}))
 
 
 def _set(environ: Mapping[str, str], name: str) -> bool:

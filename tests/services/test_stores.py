@@ -40,6 +40,7 @@ class StoreServiceTests(SynchronousTestCase):
         service = StoreService(
             Config(**config),  # type: ignore[arg-type]
             store_path=lambda name: folder / name / "event_store",
+            plugins_path=lambda name: folder / name / "plugins.json",
             make_hop=synchronous,
             clock=Clock(),
             on_failure=lambda failure: None,
