@@ -41,11 +41,15 @@ class BundleRefused(ConfigError):
         self.hint = hint
 
 
+def _shown(text: str) -> str:
+    return ascii(text[:128])[1:-1]
+
+
 def check_name(name: str) -> None:
     """Raise BundleRefused unless the name of a plugin can be a directory anywhere."""
     if not _SAFE.match(name):
         raise BundleRefused(
-            f"plugin name '{name[:64]}' is not valid: letters, digits and . _ + - only,"
+            f"plugin name '{_shown(name)}' is not valid: letters, digits and . _ + - only,"
             " at most 64, a letter or digit first"
         )
 
@@ -56,7 +60,7 @@ def check_version(version: str) -> None:
         raise BundleRefused("plugin version cannot be empty")
     if not _SAFE.match(version):
         raise BundleRefused(
-            f"plugin version '{version[:64]}' is not valid: letters, digits and . _ + - only,"
+            f"plugin version '{_shown(version)}' is not valid: letters, digits and . _ + - only,"
             " at most 64, a letter or digit first"
         )
 
@@ -294,7 +298,7 @@ def checked_member(path: str) -> str:
 
     Raises BundleRefused for names that lead out of the folder or that no tool writes honestly.
     """
-    shown = ascii(path[:128])[1:-1]
+    shown = _shown(path)
     if path.startswith("/") or re.match(r"[A-Za-z]:", path):
         raise BundleRefused(f"plugin bundle contains the absolute path '{shown}'")
     if "\\" in path or not path.isprintable():
