@@ -24,6 +24,8 @@ struct ExtensionRequest {
     status @7 :Void;
     schemas @8 :SchemaOperation;
     scanReferrers @9 :ScanReferrersRequest;
+    plugins @10 :PluginOperation;
+    follow @11 :FollowRequest;
   }
 }
 
@@ -57,6 +59,14 @@ struct Write {
   note @6 :Text;
   hasNote @7 :Bool;
   options @8 :WriteOptions;
+  publishTargets @9 :List(Target);
+}
+
+# A plugin that the event is meant for, when it is not for all.
+struct Target {
+  plugin @0 :Text;
+  mode @1 :Text;                # a payload mode other than its own
+  priority @2 :Text;            # low, normal (or empty), high
 }
 
 # What a batch is answered with: an array with one item for each write.
@@ -133,6 +143,24 @@ struct VerifyRequest {
 # One operation on schemas as a JSON document (docs/protocol.md, "Schemas"); so is its answer.
 struct SchemaOperation {
   json @0 :Data;
+}
+
+# One operation on plugins or on what waits for them, as a JSON document (docs/protocol.md,
+# "Plugins"); so is its answer.
+struct PluginOperation {
+  json @0 :Data;
+}
+
+# Events of the commit log behind a place. With nothing there the answer waits for a commit; it
+# comes at once when the connection has another request to answer.
+struct FollowRequest {
+  after @0 :Text;               # a position token; "" or "start": from the beginning; "end": from now
+  aggregateType @1 :Text;
+  aggregateId @2 :Text;
+  filter @3 :Text;
+  take @4 :UInt32;              # 0: as many as the server gives unasked
+  waitMs @5 :UInt32;            # 0: do not wait
+  raw @6 :Bool;                 # payloads as they were written, and their schemas
 }
 
 # What stands in the place of a ControlError when an event breaks its schema: the same two members,

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 
+from eventdbx.application.delivering import Delivering
 from eventdbx.application.folding import Folding
 from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
@@ -23,7 +24,8 @@ class Domain:
     """What a session works on once its hello has been accepted.
 
     ``reload_schemas`` takes over what was edited in ``schemas.json``, and answers with warnings.
-    Without ``plugins`` there are none, and those configured are in memory alone.
+    Without ``plugins`` there are none, and those configured are in memory alone. Whoever delivers
+    to them puts itself in ``delivering``; until then nothing is delivered.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Domain:
         self.schemas = schemas
         self.reload_schemas = reload_schemas
         self.plugins = Plugins(EntriesInMemory(), domain=name) if plugins is None else plugins
+        self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake
 

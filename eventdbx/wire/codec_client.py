@@ -57,7 +57,8 @@ def encode_request(identifier: int, request: rq.Request) -> bytes:
     elif isinstance(request, rq.ListEvents):
         return encode_list_events(identifier, request)
     elif isinstance(request, rq.CommitBatch):
-        return encode_batch(identifier, request)
+        if not any(write.publish_targets for write in request.writes):
+            return encode_batch(identifier, request)
     return _through_schema(identifier, request)
 
 
@@ -295,6 +296,28 @@ def _scan(member: str) -> Callable[[Any, Any], None]:
     return fill
 
 
+def _commit_batch(body: Any, request: rq.CommitBatch) -> None:
+    body.token = request.token
+    inner = body.init("commitBatch")
+    inner.idempotencyKey = request.idempotency_key or ""
+    inner.answer = request.answer
+    for slot, write in zip(inner.init("writes", len(request.writes)), request.writes, strict=True):
+        slot.kind = write.kind
+        slot.aggregateType, slot.aggregateId = write.aggregate_type, write.aggregate_id
+        slot.eventType = write.event_type
+        slot.contentJson = write.content or ""
+        slot.metadataJson = write.metadata or ""
+        _optional(slot, "note", "hasNote", write.note)
+        if write.expected_version is not None or write.idempotency_key is not None:
+            options = slot.init("options")
+            _optional(options, "expectedVersion", "hasExpectedVersion", write.expected_version)
+            options.idempotencyKey = write.idempotency_key or ""
+        targets = slot.init("publishTargets", len(write.publish_targets))
+        for place, target in zip(targets, write.publish_targets, strict=True):
+            place.plugin = target.plugin
+            place.mode, place.priority = target.mode or "", target.priority or ""
+
+
 def _scan_referrers(body: Any, request: rq.ScanReferrers) -> None:
     body.token = request.token
     inner = body.init("scanReferrers")
@@ -323,6 +346,23 @@ def _schemas(body: Any, request: rq.SchemaOperation) -> None:
     body.init("schemas").json = request.json
 
 
+def _plugins(body: Any, request: rq.PluginOperation) -> None:
+    body.token = request.token
+    body.init("plugins").json = request.json
+
+
+def _follow(body: Any, request: rq.Follow) -> None:
+    body.token = request.token
+    inner = body.init("follow")
+    inner.after = request.after
+    inner.aggregateType = request.aggregate_type or ""
+    inner.aggregateId = request.aggregate_id or ""
+    inner.filter = request.filter or ""
+    inner.take = request.take
+    inner.waitMs = request.wait_ms
+    inner.raw = request.raw
+
+
 @cache
 def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
     return {
@@ -338,6 +378,7 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.GetSnapshot: ("getSnapshot", _get_snapshot),
         rq.ListReferrers: ("listReferrers", _named),
         rq.ReadOutbox: ("readOutbox", _outbox),
+        rq.CommitBatch: ("extension", _commit_batch),
         rq.ReadAggregate: ("extension", _read_aggregate),
         rq.ScanAggregates: ("extension", _scan("scanAggregates")),
         rq.ScanEvents: ("extension", _scan("scanEvents")),
@@ -345,4 +386,6 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.Verify: ("extension", _verify),
         rq.Status: ("extension", _status),
         rq.SchemaOperation: ("extension", _schemas),
+        rq.PluginOperation: ("extension", _plugins),
+        rq.Follow: ("extension", _follow),
     }

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from eventdbx.domain.commands import Write, WriteKind
+from eventdbx.domain.commands import PublishTarget, Write, WriteKind
 from eventdbx.errors import SerializationError
 from eventdbx.wire import requests as rq
 from eventdbx.wire.pointers import Struct
@@ -46,6 +46,7 @@ def write_options(options: Struct) -> tuple[int | None, str | None]:
 _NAMES = ("aggregate_type", "aggregate_id")
 _KINDS: tuple[WriteKind, ...] = ("create", "append", "patch", "apply")
 ANSWERS = ("receipts", "events", "aggregates")
+_TARGET = ("plugin", "mode", "priority")
 _BATCH_WRITE = ("aggregate_type", "aggregate_id", "event_type", "content_json", "metadata_json",
                 "note")  # fmt: skip
 
@@ -69,6 +70,7 @@ def _batch_write(body: Struct) -> Write:
     if kind >= len(_KINDS):
         raise unknown_member(kind)
     expected, key = write_options(body.struct(6))
+    targets = [target.texts(_TARGET) for target in body.structs(7)] if body.pointers > 7 else []
     return Write(
         _KINDS[kind],
         aggregate_type,
@@ -77,7 +79,7 @@ def _batch_write(body: Struct) -> Write:
         nonblank(content),
         nonblank(metadata),
         note if word >> 16 & 1 else None,
-        (),
+        tuple([PublishTarget(name, mode or None, rank or None) for name, mode, rank in targets]),
         expected,
         key,
     )
@@ -151,6 +153,22 @@ def _verify(token: str, body: Struct) -> rq.Verify:
     return rq.Verify(token, aggregate_type, aggregate_id, after, body.word(0))
 
 
+def _follow(token: str, body: Struct) -> rq.Follow:
+    after, *rest = body.texts(("after", *_NAMES, "filter"))
+    aggregate_type, aggregate_id, wanted = map(nonblank, rest)
+    word = body.word(0)
+    return rq.Follow(
+        token,
+        after,
+        aggregate_type,
+        aggregate_id,
+        wanted,
+        word & 0xFFFFFFFF,
+        word >> 32,
+        body.word(1) & 1 != 0,
+    )
+
+
 _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     0: _fragment,
     1: _commit_batch,
@@ -161,6 +179,8 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     6: lambda token, body: rq.Status(token),
     7: lambda token, body: rq.SchemaOperation(token, body.data(0)),
     8: _scan_referrers,
+    9: lambda token, body: rq.PluginOperation(token, body.data(0)),
+    10: _follow,
 }
 
 

@@ -339,6 +339,26 @@ class SchemaOperation(NamedTuple):
     json: bytes
 
 
+class PluginOperation(NamedTuple):
+    """One operation on plugins or what waits for them, as a JSON document."""
+
+    token: str
+    json: bytes
+
+
+class Follow(NamedTuple):
+    """Events of the commit log behind a place, waiting for some if there are none."""
+
+    token: str
+    after: str = ""
+    aggregate_type: str | None = None
+    aggregate_id: str | None = None
+    filter: str | None = None
+    take: int = 0
+    wait_ms: int = 0
+    raw: bool = False
+
+
 class Unreadable(NamedTuple):
     """A request that has an id but no meaning; to be answered with the error."""
 
@@ -377,6 +397,8 @@ Request = (
     | Verify
     | Status
     | SchemaOperation
+    | PluginOperation
+    | Follow
     | Unreadable
 )
 

@@ -44,7 +44,7 @@ TARGETS = st.none() | st.lists(
 WRITTEN: Any = (NAME, NAME, NAME, NAME, ABSENT, st.none() | NAME, ABSENT, TARGETS, COUNT, ABSENT)
 WRITE = st.builds(
     Write, st.sampled_from(("create", "append", "patch", "apply")), NAME, NAME, NAME, ABSENT,
-    ABSENT, st.none() | NAME, st.just(()), COUNT, ABSENT,
+    ABSENT, st.none() | NAME, st.just(()) | TARGETS.map(lambda found: found or ()), COUNT, ABSENT,
 )  # fmt: skip
 TIMES = st.one_of(
     st.tuples(st.none(), st.none()),
@@ -92,6 +92,10 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(rq.Verify, NAME, ABSENT, ABSENT, ABSENT, U64),
     st.builds(rq.Status, NAME),
     st.builds(rq.SchemaOperation, NAME, st.binary(max_size=40)),
+    st.builds(rq.PluginOperation, NAME, st.binary(max_size=40)),
+    st.builds(
+        rq.Follow, NAME, NAME, ABSENT, ABSENT, ABSENT, U32, U32, st.booleans(),
+    ),
 )  # fmt: skip
 
 
@@ -210,6 +214,10 @@ class Requests(SynchronousTestCase):
                     write.expected_version,
                 )
                 self.assertEqual(options.idempotencyKey, write.idempotency_key or "")
+                self.assertEqual(
+                    [(one.plugin, one.mode, one.priority) for one in read.publishTargets],
+                    [(one[0], one[1] or "", one[2] or "") for one in write.publish_targets],
+                )
 
     @settings(deadline=None, max_examples=60)
     @given(

@@ -27,7 +27,10 @@ SEEDS = (
     peers.scattered(1, 3, (1,), TEXTS),
     encode_request(1, rq.Status("t")),
 )
-SCHEMAS = (
+OPERATIONS = (
+    encode_request(1, rq.PluginOperation("t", b'{"do":"list"}')),
+    encode_request(1, rq.PluginOperation("t", b'{"do":"wait","name":"p","position":"0-1"}')),
+    encode_request(1, rq.Follow("t", "0-41", "order", "o-1", "version > 1", 500, 30_000, True)),
     encode_request(1, rq.SchemaOperation("t", b'{"do":"list"}')),
     encode_request(1, rq.SchemaOperation("t", b'{"do":"replace","schemas":{}}')),
     peers.request("listSchemas", token="t"),
@@ -80,7 +83,7 @@ class Fuzz(SynchronousTestCase):
     @given(
         REQUESTS.map(lambda request: encode_request(1, request))
         | st.just(peers.scattered(1, 3, (1,), TEXTS))
-        | st.sampled_from(SCHEMAS),
+        | st.sampled_from(OPERATIONS),
         st.lists(EDIT, max_size=5),
     )
     @example(encode_request(1, rq.Status("t")), [])

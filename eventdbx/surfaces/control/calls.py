@@ -152,12 +152,12 @@ class Calls:
         """One event: the answer is the event, for a creation the aggregate."""
         text = as_json(content)
         extra = None if metadata is None else as_json(metadata)
-        if len(text) + len(extra or "") > _ONE_FRAME_CHARACTERS and not publish:
+        if len(text) + len(extra or "") > _ONE_FRAME_CHARACTERS:
             # The answer would not fit a frame; that of a batch may have any length.
             kind_name, answer = _LARGE[kind]
             write = Write(
-                kind_name, aggregate_type, aggregate_id, event_type, text, extra, note, (),
-                expected_version, idempotency_key,
+                kind_name, aggregate_type, aggregate_id, event_type, text, extra, note,
+                tuple(publish), expected_version, idempotency_key,
             )  # fmt: skip
             batch = self.commit_batch((write,), answer=answer)
             return Call(batch.request, lambda reply: batch.result(reply)[0])
@@ -184,14 +184,15 @@ class Calls:
         *,
         metadata: Any = None,
         note: str | None = None,
+        publish: Sequence[PublishTarget] = (),
         expected_version: int | None = None,
         idempotency_key: str | None = None,
     ) -> Call[dict[str, Any]]:
         """One event of an aggregate that must exist: the published requests cannot say that."""
         extra = None if metadata is None else as_json(metadata)
         write = Write(
-            "apply", aggregate_type, aggregate_id, event_type, as_json(content), extra, note, (),
-            expected_version, idempotency_key,
+            "apply", aggregate_type, aggregate_id, event_type, as_json(content), extra, note,
+            tuple(publish), expected_version, idempotency_key,
         )  # fmt: skip
         batch = self.commit_batch((write,), answer="events")
         return Call(batch.request, lambda reply: batch.result(reply)[0])
@@ -288,15 +289,25 @@ class Calls:
 
         Raises SerializationError for a document that is none in JSON.
         """
-        try:
-            text = orjson.dumps(operation)
-        except TypeError as error:
-            raise errors.SerializationError(f"operation cannot be encoded: {error}") from None
-        return Call(rq.SchemaOperation(self._token, text), _json)
+        return Call(rq.SchemaOperation(self._token, _operation(operation)), _json)
+
+    def plugins(self, operation: dict[str, Any]) -> Call[dict[str, Any]]:
+        """One operation on plugins or their queue, as docs/protocol.md lists them.
+
+        Raises SerializationError for a document that is none in JSON.
+        """
+        return Call(rq.PluginOperation(self._token, _operation(operation)), _json)
 
     def status(self) -> Call[dict[str, Any]]:
         """How the server is doing."""
         return Call(rq.Status(self._token), _json)
+
+
+def _operation(operation: dict[str, Any]) -> bytes:
+    try:
+        return orjson.dumps(operation)
+    except TypeError as error:
+        raise errors.SerializationError(f"operation cannot be encoded: {error}") from None
 
 
 def _scanned(reply: Reply) -> Listed:

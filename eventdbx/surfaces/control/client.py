@@ -303,6 +303,10 @@ class Client:
         """Carry out one operation on schemas (docs/protocol.md, "Schemas")."""
         return self.call(self._calls.schema(operation))
 
+    def plugins(self, operation: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        """Carry out one operation on plugins or their queue (docs/protocol.md, "Plugins")."""
+        return self.call(self._calls.plugins(operation))
+
     def status(self) -> Deferred[dict[str, Any]]:
         """Return how the server is doing."""
         return self.call(self._calls.status())
