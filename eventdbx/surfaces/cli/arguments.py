@@ -41,8 +41,9 @@ class Argument(click.Argument):
         self, *args: Any, spelled: str | None = None, help: str = "", **kwargs: Any
     ) -> None:
         self.spelled = spelled
-        self.help = help
         super().__init__(*args, **kwargs)
+        # After click's own, which knows a help of arguments in some versions.
+        self.help = help
 
 
 class HelpWanted(Exception):

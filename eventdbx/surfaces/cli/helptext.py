@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Sequence
 from typing import Any
@@ -46,7 +47,7 @@ def help_page(
     examples: Sequence[str] = (),
 ) -> str:
     """Return the whole help of a command; ``commands`` are its subcommands with their phrases."""
-    about = textwrap.dedent(command.help or "").strip()
+    about = inspect.cleandoc(command.help or "").strip()
     parts = [about] if about else []
     parts.append(f"Usage: {usage_line(path, command)}")
     if commands:
