@@ -239,6 +239,8 @@ def _prepare(
     program = content / chosen
     _check_program(program, chosen)
     program.chmod(program.stat().st_mode | 0o111)
+    for file in files:
+        _sync(content / file)
     place = _place(work.parent.absolute(), (name, version, target))
     return Installed(
         name=name,
@@ -334,6 +336,7 @@ def _finish(folder: Path, work: Path, record: Installed) -> None:
         if os.path.lexists(place):
             place.rename(work / _OLD)
         (work / _NEW).rename(place)
+        _sync(place.parent)
     replace_text(folder / REGISTRY_NAME, _registry(folder).with_record(record).text())
 
 
@@ -377,6 +380,14 @@ def _prune(place: Path) -> None:
             parent.rmdir()
         except OSError:
             break
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

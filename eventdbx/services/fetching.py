@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import http.client
 import os
+import re
 import stat
 import time
 from collections.abc import Iterator
@@ -133,12 +134,15 @@ def _download(url: str, target: Path) -> Fetched:
 
 def _received(answer: Any, deadline: float) -> Iterator[bytes]:
     """Yield what a server sends; raise unless all of what it announced comes in time."""
-    announced = answer.headers.get("Content-Length")
+    length = answer.headers.get("Content-Length") or ""
+    announced = int(length) if re.fullmatch("[0-9]{1,18}", length) else None
+    if announced is not None and announced > limits.BUNDLE_BYTES_MAX:
+        raise _too_large()
     size = 0
     while chunk := answer.read1(_CHUNK):
         if time.monotonic() > deadline:
             raise TimeoutError
         size += len(chunk)
         yield chunk
-    if announced is not None and announced.isdigit() and size < int(announced):
+    if announced is not None and size < announced:
         raise ValueError(f"it ends after {size} of {announced} bytes")

@@ -111,6 +111,13 @@ class _Folder:
                 f"plugin bundle has more than {limits.BUNDLE_ENTRIES_MAX} files and folders"
             )
 
+    def announce(self, size: int) -> None:
+        """Refuse more bytes than there may be."""
+        if not 0 <= size <= self._bytes_left:
+            raise BundleRefused(
+                f"plugin bundle is larger than {limits.BUNDLE_BYTES_MAX >> 20} MiB unpacked"
+            )
+
     def add_folder(self, member: str) -> None:
         """Make a folder and those that it lies in."""
         if member in self._folders:
@@ -125,11 +132,8 @@ class _Folder:
 
     def add_file(self, member: str, content: _Reads, size: int, *, executable: bool) -> None:
         """Write a file of a size that was announced, and no byte more or less."""
+        self.announce(size)
         self._bytes_left -= size
-        if self._bytes_left < 0:
-            raise BundleRefused(
-                f"plugin bundle is larger than {limits.BUNDLE_BYTES_MAX >> 20} MiB unpacked"
-            )
         if not member:
             raise BundleRefused("plugin bundle contains a file without a name")
         self.add_folder(member.rpartition("/")[0])
@@ -150,8 +154,6 @@ class _Folder:
                 writing.write(chunk)
             if left:
                 raise ValueError(f"'{member}' does not have the size that it announces")
-            writing.flush()
-            os.fsync(writing.fileno())
         self.files.append(member)
 
 
@@ -166,6 +168,7 @@ def _link(member: str) -> BundleRefused:
 def _unzip(bundle: Path, content: _Folder) -> None:
     _check_directory(bundle)
     with zipfile.ZipFile(bundle) as archive:
+        content.announce(sum(info.file_size for info in archive.infolist()))
         for info in archive.infolist():
             content.count()
             member = checked_member(info.orig_filename)
@@ -259,10 +262,7 @@ def _add_member(
         return
     if not info.isreg() or info.issparse():
         raise _link(member)
-    if not 0 <= info.size <= limits.BUNDLE_BYTES_MAX:
-        raise BundleRefused(
-            f"plugin bundle is larger than {limits.BUNDLE_BYTES_MAX >> 20} MiB unpacked"
-        )
+    content.announce(info.size)
     metered.grant(info.size + 2 * tarfile.BLOCKSIZE)
     reading = archive.extractfile(info)
     assert reading is not None, "it is a regular file"
