@@ -7,13 +7,20 @@ in ``storage.keys``, formats in docs/storage-format.md.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import orjson
 
 from eventdbx.storage import keys
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.records import DamagedRecord
+
+
+class Scans(Protocol):
+    """Whatever answers range scans: a view or a transaction."""
+
+    def scan(self, start: bytes, stop: bytes, /) -> Iterator[tuple[bytes, bytes]]:
+        """Yield pairs in byte order."""
 
 
 class Cursor(NamedTuple):
@@ -40,8 +47,7 @@ class Held(NamedTuple):
 
     Times are Unix milliseconds. A ``dead`` one is not tried again until somebody says so. A loose
     one stands for itself alone. ``mode`` is the payload mode that the writer asked for, if any;
-    ``rank`` the priority (0 high, 2 low); ``behind`` the newest version that the cursor has passed
-    because of this row, as far as known.
+    ``rank`` the priority (0 high, 2 low). ``unavailable``: the target was not there, last time.
     """
 
     name: bytes
@@ -57,7 +63,6 @@ class Held(NamedTuple):
     loose: bool = False
     mode: str | None = None
     rank: int = 1
-    behind: int = 0
     unavailable: bool = False
 
 
@@ -103,7 +108,7 @@ def cursors(view: IReadView) -> Iterator[tuple[str, Cursor]]:
         yield key[len(keys.PLUGIN_CURSOR) : -1].decode(), decode_cursor(record)
 
 
-def held_rows(view: IReadView, plugin: str) -> Iterator[Held]:
+def held_rows(view: Scans, plugin: str) -> Iterator[Held]:
     """Yield what a plugin holds back, by aggregate."""
     prefix = keys.of_plugin(keys.PLUGIN_HELD, plugin)
     for key, record in view.scan(prefix, _after(prefix)):
@@ -128,7 +133,7 @@ def encode_count(count: int) -> bytes:
     return count.to_bytes(8, "big")
 
 
-def rows_of(view: IReadView, plugin: str) -> Iterator[tuple[bytes, bytes, bytes]]:
+def rows_of(view: Scans, plugin: str) -> Iterator[tuple[bytes, bytes, bytes]]:
     """Yield (family, rest of the key, record) of every row of a plugin."""
     for family in (keys.PLUGIN_CURSOR, keys.PLUGIN_HELD, keys.PLUGIN_DONE):
         prefix = keys.of_plugin(family, plugin)

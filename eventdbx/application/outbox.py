@@ -1,0 +1,133 @@
+"""The durable side of delivery: where each plugin of a domain stands, and what it holds back.
+
+There is one outbox for a domain, whoever drains it. Events are never copied into it; a plugin costs
+one row, and one more for each aggregate that waits for a retry or is dead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from twisted.internet.defer import Deferred
+
+from eventdbx.domain.delivery.entries import Entry, PluginEntry
+from eventdbx.storage import keys, outbox, records
+from eventdbx.storage.outbox import Cursor
+from eventdbx.storage.store import Store, Transaction
+
+PARTITION = 0
+SKIPS_MAX = 256
+"""Times that a plugin may be switched off and on behind one cursor; beyond, the oldest such gap is
+delivered after all, for that is the safe side."""
+
+
+class Outbox:
+    """The rows of all plugins of one domain. ``cursors`` are as last put."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.cursors: dict[str, Cursor] = dict(outbox.cursors(store.view()))
+
+    def end(self) -> int:
+        """Return the position behind the last durable event."""
+        return records.decode_tail(self.store.view().get(keys.tail(PARTITION))).next_position
+
+    def align(self, entries: Iterable[Entry]) -> Deferred[None]:
+        """Give new plugins a cursor at the end, and note since when events are not meant for one.
+
+        What is committed before this call is meant for the plugins as they were, what comes later
+        for the plugins as they are.
+        """
+        known = [entry for entry in entries if isinstance(entry, PluginEntry)]
+
+        def step(transaction: Transaction) -> None:
+            end = records.decode_tail(transaction.get(keys.tail(PARTITION))).next_position
+            for entry in known:
+                before = self.cursors.get(entry.key)
+                after = _aligned(before, entry.emits, end)
+                if after != before:
+                    self._put(transaction, entry.key, after)
+
+        return self.store.transact(step)
+
+    def put(
+        self, plugin: str, cursor: Cursor, rows: Mapping[bytes, bytes | None]
+    ) -> Deferred[None]:
+        """Put a cursor, and with it rows that came or went, in one commit.
+
+        The cursor's gaps are those of the outbox: only :meth:`align` and :meth:`move` change them.
+        """
+
+        def step(transaction: Transaction) -> None:
+            known = self.cursors.get(plugin)
+            if known is None:
+                return  # Removed meanwhile; its rows must not come back.
+            skips = tuple(gap for gap in known.skips if gap[1] is None or gap[1] > cursor.position)
+            self._put(transaction, plugin, cursor._replace(skips=skips))
+            for key, record in rows.items():
+                if record is None:
+                    transaction.delete(key)
+                else:
+                    transaction.put(key, record)
+
+        return self.store.transact(step)
+
+    def move(self, plugin: str, position: int) -> Deferred[None]:
+        """Put a cursor elsewhere: gaps end, and what was held back is forgotten."""
+
+        def step(transaction: Transaction) -> None:
+            before = self.cursors.get(plugin)
+            off = before is not None and before.skips and before.skips[-1][1] is None
+            end = records.decode_tail(transaction.get(keys.tail(PARTITION))).next_position
+            skips: tuple[tuple[int, int | None], ...] = ((end, None),) if off else ()
+            self._put(transaction, plugin, Cursor(min(position, end), skips))
+            for one in list(outbox.held_rows(transaction, plugin)):
+                transaction.delete(outbox.held_key(plugin, one))
+
+        return self.store.transact(step)
+
+    def drop(self, plugin: str) -> Deferred[None]:
+        """Forget everything about a plugin."""
+
+        def step(transaction: Transaction) -> None:
+            self.cursors.pop(plugin, None)
+            for family, rest, _record in list(outbox.rows_of(transaction, plugin)):
+                transaction.delete(keys.of_plugin(family, plugin) + rest)
+
+        return self.store.transact(step)
+
+    def rename(self, plugin: str, to: str) -> Deferred[None]:
+        """Move the rows of a plugin to another name, in place of those that are there."""
+
+        def step(transaction: Transaction) -> None:
+            moving = list(outbox.rows_of(transaction, plugin))
+            for family, rest, _record in list(outbox.rows_of(transaction, to)):
+                transaction.delete(keys.of_plugin(family, to) + rest)
+            for family, rest, record in moving:
+                transaction.delete(keys.of_plugin(family, plugin) + rest)
+                transaction.put(keys.of_plugin(family, to) + rest, record)
+            cursor = self.cursors.pop(plugin, None)
+            if cursor is None:
+                self.cursors.pop(to, None)
+            else:
+                self.cursors[to] = cursor
+
+        return self.store.transact(step)
+
+    def _put(self, transaction: Transaction, plugin: str, cursor: Cursor) -> None:
+        self.cursors[plugin] = cursor
+        transaction.put(keys.of_plugin(keys.PLUGIN_CURSOR, plugin), outbox.encode_cursor(cursor))
+
+
+def _aligned(cursor: Cursor | None, emits: bool, end: int) -> Cursor:
+    if cursor is None:
+        cursor = Cursor(end)
+    skips = cursor.skips
+    off = bool(skips) and skips[-1][1] is None
+    if emits and off:
+        start = skips[-1][0]
+        closed = ((start, end),) if end > start else ()
+        return cursor._replace(skips=(*skips[:-1], *closed)[-SKIPS_MAX:])
+    if not emits and not off:
+        return cursor._replace(skips=(*skips, (end, None)))
+    return cursor

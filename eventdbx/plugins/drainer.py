@@ -1,0 +1,259 @@
+"""The delivery of one domain: an outlet for each plugin that events are meant for.
+
+Nobody waits for it, and nothing that a plugin does stops it: what goes wrong in one outlet stays
+there.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.interfaces import IDelayedCall
+from twisted.logger import Logger
+
+from eventdbx.application.domains import Domain
+from eventdbx.application.feed import Feed
+from eventdbx.application.outbox import Outbox
+from eventdbx.application.parts import PartsBuilder
+from eventdbx.domain.delivery.entries import PluginEntry
+from eventdbx.domain.delivery.selecting import selector
+from eventdbx.errors import EventDBXError
+from eventdbx.plugins.done import Done
+from eventdbx.plugins.holding import Holding
+from eventdbx.plugins.kinds import make_delivery
+from eventdbx.plugins.outlet import Outlet, RunSlowly
+from eventdbx.plugins.replays import Replays
+from eventdbx.plugins.surroundings import Surroundings
+from eventdbx.settings import Config
+from eventdbx.storage.outbox import done_counts, held_rows
+
+NUDGE_S = 0.002
+"""How long commits are gathered before outlets look at them: a look costs as much as a write."""
+
+STOP_S = 10.0
+"""How long deliveries in flight may take when the drainer stops."""
+
+
+class Served(NamedTuple):
+    """A plugin that is loaded; one that gets no events has no outlet."""
+
+    entry: PluginEntry
+    delivery: Any
+    outlet: Outlet | None
+
+
+class Drainer:
+    """Serves the plugins of a domain until it is stopped."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        domain: Domain,
+        *,
+        clock: Any,
+        run_slowly: RunSlowly,
+        surroundings: Surroundings,
+        config: Config,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.domain = domain
+        self.plugins = domain.plugins
+        self.clock = clock
+        self.surroundings = surroundings
+        self.run_slowly = run_slowly
+        self._config = config
+        self._chance = chance
+        self.outbox = Outbox(domain.store)
+        self.replays = Replays(clock, domain, run_slowly, max_attempts=config.plugin_max_attempts)
+        self.served: dict[str, Served] = {}
+        self.broken: dict[str, str] = {}
+        """Plugins that could not be loaded, and why."""
+        self._retiring: dict[str, Deferred[None]] = {}
+        self._stale = True
+        self._stopping = False
+        self._soon: IDelayedCall | None = None
+
+    def start(self) -> None:
+        """Load the plugins and serve them from now on."""
+        self.plugins.on_change.append(self._changed)
+        self.domain.store.on_commit.append(self.nudge)
+        self.turn()
+
+    def nudge(self) -> None:
+        """Look at what was committed, soon."""
+        if self._soon is None and self.served and not self._stopping:
+            self._soon = self.clock.callLater(NUDGE_S, self._nudged)
+
+    def turn(self) -> None:
+        """Take over changed entries and let every outlet do what it can. Never raises."""
+        if self._stopping:
+            return
+        try:
+            if self.plugins.refresh() or self._stale:
+                self.reconcile()
+        except Exception:
+            self.log.failure("the plugins of {domain} cannot be loaded", domain=self.domain.name)
+        for outlet in self.outlets():
+            self._guarded(outlet, outlet.tick)
+
+    def outlets(self) -> list[Outlet]:
+        """Return the outlets, in the order of the entries' loading."""
+        return [served.outlet for served in self.served.values() if served.outlet is not None]
+
+    def outlet(self, name: str) -> Outlet | None:
+        """Return the outlet of a plugin, None where it gets no events."""
+        served = self.served.get(name)
+        return None if served is None else served.outlet
+
+    def reconcile(self) -> None:
+        """Load what is new, let go of what is gone, and replace what has changed."""
+        self._stale = False
+        entries = self.plugins.entries
+        self.outbox.align(entries).addErrback(self._unaligned)
+        wanted = {
+            entry.key: entry
+            for entry in entries
+            if isinstance(entry, PluginEntry) and entry.enabled
+        }
+        self.broken = {key: why for key, why in self.broken.items() if key in wanted}
+        for key, served in tuple(self.served.items()):
+            entry = wanted.get(key)
+            if entry is None or not _same_but_paused(entry, served.entry):
+                self.retire(key)
+            elif entry != served.entry:
+                self.served[key] = served._replace(entry=entry)
+                if served.outlet is not None:
+                    served.outlet.entry = entry
+        for key, entry in wanted.items():
+            if key not in self.served and key not in self._retiring:
+                self._load(entry)
+
+    def retire(self, key: str) -> Deferred[None]:
+        """Stop serving a plugin; fires when it is let go of."""
+        served = self.served.pop(key, None)
+        if served is None:
+            return succeed(None)
+        ending = Deferred.fromCoroutine(self._end(served))
+        self._retiring[key] = ending
+
+        def ended(_outcome: Any) -> None:
+            self._retiring.pop(key, None)
+            self._stale = True
+            if not self._stopping:
+                self.turn()
+
+        ending.addErrback(
+            lambda failure: self.log.failure("cannot let go of {key}", failure, key=key)
+        )
+        return ending.addCallback(ended)
+
+    def at_rest(self) -> bool:
+        """Say whether every outlet has done what it can do for now."""
+        if self._stale or self._retiring:
+            return False
+        return all(outlet.at_rest() for outlet in self.outlets())
+
+    def stop(self) -> Deferred[None]:
+        """Begin nothing more; fires when what was in flight is settled and all targets are let go
+        of."""
+        self._stopping = True
+        if self._soon is not None and self._soon.active():
+            self._soon.cancel()
+        self._soon = None
+        if self.nudge in self.domain.store.on_commit:
+            self.domain.store.on_commit.remove(self.nudge)
+        if self._changed in self.plugins.on_change:
+            self.plugins.on_change.remove(self._changed)
+        for key in tuple(self.served):
+            self.retire(key)
+        waiting = [*self._retiring.values(), self.replays.stop()]
+        return gatherResults(waiting).addCallback(lambda _results: None)
+
+    def _load(self, entry: PluginEntry) -> None:
+        try:
+            wants = selector(entry)
+            delivery = make_delivery(entry, self.surroundings)
+        except EventDBXError as error:
+            if self.broken.get(entry.key) != str(error):
+                self.log.error(
+                    "{plugin} is unavailable: {reason}", plugin=entry.label, reason=str(error)
+                )
+            self.broken[entry.key] = str(error)
+            return
+        self.broken.pop(entry.key, None)
+        outlet = self._make_outlet(entry, delivery, wants) if entry.emit_events else None
+        self.served[entry.key] = Served(entry, delivery, outlet)
+        if outlet is not None:
+            self._guarded(outlet, outlet.pump)
+        begin = getattr(delivery, "begin", None)
+        if begin is not None:
+            begin()
+
+    def _make_outlet(self, entry: PluginEntry, delivery: Any, wants: Callable[..., bool]) -> Outlet:
+        view = self.domain.store.view()
+        prune = self._config.plugin_queue.prune
+        builder = PartsBuilder(self.domain.name, include_hidden=entry.include_hidden, wants=wants)
+        return Outlet(
+            entry,
+            delivery,
+            Feed(entry, builder, delivery.encode, lambda: self.domain.schemas.in_force),
+            self.outbox,
+            Holding(
+                entry,
+                held_rows(view, entry.key),
+                max_attempts=min(max(self._config.plugin_max_attempts, 1), 255),
+                chance=self._chance,
+            ),
+            Done(
+                entry.key,
+                done_counts(view, entry.key),
+                ttl_s=prune.done_ttl_secs,
+                jobs_max=prune.max_done_jobs,
+            ),
+            clock=self.clock,
+            run_slowly=self.run_slowly,
+            in_force=lambda: self.domain.schemas.in_force,
+        )
+
+    async def _end(self, served: Served) -> None:
+        await self.replays.end(served.delivery, "the plugin was changed")
+        if served.outlet is not None:
+            await served.outlet.stop(STOP_S)
+        await served.delivery.close()
+
+    def _changed(self) -> None:
+        self._stale = True
+        if self._soon is None and not self._stopping:
+            self._soon = self.clock.callLater(0, self._nudged)
+
+    def _nudged(self) -> None:
+        self._soon = None
+        if self._stale:
+            self.turn()
+            return
+        for outlet in self.outlets():
+            self._guarded(outlet, outlet.pump)
+
+    def _guarded(self, outlet: Outlet, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception:
+            self.log.failure("serving {plugin}", plugin=outlet.entry.label)
+
+    def _unaligned(self, failure: Any) -> None:
+        if not self._stopping:
+            self.log.failure("the cursors of {domain}", failure, domain=self.domain.name)
+
+
+def _same_but_paused(one: PluginEntry, other: PluginEntry) -> bool:
+    return replace(one, paused=False) == replace(other, paused=False)
+
+
+def serving(entries: Iterable[Any]) -> bool:
+    """Say whether events are meant for any of the entries."""
+    return any(isinstance(entry, PluginEntry) and entry.emits for entry in entries)

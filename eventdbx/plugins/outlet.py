@@ -1,0 +1,540 @@
+"""One plugin being served: loads what comes next, delivers it, settles what became of it.
+
+The log says what there is to deliver, a cursor what is settled. Loading runs on a thread, a few
+events at a time; delivering is the kind's; settling goes into the store a few times a second, so
+that a crash repeats a little and loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from eventdbx.application.feed import Feed, Loaded, Offer
+from eventdbx.application.outbox import Outbox
+from eventdbx.domain.delivery.entries import Batch, PluginEntry
+from eventdbx.domain.delivery.lanes import Lanes, Waiting
+from eventdbx.domain.delivery.retrying import Breaker, Rate
+from eventdbx.errors import EventDBXError
+from eventdbx.plugins.done import Done
+from eventdbx.plugins.holding import HELD_MAX, Holding
+from eventdbx.plugins.interfaces import DeliveryFailed
+from eventdbx.storage import keys
+from eventdbx.storage.eventlog import log_entries
+from eventdbx.storage.outbox import Cursor, Held
+from eventdbx.storage.records import decode_log
+
+T = TypeVar("T")
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+
+WINDOW_EVENTS = 1_024
+WINDOW_BYTES = 8 * 1024 * 1024
+LOAD_EVENTS = 128
+LOAD_BYTES = 1024 * 1024
+"""One load, so that the thread holds the interpreter for a few milliseconds at most."""
+
+SETTLE_S = 0.05
+"""How long settling may wait for more of it; so much is delivered again after a crash."""
+
+ADVANCE_S = 1.0
+"""The same for a cursor that only passed events which are not for the plugin."""
+
+AGE_S = 60.0
+BROKEN_S = 10.0
+"""How long to wait after the log could not be read."""
+
+TOO_LARGE = "document too large"
+SINGLE = Batch(max_events=1)
+
+
+class Flight(NamedTuple):
+    """A delivery that is under way."""
+
+    offers: list[Offer]
+    attempt: int
+
+
+class Waiter(NamedTuple):
+    """Somebody waits until an event is delivered."""
+
+    position: int
+    name: bytes
+    version: int
+    result: Deferred[tuple[str, str]]
+
+
+class Outlet:
+    """Serves one plugin until it is stopped.
+
+    ``pump`` does whatever can be done now; it is called after commits, every second, and by the
+    outlet itself when something comes due. ``stopped_because`` is why it paused itself, or None.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        entry: PluginEntry,
+        delivery: Any,
+        feed: Feed,
+        outbox: Outbox,
+        holding: Holding,
+        done: Done,
+        *,
+        clock: IReactorTime,
+        run_slowly: RunSlowly,
+        in_force: Callable[[], object],
+    ) -> None:
+        self.entry = entry
+        self.delivery = delivery
+        self.holding = holding
+        self.done = done
+        self._feed = feed
+        self._outbox = outbox
+        self._clock = clock
+        self._run_slowly = run_slowly
+        self._in_force = in_force
+        self._loaded_under = in_force()
+        cursor = outbox.cursors[entry.key]
+        self.stopped_because = cursor.stopped
+        self.lanes: Lanes[Offer] = Lanes(cursor.position)
+        self._stored = cursor.position
+        self._last_id = self._id_before(cursor.position)
+        self.flights: list[Flight] = []
+        self.breaker = Breaker()
+        self.last_error: str | None = None
+        self.failures = self.delivered = 0
+        self._batch = entry.batch or SINGLE
+        self._limit = self._batch.max_events
+        self._concurrency = 1 if entry.order == "strict" else entry.concurrency
+        self._rate = None if entry.rate_limit is None else Rate(entry.rate_limit, clock.seconds())
+        self._not_before = 0.0
+        self._loading = self._stopping = self._held_last = False
+        self._waiters: list[Waiter] = []
+        self._wake: IDelayedCall | None = None
+        self._flush_call: IDelayedCall | None = None
+        self._flushing: Deferred[None] | None = None
+        self._landed: list[Deferred[None]] = []
+
+    # What others ask
+
+    @property
+    def paused(self) -> str | None:
+        """Return why nothing is sent, or None."""
+        if self.entry.paused:
+            return "paused"
+        return self.stopped_because
+
+    @property
+    def key(self) -> str:
+        """Return what the plugin's rows are kept under."""
+        return self.entry.key
+
+    def behind(self) -> int:
+        """Return how many events are not settled, those that turn out to be for others included."""
+        cursor, end = self.lanes.scanned, self._outbox.end()
+        waiting = max(end - cursor, 0) + self.lanes.depth
+        for start, stop in self._outbox.cursors[self.key].skips:
+            waiting -= max(0, min(end if stop is None else stop, end) - max(start, cursor))
+        return max(waiting, 0)
+
+    def at_rest(self) -> bool:
+        """Say whether nothing is left to do before something new happens or comes due."""
+        if self.flights or self._loading or self._flush_call or self._flushing:
+            return False
+        if self.paused or self.breaker.is_open or self._not_before > self._clock.seconds():
+            return True
+        if self._blocked():
+            return True
+        due_ms = self.holding.next_due_ms()
+        if due_ms is not None and due_ms <= self.now_ms():
+            return False
+        return not self.lanes.waiting and self.lanes.scanned >= self._outbox.end()
+
+    def wait(self, position: int) -> Deferred[tuple[str, str]]:
+        """Fire with (delivered or dead, reason) once the event at a position is settled."""
+        record = self._outbox.store.view().get(keys.log(0, position))
+        if record is None:
+            return succeed(("delivered", ""))
+        entry = decode_log(record)
+        result: Deferred[tuple[str, str]] = Deferred(lambda _deferred: None)
+        name, version = entry.event_key[1:-8], keys.event_version(entry.event_key)
+        self._waiters.append(Waiter(position, name, version, result))
+        self._tell()
+        return result
+
+    def now_ms(self) -> int:
+        """Return the time as rows have it."""
+        return int(self._clock.seconds() * 1000)
+
+    def resume(self) -> None:
+        """Go on after the outlet has stopped itself."""
+        self.stopped_because = None
+        self._settle_soon(0.0)
+        self.pump()
+
+    def changed(self) -> None:
+        """Take note that somebody changed what is held, and go on."""
+        self._tell()
+        self._settle_soon(0.0)
+        self.pump()
+
+    # The work
+
+    def tick(self) -> None:
+        """Do what is done every second."""
+        self.lanes.age(self._clock.seconds() - AGE_S)
+        self.pump()
+
+    def pump(self) -> None:
+        """Begin every load and every delivery that can begin now; plan when to look again."""
+        if self._stopping or self.paused is not None:
+            return
+        if self._in_force() is not self._loaded_under and not self.flights and not self._loading:
+            # What is hidden by now, or upcast otherwise, must not leave.
+            self.lanes.reset()
+            self._loaded_under = self._in_force()
+        self._load_if_there_is_room()
+        while len(self.flights) < self._concurrency and self._send_next():
+            pass
+        self._plan()
+
+    def _blocked(self) -> bool:
+        """Say whether nothing new may be sent because of what is held."""
+        strict = self.entry.order == "strict" and len(self.holding) > 0
+        return strict or len(self.holding) >= HELD_MAX
+
+    def _load_if_there_is_room(self) -> None:
+        lanes = self.lanes
+        room = min(WINDOW_EVENTS - lanes.depth, LOAD_EVENTS)
+        if self._loading or self._blocked() or lanes.size >= WINDOW_BYTES or room <= 0:
+            return
+        if lanes.waiting >= max(2 * self._batch.max_events, LOAD_EVENTS):
+            return
+        if lanes.scanned >= self._outbox.end() or self._clock.seconds() < self._not_before:
+            return
+        self._loading = True
+        view = self._outbox.store.view()
+        cursor = Cursor(lanes.scanned, self._outbox.cursors[self.key].skips)
+        loaded = self._run_slowly(
+            lambda: self._feed.load(view, cursor, count=room, size=LOAD_BYTES)
+        )
+        loaded.addCallbacks(self._take_in, self._cannot_read)
+
+    def _take_in(self, loaded: Loaded) -> None:
+        self._loading = False
+        now = self._clock.seconds()
+        if loaded.last_id:
+            self._last_id = loaded.last_id
+        for offer in loaded.offers:
+            held = self.holding.of(offer.name)
+            if held is not None:
+                self.holding.pass_over(offer.name, offer.version)
+                continue
+            waiting = Waiting(
+                offer.position, offer.name, offer.version, offer.rank, offer.size, now, offer
+            )
+            self.lanes.offer(waiting)
+        self.lanes.pass_over(loaded.scanned)
+        self._settle_soon(ADVANCE_S)
+        self.pump()
+
+    def _cannot_read(self, failure: Any) -> None:
+        self._loading = False
+        self._not_before = self._clock.seconds() + BROKEN_S
+        self.last_error = failure.getErrorMessage()
+        if not self._stopping:
+            self.log.failure("cannot read events for {plugin}", failure, plugin=self.entry.label)
+            self._plan()
+
+    def _send_next(self) -> bool:
+        now = self._clock.seconds()
+        if now < self._not_before:
+            return False
+        room = self._batch.max_events if self._rate is None else self._rate.available(now)
+        if room <= 0:
+            return False
+        if self.breaker.is_open:
+            return self._probe(now)
+        held = (
+            None
+            if self._held_last and self._may_send_new()
+            else self.holding.take_due(self.now_ms())
+        )
+        self._held_last = held is not None
+        if held is not None:
+            self._fly(self._deliver_held(held))
+            return True
+        return self._may_send_new() and self._send_batch(min(room, self._limit), now)
+
+    def _may_send_new(self) -> bool:
+        return not self._blocked() and self.lanes.oldest() is not None
+
+    def _send_batch(self, items_max: int, now: float) -> bool:
+        first = self.lanes.oldest()
+        assert first is not None
+        linger_s = self._batch.linger_ms / 1000
+        if linger_s and self.lanes.waiting < items_max and now < first.since + linger_s:
+            return False
+        batch = self.lanes.take(items_max, self._batch.max_bytes)
+        self._fly(self._deliver(batch))
+        return True
+
+    def _probe(self, now: float) -> bool:
+        if self.flights or now < self.breaker.probe_at:
+            return False
+        held = self.holding.take_oldest()
+        if held is not None:
+            self._fly(self._deliver_held(held))
+            return True
+        return self._may_send_new() and self._send_batch(1, now)
+
+    def _fly(self, work: Any) -> None:
+        Deferred.fromCoroutine(work).addErrback(
+            lambda failure: self.log.failure(
+                "a delivery to {plugin} went wrong", failure, plugin=self.entry.label
+            )
+        )
+
+    async def _attempt(self, offers: list[Offer], attempt: int) -> DeliveryFailed | None:
+        """Deliver the offers; return what failed."""
+        flight = Flight(offers, attempt)
+        self.flights.append(flight)
+        if self._rate is not None:
+            self._rate.spend(len(offers))
+        failure: DeliveryFailed | None = None
+        try:
+            await self.delivery.deliver(
+                [offer.item for offer in offers], attempt=attempt, purpose="live"
+            )
+        except DeliveryFailed as error:
+            failure = error
+        except Exception as error:  # A kind that breaks its promise must not stop the others.
+            self.log.failure("delivering to {plugin}", plugin=self.entry.label)
+            failure = DeliveryFailed(f"internal error: {type(error).__name__}: {error}")
+        self.flights.remove(flight)
+        self._judge(failure, len(offers))
+        return failure
+
+    def _judge(self, failure: DeliveryFailed | None, count: int) -> None:
+        """Draw conclusions about the target from a delivery."""
+        now = self._clock.seconds()
+        accepted = count if failure is None else failure.accepted
+        self.delivered += accepted
+        self.done.add(self.now_ms(), accepted)
+        if failure is None or not failure.unavailable:
+            if self.breaker.is_open:
+                self.holding.hurry(self.now_ms())
+            self.breaker.answered()
+        if failure is None:
+            self._limit = min(self._limit * 2, self._batch.max_events)
+            return
+        self.failures += 1
+        self.last_error = failure.reason
+        if failure.gone:
+            self.stopped_because = failure.reason
+            self.log.error(
+                "{plugin} is paused: {reason}", plugin=self.entry.label, reason=failure.reason
+            )
+        if failure.unavailable:
+            self.breaker.failed(now)
+            if failure.retry_after_s is not None:
+                self._not_before = max(self._not_before, now + min(failure.retry_after_s, 3600.0))
+        elif not failure.blames:
+            self._limit = max(1, (count - accepted) // 2)
+
+    async def _deliver(self, batch: list[Waiting[Offer]]) -> None:
+        """Deliver events for the first time."""
+        fitting = 0
+        while fitting < len(batch) and batch[fitting].item.item is not None:
+            fitting += 1
+        failure = None
+        if fitting:
+            failure = await self._attempt([one.item for one in batch[:fitting]], 1)
+        accepted = fitting if failure is None else failure.accepted
+        self.lanes.settle(batch, accepted)
+        if failure is not None and not failure.gone:
+            if failure.unavailable or failure.blames or fitting - accepted == 1:
+                self._hold_waiting(batch[accepted], failure, final=False)
+        elif failure is None and fitting < len(batch):
+            self._hold_waiting(batch[fitting], DeliveryFailed(TOO_LARGE), final=True)
+        self._after_landing()
+
+    def _hold_waiting(
+        self, waiting: Waiting[Offer], failure: DeliveryFailed, *, final: bool
+    ) -> None:
+        """Hold an event back, and with it what waits behind it."""
+        loose = self.entry.order != "aggregate"
+        gone = self.lanes.withdraw(waiting.lane, 1 if loose else None)
+        self.holding.hold(
+            waiting.item, failure, self.now_ms(), attempts=1, loose=loose, final=final
+        )
+        if self.holding.of(waiting.lane) is not None:
+            self.holding.pass_over(waiting.lane, gone[-1].version)
+
+    async def _deliver_held(self, held: Held) -> None:
+        """Try an event that has failed, or go on with the aggregate behind it."""
+        try:
+            await self._go_through(held)
+        except EventDBXError as error:
+            self.last_error = str(error)
+            self.holding.release(held, self.now_ms())
+            self.log.error(
+                "cannot read events for {plugin}: {reason}",
+                plugin=self.entry.label,
+                reason=str(error),
+            )
+        self._after_landing()
+
+    async def _go_through(self, held: Held) -> None:
+        view, last_id = self._outbox.store.view(), self._last_id
+        cursor = self._outbox.cursors[self.key]
+        count = 1 if held.attempts else min(self._limit, LOAD_EVENTS)
+        waiting = Flight([], held.attempts + 1)
+        self.flights.append(waiting)  # Loading for it counts as a delivery.
+        try:
+            stream = await self._run_slowly(
+                lambda: self._feed.load_held(view, cursor, held, last_id, count=count)
+            )
+        finally:
+            self.flights.remove(waiting)
+        offers: list[Offer] = stream.offers
+        fitting = 0
+        while fitting < len(offers) and offers[fitting].item is not None:
+            fitting += 1
+        failure = None
+        if fitting:
+            failure = await self._attempt(offers[:fitting], held.attempts + 1)
+        accepted = fitting if failure is None else failure.accepted
+        now_ms = self.now_ms()
+        final = failure is None and fitting < len(offers)
+        if failure is None and not final:
+            if stream.more:
+                self.holding.go_on(held, stream.looked_at + 1, now_ms)
+            else:
+                self.holding.finish(held, stream.looked_at, now_ms)
+            return
+        failed = offers[accepted]
+        if failure is not None and failure.gone:
+            self.holding.go_on(held, failed.version, now_ms)
+            return
+        known = failure or DeliveryFailed(TOO_LARGE)
+        blamed = final or known.unavailable or known.blames or fitting - accepted == 1
+        if not blamed:
+            self.holding.go_on(held, failed.version, now_ms)
+            return
+        attempts = held.attempts + 1 if failed.version == held.version else 1
+        self.holding.hold(failed, known, now_ms, attempts=attempts, loose=held.loose, final=final)
+
+    def _after_landing(self) -> None:
+        self._tell()
+        self._settle_soon(SETTLE_S)
+        if not self.flights:
+            for landed in self._landed:
+                landed.callback(None)
+            self._landed.clear()
+        self.pump()
+
+    def _tell(self) -> None:
+        """Tell those who wait for events that are settled by now."""
+        for waiter in tuple(self._waiters):
+            if waiter.position >= self.lanes.cursor:
+                continue
+            held = self.holding.blocking(waiter.name, waiter.version)
+            if held is not None and not held.dead:
+                continue
+            outcome = ("delivered", "") if held is None else ("dead", held.last_error or "")
+            self._waiters.remove(waiter)
+            if not waiter.result.called:
+                waiter.result.callback(outcome)
+
+    def _plan(self) -> None:
+        """Wake up when the next thing comes due."""
+        now = self._clock.seconds()
+        times = []
+        due_ms = self.holding.next_due_ms()
+        if due_ms is not None and not self.breaker.is_open:
+            times.append(due_ms / 1000)
+        if self.breaker.is_open:
+            times.append(self.breaker.probe_at)
+        first = self.lanes.oldest()
+        if first is not None and self._batch.linger_ms:
+            times.append(first.since + self._batch.linger_ms / 1000)
+        if self._rate is not None and first is not None:
+            times.append(now + self._rate.wait_s())
+        if self._not_before > now:
+            times = [max(at, self._not_before) for at in times] or [self._not_before]
+        times = [at for at in times if at > now]
+        if self._wake is not None and self._wake.active():
+            self._wake.cancel()
+        self._wake = None
+        if times and not self._stopping:
+            self._wake = self._clock.callLater(max(min(times) - now, 0.001), self.pump)
+
+    # Settling
+
+    def _settle_soon(self, within_s: float) -> None:
+        if self._flushing is not None or self._stopping:
+            return
+        if self._flush_call is not None and self._flush_call.active():
+            if self._flush_call.getTime() <= self._clock.seconds() + within_s:
+                return
+            self._flush_call.cancel()
+        self._flush_call = self._clock.callLater(within_s, self._settle)
+
+    def _settle(self) -> Deferred[None]:
+        """Put what has changed into the store; fires when it is durable."""
+        self._flush_call = None
+        rows, self.holding.changes = self.holding.changes, {}
+        rows.update(self.done.take_changes(self.now_ms()))
+        cursor = Cursor(self.lanes.cursor, stopped=self.stopped_because)
+        known = self._outbox.cursors.get(self.key)
+        if known is None or (not rows and known._replace(skips=()) == cursor):
+            return succeed(None)
+        self._flushing = self._outbox.put(self.key, cursor, rows)
+        return self._flushing.addBoth(self._settled)
+
+    def _settled(self, outcome: Any) -> None:
+        # A store that failed ends the process; until then nothing more is to be done here.
+        self._flushing = None
+        moved = self._outbox.cursors.get(self.key)
+        if self.holding.changes or (moved is not None and moved.position != self.lanes.cursor):
+            self._settle_soon(SETTLE_S)
+
+    async def stop(self, within_s: float) -> None:
+        """Begin nothing more, wait for what is in flight, settle, and let the target go."""
+        self._stopping = True
+        for call in (self._wake, self._flush_call):
+            if call is not None and call.active():
+                call.cancel()
+        self._wake = self._flush_call = None
+        for waiter in self._waiters:
+            if not waiter.result.called:
+                waiter.result.callback(("timeout", "the plugin was changed"))
+        self._waiters.clear()
+        if self.flights:
+            landed: Deferred[None] = Deferred()
+            self._landed.append(landed)
+            late = self._clock.callLater(within_s, landed.cancel)
+            try:
+                await landed
+            except Exception:  # Cancelled: what is still in flight is delivered again some day.
+                self._landed.clear()
+            if late.active():
+                late.cancel()
+        if self._flushing is not None:
+            waiting: Deferred[None] = Deferred()
+            self._flushing.addBoth(lambda _outcome: waiting.callback(None))
+            await waiting
+        await self._settle()
+
+    def _id_before(self, position: int) -> int:
+        """Return the id of the last event before a position, 0 if there is none."""
+        view = self._outbox.store.view()
+        for _position, entry in log_entries(view, 0, start=max(position - 1, 0)):
+            return entry.event_id if position else 0
+        return 0
