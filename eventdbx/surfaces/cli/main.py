@@ -41,6 +41,8 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "event_commands",
         "List events in the store or inspect a specific event",
     ),
+    "plugin": (_HERE + "plugin_commands", "Manage plugins"),
+    "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "verify": (_HERE + "verify_command", "Recompute every hash of the store, or of one aggregate"),
 }

@@ -1,0 +1,217 @@
+"""``dbx plugin``: lag, seek, rebuild, wait: where a plugin is in the log, and moving it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+import click
+
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.options import AS_JSON, argument, option
+from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.plugin_calls import NAME, Asking, Document, asking, one_line, operate
+from eventdbx.surfaces.cli.plugin_options import NUMBER
+from eventdbx.surfaces.cli.plugin_replay import Progress
+from eventdbx.surfaces.cli.values import U64
+
+LOOK_S = 0.2
+WAIT_MS = 2_000
+"""How long one operation waits; longer waits are several, so that an interrupt ends them."""
+
+
+def register(group: click.Group) -> None:
+    """Add the commands to the group."""
+    _register_lag(group)
+    _register_wait(group)
+    _register_seek(group)
+    _register_rebuild(group)
+
+
+def _register_lag(group: click.Group) -> None:
+    @group.command("lag", examples=("dbx plugin lag", "dbx plugin lag hook --json"))
+    @argument("name", required=False, help="Only this plugin")
+    @AS_JSON
+    @click.pass_context
+    def lag(context: click.Context, name: str | None, as_json: bool) -> None:
+        """Show how far plugins are behind, and what keeps them"""
+        operation = {"do": "lag"} if name is None else {"do": "lag", "name": name}
+        found = operate(context, operation)["plugins"]
+        if as_json:
+            print_json(found)
+        elif not found:
+            print_line("(no plugins enabled)")
+        else:
+            for one in found:
+                print_line(lag_line(one))
+
+
+def lag_line(lag: Document) -> str:
+    """Return the line of one plugin."""
+    return (
+        f"plugin={lag['name']} position={lag['position']} lag={lag['lag']} "
+        f"oldest={lag['oldest_s']:.0f}s parked={lag['parked']} dead={lag['dead']} "
+        f"in_flight={lag['in_flight']} breaker={'open' if lag['breaker_open'] else 'closed'} "
+        f"paused={one_line(lag['paused'] or '-')} last_error={one_line(lag['last_error'] or '-')}"
+    )
+
+
+def _register_wait(group: click.Group) -> None:
+    @group.command(
+        "wait",
+        examples=(
+            "dbx plugin wait view --event-id 133859581091672069",
+            "dbx plugin wait view --position 0-41 --timeout 5",
+        ),
+    )
+    @NAME
+    @option("--event-id", type=U64, metavar="EVENT_ID", conflicts=("position",),
+            help="Until this event is settled")  # fmt: skip
+    @option("--position", metavar="TOKEN", help="Until everything up to this position is settled")
+    @option(
+        "--timeout", "timeout_s", type=NUMBER, default="30", metavar="SECONDS", show_default=True,
+        help="Give up after so long",
+    )  # fmt: skip
+    @click.pass_context
+    def wait(context: click.Context, /, **given: Any) -> None:
+        """Wait until a plugin has processed an event
+
+        Ends with 0 when it is delivered (or nothing for this plugin), with 1 when it is dead or
+        the time is over. Without an event or a position: everything committed so far.
+        """
+        name = given["name"]
+        operation: Document = {"do": "wait", "name": name}
+        if given["event_id"] is not None:
+            operation["event_id"] = given["event_id"]
+        else:
+            operation["position"] = given["position"] or "end"
+        with asking(context, writes=True) as plugins:
+            outcome, reason = _wait(plugins, operation, given["timeout_s"])
+        if outcome == "dead":
+            raise Failure(f"plugin '{name}' gave up on it", reason, code="storage")
+        if outcome == "timeout":
+            seconds = given["timeout_s"]
+            causes = (reason,) if reason else ()
+            raise Failure(f"plugin '{name}' is not there after {seconds} s", *causes)
+        print_line(f"Plugin '{name}' is there")
+
+
+def _wait(plugins: Asking, operation: Document, timeout_s: float) -> tuple[str, str]:
+    """Wait in pieces; return the outcome and a reason."""
+    end = time.monotonic() + timeout_s
+    while True:
+        left_ms = max(0, int((end - time.monotonic()) * 1_000))
+        answer = plugins.do({**operation, "timeout_ms": min(left_ms, WAIT_MS)})
+        if answer["outcome"] != "timeout" or left_ms <= WAIT_MS:
+            return answer["outcome"], answer["reason"] or ""
+
+
+YES = option("--yes", is_flag=True, help="Do not ask")
+
+
+def _register_seek(group: click.Group) -> None:
+    @group.command(
+        "seek",
+        examples=("dbx plugin seek hook 2026-01-01T00:00:00Z", "dbx plugin seek hook end --yes"),
+    )
+    @NAME
+    @argument("to", help="start, end, a position, or a time (RFC 3339)")
+    @YES
+    @click.pass_context
+    def seek(context: click.Context, name: str, to: str, yes: bool) -> None:
+        """Move a plugin to another place in the log
+
+        Backwards, events are delivered again; forwards, those between are never delivered.
+        """
+        with asking(context, writes=True) as plugins:
+            plugins.entry(name)
+            if not yes and not _confirmed(f"This moves plugin '{name}' to {to}.", "seek"):
+                print_line("seek cancelled")
+                return
+            answer = plugins.do({"do": "seek", "name": name, "to": to})
+        print_line(f"Plugin '{name}' goes on after position {answer['position']}")
+
+
+def _confirmed(question: str, word: str) -> bool:
+    sys.stderr.write(f"{question} Type '{word}' to confirm: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() == word
+
+
+def _register_rebuild(group: click.Group) -> None:
+    @group.command(
+        "rebuild",
+        examples=(
+            "dbx plugin rebuild view --yes",
+            "dbx plugin rebuild view --with view-new",
+        ),
+    )
+    @NAME
+    @option("--from", "start", default="start", metavar="WHERE", show_default=True,
+            help="start, a position, or a time (RFC 3339)")  # fmt: skip
+    @option("--with", "other", metavar="OTHER", help="Rebuild in this plugin, then switch to it")
+    @option("--no-switch", is_flag=True, requires=("other",), help="Leave both as they are then")
+    @option("--detach", is_flag=True, conflicts=("other",), help="Do not wait until it is done")
+    @YES
+    @click.pass_context
+    def rebuild(context: click.Context, /, **given: Any) -> None:
+        """Deliver everything again, from the start or another place
+
+        Alone, the plugin itself goes back and its readers see it being rebuilt. With --with, a
+        second plugin with a target of its own is filled while the first goes on being served; once
+        it has caught up it takes the first one's place and name.
+        """
+        name, other = given["name"], given["other"]
+        target = other or name
+        with asking(context, writes=True) as plugins:
+            plugins.entry(name)
+            entry = plugins.entry(target)
+            if not entry["enabled"] or not entry["emit_events"] or entry.get("paused"):
+                raise Failure(f"plugin '{target}' gets no events now; see `dbx plugin list`")
+            question = f"This delivers everything from {given['start']} on to '{target}' again."
+            if not given["yes"] and not _confirmed(question, "rebuild"):
+                print_line("rebuild cancelled")
+                return
+            plugins.do({"do": "seek", "name": target, "to": given["start"]})
+            if given["detach"]:
+                print_line(f"Plugin '{target}' is being rebuilt; see `dbx plugin lag {target}`")
+                return
+            _catch_up(plugins, target)
+            if other is None or given["no_switch"]:
+                print_line(f"Plugin '{target}' has caught up")
+                return
+            plugins.do({"do": "switch", "name": name, "with": other})
+        print_line(f"Plugin '{other}' took the place of '{name}'")
+
+
+def _catch_up(plugins: Asking, name: str) -> None:
+    """Wait until a plugin is at the end of the log. Raises Failure when it cannot get there."""
+    progress = Progress(f"rebuilding {name}")
+    total = 0
+    while True:
+        (found,) = plugins.do({"do": "lag", "name": name})["plugins"]
+        total = max(total, found["lag"])
+        progress.show(total - found["lag"], total)
+        answer = plugins.do(
+            {"do": "wait", "name": name, "position": "end", "timeout_ms": int(LOOK_S * 1_000)}
+        )
+        if answer["outcome"] == "dead":
+            progress.end()
+            raise Failure(
+                f"plugin '{name}' gave up on an event",
+                answer["reason"],
+                hint=f"see `dbx queue --plugin {name}`",
+                code="storage",
+            )
+        if answer["outcome"] == "delivered":
+            progress.show(total, total)
+            progress.end()
+            return
+        if found["paused"]:
+            progress.end()
+            raise Failure(f"plugin '{name}' is paused: {found['paused']}")
+        if plugins.alone and found["last_error"]:
+            progress.end()
+            note(f"last error: {found['last_error']}")
+            raise Failure(f"plugin '{name}' is {found['lag']} event(s) behind", code="storage")
