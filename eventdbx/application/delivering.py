@@ -5,7 +5,7 @@ The server's drainer answers (:mod:`eventdbx.plugins.drainer`), beside a server 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
@@ -80,6 +80,9 @@ class Delivering(Protocol):
     def seek(self, name: str, to: str) -> Deferred[str]:
         """Move a cursor to ``start``, ``end``, a token or a time (RFC 3339); return the token."""
 
+    def resume(self, name: str) -> bool:
+        """Let a plugin go on that was paused because of what its target said; False if none was."""
+
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
 
@@ -92,8 +95,8 @@ class Delivering(Protocol):
     def queue(self, name: str | None, limit: int) -> Deferred[dict[str, Any]]:
         """Return counts and jobs, at most ``limit`` of each status."""
 
-    def job(self, job_id: int) -> Deferred[dict[str, Any] | None]:
-        """Return one job with the document that would be sent, or None."""
+    def job(self, job_id: int, name: str | None = None) -> Deferred[dict[str, Any] | None]:
+        """Return one job (of a plugin) with the document that would be sent, or None."""
 
     def retry(
         self, *, job_id: int | None, name: str | None, since_ms: int | None, wait_s: float
@@ -101,11 +104,11 @@ class Delivering(Protocol):
         """Try dead jobs again, waiting a while for them; return how many, and how many are dead
         still."""
 
-    def discard(self, *, job_id: int | None, name: str | None) -> Deferred[int]:
+    def discard(self, *, job_ids: Collection[int] | None, name: str | None) -> Deferred[int]:
         """Give dead jobs up for good; what waited behind them goes on. Return how many."""
 
-    def clear_done(self, older_than_ms: int | None) -> Deferred[int]:
-        """Reset the counters of done jobs; return how many they counted."""
+    def clear_done(self, older_than_ms: int | None, *, only_count: bool = False) -> Deferred[int]:
+        """Reset the counters of done jobs (or leave them); return how many they counted."""
 
     def replay(self, asked: ReplayAsked) -> str:
         """Begin to deliver events again, beside live delivery; return the id of the job."""

@@ -5,7 +5,7 @@ Implements :class:`eventdbx.application.delivering.Delivering` over the drainer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -150,6 +150,15 @@ class Desk:
         self.drainer.reconcile()
         return position_token(position - 1) if position else ""
 
+    def resume(self, name: str) -> bool:
+        """Let a plugin go on that was paused because of what its target said; False if none was."""
+        resumed = False
+        for outlet in self._outlets(name):
+            if outlet.stopped_because is not None:
+                outlet.resume()
+                resumed = True
+        return resumed
+
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
         for one in (name, to):
@@ -173,6 +182,7 @@ class Desk:
         """Wait until everything up to a position is settled; return the outcome and a reason."""
         entry = self._entry(name)
         place = parse_position_token(position)
+        self.drainer.serve()
         outlet = self.drainer.outlet(entry.key)
         if outlet is None:
             reason = self.drainer.broken.get(entry.key) or "the plugin gets no events now"
@@ -237,14 +247,15 @@ class Desk:
             "jobs": jobs,
         }
 
-    def job(self, job_id: int) -> Deferred[dict[str, Any] | None]:
-        """Return one job with the document that would be sent, or None."""
-        return self.drainer.run_slowly(lambda: self._job(job_id))
+    def job(self, job_id: int, name: str | None = None) -> Deferred[dict[str, Any] | None]:
+        """Return one job (of a plugin) with the document that would be sent, or None."""
+        entries = self._entries(name)
+        return self.drainer.run_slowly(lambda: self._job(job_id, entries))
 
-    def _job(self, job_id: int) -> dict[str, Any] | None:
+    def _job(self, job_id: int, entries: list[PluginEntry]) -> dict[str, Any] | None:
         domain = self.drainer.domain
         view = domain.store.view()
-        for entry in self._entries(None):
+        for entry in entries:
             for one in self._held(entry, view):
                 if one.event_id != job_id:
                     continue
@@ -271,6 +282,7 @@ class Desk:
         self, job_id: int | None, name: str | None, since_ms: int | None, wait_s: float
     ) -> tuple[int, int]:
         drainer = self.drainer
+        drainer.serve()
         revived: list[tuple[Outlet, Held]] = []
         for outlet in self._outlets(name):
             for held in outlet.holding:
@@ -291,25 +303,29 @@ class Desk:
             await pause
         return len(revived), sum(_failed_again(outlet, held) for outlet, held in revived)
 
-    def discard(self, *, job_id: int | None, name: str | None) -> Deferred[int]:
+    def discard(self, *, job_ids: Collection[int] | None, name: str | None) -> Deferred[int]:
         """Give dead jobs up for good; what waited behind them goes on. Return how many."""
+        wanted = None if job_ids is None else frozenset(job_ids)
         count = 0
         for outlet in self._outlets(name):
             before = count
             for held in outlet.holding:
-                if held.dead and (job_id is None or held.event_id == job_id):
+                if held.dead and (wanted is None or held.event_id in wanted):
                     outlet.holding.go_on(held, held.version + 1, outlet.now_ms())
                     count += 1
             if count > before:
                 outlet.changed()
         return succeed(count)
 
-    def clear_done(self, older_than_ms: int | None) -> Deferred[int]:
-        """Reset the counters of done jobs; return how many they counted."""
+    def clear_done(self, older_than_ms: int | None, *, only_count: bool = False) -> Deferred[int]:
+        """Reset the counters of done jobs (or leave them); return how many they counted."""
         cleared = 0
         for outlet in self._outlets(None):
             now_ms = outlet.now_ms()
             before = 1 << 62 if older_than_ms is None else now_ms - older_than_ms
+            if only_count:
+                cleared += outlet.done.count(before)
+                continue
             cleared += outlet.done.clear(before)
             outlet.changed()
         return succeed(cleared)

@@ -41,8 +41,14 @@ class Done:
 
     def clear(self, before_ms: int) -> int:
         """Forget deliveries of hours that were over before a time; return how many."""
-        gone = [hour for hour in self._counts if (hour + 1) * HOUR_MS <= before_ms]
-        return sum(self._forget(hour) for hour in gone)
+        return sum(self._forget(hour) for hour in self._before(before_ms))
+
+    def count(self, before_ms: int) -> int:
+        """Return how many deliveries :meth:`clear` would forget."""
+        return sum(self._counts[hour] for hour in self._before(before_ms))
+
+    def _before(self, before_ms: int) -> list[int]:
+        return [hour for hour in self._counts if (hour + 1) * HOUR_MS <= before_ms]
 
     def take_changes(self, now_ms: int) -> dict[bytes, bytes | None]:
         """Return the rows that changed since this was last asked."""
