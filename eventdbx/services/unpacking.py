@@ -107,9 +107,7 @@ class _Folder:
         """Count an entry of the archive or a folder on the way to one."""
         self._entries_left -= 1
         if self._entries_left < 0:
-            raise BundleRefused(
-                f"plugin bundle has more than {limits.BUNDLE_ENTRIES_MAX} files and folders"
-            )
+            raise _too_many()
 
     def announce(self, size: int) -> None:
         """Refuse more bytes than there may be."""
@@ -157,6 +155,12 @@ class _Folder:
         self.files.append(member)
 
 
+def _too_many() -> BundleRefused:
+    return BundleRefused(
+        f"plugin bundle has more than {limits.BUNDLE_ENTRIES_MAX} files and folders"
+    )
+
+
 def _twice(member: str) -> BundleRefused:
     return BundleRefused(f"plugin bundle contains '{member}' twice")
 
@@ -168,6 +172,8 @@ def _link(member: str) -> BundleRefused:
 def _unzip(bundle: Path, content: _Folder) -> None:
     _check_directory(bundle)
     with zipfile.ZipFile(bundle) as archive:
+        if len(archive.infolist()) > limits.BUNDLE_ENTRIES_MAX:
+            raise _too_many()
         content.announce(sum(info.file_size for info in archive.infolist()))
         for info in archive.infolist():
             content.count()
@@ -200,9 +206,7 @@ def _check_directory(bundle: Path) -> None:
     if tail[max(0, at - 20) : at].startswith(_ZIP64):
         raise BundleRefused("plugin bundle is a zip64 archive, which is for sizes over the limits")
     if _ZIP_END.unpack_from(tail, at)[5] > _ZIP_DIRECTORY_BYTES_MAX:
-        raise BundleRefused(
-            f"plugin bundle has more than {limits.BUNDLE_ENTRIES_MAX} files and folders"
-        )
+        raise _too_many()
 
 
 class _Metered:
