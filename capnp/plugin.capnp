@@ -56,6 +56,7 @@ struct PluginDelivery {
   purpose @2 :DeliveryPurpose;
   attempt @3 :UInt32;           # from 1
   more @4 :Bool;                # the next message is an event of the same delivery
+  erased @5 :Bool;              # the payload was erased for good: payloadJson is null
 }
 
 struct StateEntry {

@@ -15,6 +15,8 @@ from eventdbx import limits
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.plugins.rotating import RotatingFile
 
+_log = Logger(namespace="eventdbx.plugin")
+
 _LAST_CHARACTERS = 300
 _CUT = b" ... (cut)"
 
@@ -56,8 +58,6 @@ class Lines:
 class ChildLog:
     """Where the lines of one child go: its own file, all of them; the server's log, some."""
 
-    log = Logger(namespace="eventdbx.plugin")
-
     def __init__(self, reactor: Any, identifier: str, path: Path) -> None:
         self._reactor = reactor
         self._identifier = identifier
@@ -95,7 +95,7 @@ class ChildLog:
             self.last_error_line = _text(lines[-1])[:_LAST_CHARACTERS]
         for line in lines:
             if self._may_repeat():
-                self.log.info(
+                _log.info(
                     "{identifier} {stream}: {line}",
                     identifier=self._identifier,
                     stream=stream,
@@ -111,7 +111,7 @@ class ChildLog:
             self._failed = False
         except OSError as error:
             if not self._failed:
-                self.log.warn(
+                _log.warn(
                     "output of {identifier} cannot be kept: {reason}",
                     identifier=self._identifier,
                     reason=str(error),
@@ -124,7 +124,7 @@ class ChildLog:
             self._window, self._repeated = window, 0
         self._repeated += 1
         if self._repeated == limits.PLUGIN_LINES_PER_S + 1:
-            self.log.warn(
+            _log.warn(
                 "{identifier} writes too many lines; the rest of this second is in {path} only",
                 identifier=self._identifier,
                 path=str(self._file.path),

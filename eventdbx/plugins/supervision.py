@@ -31,6 +31,8 @@ from eventdbx.plugins.launching import (
 from eventdbx.plugins.output import ChildLog
 from eventdbx.plugins.surroundings import Installation, Surroundings
 
+_log = Logger(namespace="eventdbx.plugin")
+
 DELAY_S_MAX = 60.0
 """Between an exit and the next start: 1, 2, 4 ... this, and 1 again after a life that was one."""
 
@@ -64,8 +66,6 @@ class Owner(Protocol):
 
 class Child:
     """The child of one entry, through all of its lives."""
-
-    log = Logger(namespace="eventdbx.plugin")
 
     def __init__(self, entry: PluginEntry, surroundings: Surroundings, owner: Owner) -> None:
         self.name = instance_name(entry)
@@ -178,7 +178,7 @@ class Child:
         if self._pipes is None or self._doom is not None:
             return
         self._doom = reason
-        self.log.warn("plugin {name} {reason}; killed", name=self.name, reason=reason)
+        _log.warn("plugin {name} {reason}; killed", name=self.name, reason=reason)
         self._output.note(f"{reason}; killed")
         self._signal(signal.SIGKILL)
         self._owner.went_down(reason)
@@ -318,20 +318,21 @@ class Child:
         try:
             self._files.write(pipes.pid)
         except OSError as error:
-            self.log.warn("pid of plugin {name}: {reason}", name=self.name, reason=str(error))
-        self.log.info("plugin {name} started, pid {pid}", name=self.name, pid=pipes.pid)
+            _log.warn("pid of plugin {name}: {reason}", name=self.name, reason=str(error))
+        _log.info("plugin {name} started, pid {pid}", name=self.name, pid=pipes.pid)
         self._output.note(f"started, pid {pipes.pid}")
+        # Whoever waits for the start may deliver at once, behind the introduction.
+        self._owner.came_up()
         for waiting in self._taken(self._started):
             waiting.callback(pipes.pid)
-        self._owner.came_up()
 
     def _not_started(self, failure: Failure) -> None:
         self._starting = False
         if not failure.check(EventDBXError):
-            self.log.failure("plugin {name} cannot be started", failure, name=self.name)
+            _log.failure("plugin {name} cannot be started", failure, name=self.name)
         reason = failure.getErrorMessage()
         self._last_reason = f"is unavailable: {reason}"
-        self.log.warn("plugin {name}: {reason}", name=self.name, reason=reason)
+        _log.warn("plugin {name}: {reason}", name=self.name, reason=reason)
         for waiting in self._taken(self._started):
             waiting.errback(failure)
         self._settle()
@@ -347,7 +348,7 @@ class Child:
         self._last_reason = reason = doom or how
         self._output.note(f"{how}, pid {pid}")
         if self._ending:
-            self.log.info("plugin {name} {how}", name=self.name, how=how)
+            _log.info("plugin {name} {how}", name=self.name, how=how)
         elif self._started:
             self._begin()  # It was stopped and is wanted again.
         else:
@@ -364,11 +365,11 @@ class Child:
                 f"was stopped after {self._crashes} failures in a row, the last: {reason}; "
                 f"'dbx plugin start {self.name}' starts it again"
             )
-            self.log.error("plugin {name} {reason}", name=self.name, reason=self._held)
+            _log.error("plugin {name} {reason}", name=self.name, reason=self._held)
             return
         delay_s: float = min(DELAY_S_MAX, 2.0 ** (self._crashes - 1))
         self._again = self._reactor.callLater(delay_s, self._begin)
-        self.log.warn(
+        _log.warn(
             "plugin {name} {reason}; it is started again in {delay} s",
             name=self.name,
             reason=reason,

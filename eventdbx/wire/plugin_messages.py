@@ -42,8 +42,12 @@ _DELIVERY_AT = 21
 _SEQUENCE_BYTE = 8 + 3 * 8
 _DELIVERY_BYTE = 8 + _DELIVERY_AT * 8
 _WORD = Struct("<Q")
+_HALF = Struct("<H")
+_ATTEMPT = Struct("<I")
 _PURPOSES: dict[Purpose, int] = {"live": 0, "replay": 1, "test": 2}
-_MORE = 1 << 16
+_MORE = 1
+"""In the third byte of the delivery, with _ERASED, which is known before."""
+_ERASED = 1 << 17
 
 _ACK_HEAD = pack("<IIQQQ", 0, 4, _ROOT, _ACK, 1 << 32)
 _ACK_BYTES = len(_ACK_HEAD) + 8
@@ -115,10 +119,12 @@ def encode_event(parts: Parts) -> bytes:
     at = _place(
         (_bytes_of(parts.domain), parts.position.encode()), _DELIVERY_AT + 1, at, places, pieces
     )
+    # An event that has lost its salt has lost its payload with it.
+    erased = parts.record is not None and not parts.record.salt
     pieces[0] = _FIXED.pack(
         0, at, _ROOT, _EVENT, _EVENT_POINTER,
         0, version, micros & 0xFFFFFFFFFFFFFFFF, state_version, archived,
-        *pointers, _DELIVERY_POINTER, 0, *places,
+        *pointers, _DELIVERY_POINTER, _ERASED * erased, *places,
     )  # fmt: skip
     return b"".join(pieces)
 
@@ -176,13 +182,16 @@ def numbered(
 ) -> bytes | bytearray:
     """Return the messages of one delivery in a row, numbered from ``first``."""
     joined = bytearray(b"".join(events))
-    word = _PURPOSES[purpose] | min(attempt, 0xFFFFFFFF) << 32 | _MORE
-    put = _WORD.pack_into
+    purposed, tries = _PURPOSES[purpose], min(attempt, 0xFFFFFFFF)
     start = 0
     last = first + len(events) - 1
     for sequence, event in enumerate(events, first):
-        put(joined, start + _SEQUENCE_BYTE, sequence)
-        put(joined, start + _DELIVERY_BYTE, word if sequence < last else word - _MORE)
+        _WORD.pack_into(joined, start + _SEQUENCE_BYTE, sequence)
+        at = start + _DELIVERY_BYTE
+        _HALF.pack_into(joined, at, purposed)
+        _ATTEMPT.pack_into(joined, at + 4, tries)
+        if sequence < last:
+            joined[at + 2] |= _MORE
         start += len(event)
     return joined
 

@@ -19,6 +19,7 @@ from twisted.trial.unittest import TestCase
 from eventdbx.domain.delivery.entries import PluginEntry, ProcessConfig
 from eventdbx.domain.delivery.parts import Item, Parts
 from eventdbx.errors import ConfigError
+from eventdbx.plugins.interfaces import DeliveryFailed
 from eventdbx.plugins.process import ProcessDelivery
 from eventdbx.plugins.surroundings import Installation, Surroundings
 from tests.wire.test_plugin_messages import parts
@@ -155,6 +156,15 @@ class ChildCase(TestCase):
         """Wait for what a child does; the limit is that of the test."""
         while not condition():
             await deferLater(reactor, 0.01)
+
+
+async def failure_of(delivered: Deferred[None]) -> DeliveryFailed:
+    """Return how a delivery failed."""
+    try:
+        await delivered
+    except DeliveryFailed as failed:
+        return failed
+    raise AssertionError("the delivery was accepted")
 
 
 def items(delivery: ProcessDelivery, count: int, size: int = 0) -> list[Item]:

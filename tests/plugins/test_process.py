@@ -2,20 +2,10 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred, gatherResults
+from twisted.internet.defer import gatherResults
 
 from eventdbx import limits
-from eventdbx.plugins.interfaces import DeliveryFailed
-from tests.plugins.children import ACKING, READING, ChildCase, items, send
-
-
-async def failure_of(delivered: Deferred[None]) -> DeliveryFailed:
-    """Return how a delivery failed."""
-    try:
-        await delivered
-    except DeliveryFailed as failed:
-        return failed
-    raise AssertionError("the delivery was accepted")
+from tests.plugins.children import ACKING, READING, ChildCase, failure_of, items, send
 
 
 class Acknowledged(ChildCase):

@@ -48,7 +48,7 @@ RECORD = Event(
     Actor("ops", "kim"),
     None,
     2,
-    b"",
+    bytes(16),
     bytes(range(32)),
     bytes(range(32, 64)),
 )
@@ -144,6 +144,7 @@ class Events(SynchronousTestCase):
                         "purpose": "replay",
                         "attempt": 3,
                         "more": False,
+                        "erased": False,
                     },
                 }
             ],
@@ -155,6 +156,14 @@ class Events(SynchronousTestCase):
         found = read(raw)
         self.assertEqual([one["sequence"] for one in found], [10, 11, 12])
         self.assertEqual([one["delivery"]["more"] for one in found], [True, True, False])
+
+    def test_an_erased_payload(self) -> None:
+        """That a payload was erased is said, also of events in the middle of a delivery."""
+        erased = parts(record=RECORD._replace(payload=b"null", salt=b""))
+        raw = numbered([encode_event(erased), encode_event(parts())], 1, purpose="live", attempt=1)
+        found = read(raw)
+        self.assertEqual([one["delivery"]["erased"] for one in found], [True, False])
+        self.assertEqual([one["delivery"]["more"] for one in found], [True, False])
 
     def test_state_only(self) -> None:
         """Without a record names come from the state, and JSON texts are null."""
