@@ -32,10 +32,11 @@ from tests.recordings.command_lines_text import (
     with_values,
 )
 from tests.recordings.matching import Placeholders
+from tests.surfaces.sinks import HttpSink, LineSink
 
 RECORDINGS = Path(__file__).resolve().parent / "command_lines"
 NAME_LENGTH = 200
-PORTS = ("HTTP_PORT", "SOCKET_PORT", "ADMIN_PORT")
+PORTS = ("HTTP_PORT", "SOCKET_PORT", "ADMIN_PORT", "PORT1", "PORT2")
 
 
 class Outcome(NamedTuple):
@@ -48,10 +49,15 @@ class Outcome(NamedTuple):
 
     def texts(self, recorded: dict[str, Any]) -> tuple[str, str]:
         """Return what is compared with one recorded answer: its text and that of what came."""
-        expected = answer_of(recorded)
+        answer = answer_of(recorded)
+        expected = answer._replace(
+            # Before documents are read: a port stands where a number does.
+            stdout=with_values(answer.stdout, self.values),
+            stderr=with_values(answer.stderr, self.values),
+        )
         left_out = absent(self.step, expected)
         return (
-            with_values(compared(self.step, expected), self.values),
+            compared(self.step, expected),
             compared(self.step, self.actual, left_out=left_out),
         )
 
@@ -119,6 +125,7 @@ class Place:
         self._values |= {name: str(free_port()) for name in PORTS}
         self._kept: dict[str, str] = {}
         self._foreground: subprocess.Popen[bytes] | None = None
+        self._targets: list[HttpSink | LineSink] = []
 
     def close(self) -> None:
         """End what still runs."""
@@ -126,6 +133,8 @@ class Place:
             self._end(signal.SIGKILL)
         if self._scenario.get("server"):
             self._run(["stop"], {})
+        for target in self._targets:
+            target.close()
 
     def outcomes(self) -> Iterator[Outcome]:
         """Take one step after the other."""
@@ -157,6 +166,10 @@ class Place:
                 self._path(path).write_text(new, encoding="utf-8")
             case {"remove": str(path)}:
                 shutil.rmtree(self._path(path))
+            case {"listen": "http", "on": str(port), "status": int(status)}:
+                self._targets.append(HttpSink(int(self._values[port]), status=status))
+            case {"listen": "tcp", "on": str(port)}:
+                self._targets.append(LineSink(int(self._values[port])))
             case {"ports": True}:
                 self._use_free_ports()
             case {"foreground": list(words)}:
