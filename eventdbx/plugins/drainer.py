@@ -47,7 +47,10 @@ class Served(NamedTuple):
 
 
 class Drainer:
-    """Serves the plugins of a domain until it is stopped."""
+    """Serves the plugins of a domain until it is stopped.
+
+    Before :meth:`serve` it keeps cursors and shows what there is, and delivers nothing.
+    """
 
     log = Logger()
 
@@ -74,15 +77,24 @@ class Drainer:
         self.broken: dict[str, str] = {}
         """Plugins that could not be loaded, and why."""
         self._retiring: dict[str, Deferred[None]] = {}
+        self.serving = False
         self._stale = True
         self._stopping = False
         self._soon: IDelayedCall | None = None
 
     def start(self) -> None:
-        """Load the plugins and serve them from now on."""
+        """Load the plugins, and follow their entries."""
         self.plugins.on_change.append(self._changed)
-        self.domain.store.on_commit.append(self.nudge)
         self.turn()
+
+    def serve(self) -> None:
+        """Deliver from now on."""
+        if self.serving:
+            return
+        self.serving = True
+        self.domain.store.on_commit.append(self.nudge)
+        for served in tuple(self.served.values()):
+            self._begin(served)
 
     def nudge(self) -> None:
         """Look at what was committed, soon."""
@@ -187,12 +199,17 @@ class Drainer:
             return
         self.broken.pop(entry.key, None)
         outlet = self._make_outlet(entry, delivery, wants) if entry.emit_events else None
-        self.served[entry.key] = Served(entry, delivery, outlet)
-        if outlet is not None:
-            self._guarded(outlet, outlet.pump)
-        begin = getattr(delivery, "begin", None)
+        self.served[entry.key] = served = Served(entry, delivery, outlet)
+        if self.serving:
+            self._begin(served)
+
+    def _begin(self, served: Served) -> None:
+        begin = getattr(served.delivery, "begin", None)
         if begin is not None:
             begin()
+        if served.outlet is not None:
+            served.outlet.serving = True
+            self._guarded(served.outlet, served.outlet.pump)
 
     def _make_outlet(self, entry: PluginEntry, delivery: Any, wants: Callable[..., bool]) -> Outlet:
         view = self.domain.store.view()
@@ -218,6 +235,7 @@ class Drainer:
             clock=self.clock,
             run_slowly=self.run_slowly,
             in_force=lambda: self.domain.schemas.in_force,
+            serving=False,
         )
 
     async def _end(self, served: Served) -> None:

@@ -71,7 +71,8 @@ class Outlet:
     """Serves one plugin until it is stopped.
 
     ``pump`` does whatever can be done now; it is called after commits, every second, and by the
-    outlet itself when something comes due. ``stopped_because`` is why it paused itself, or None.
+    outlet itself when something comes due. Until it is ``serving`` it only shows what there is.
+    ``stopped_because`` is why it paused itself, or None.
     """
 
     log = Logger()
@@ -88,8 +89,10 @@ class Outlet:
         clock: IReactorTime,
         run_slowly: RunSlowly,
         in_force: Callable[[], object],
+        serving: bool = True,
     ) -> None:
         self.entry = entry
+        self.serving = serving
         self.delivery = delivery
         self.holding = holding
         self.done = done
@@ -192,7 +195,7 @@ class Outlet:
 
     def pump(self) -> None:
         """Begin every load and every delivery that can begin now; plan when to look again."""
-        if self._stopping or self.paused is not None:
+        if self._stopping or not self.serving or self.paused is not None:
             return
         if self._in_force() is not self._loaded_under and not self.flights and not self._loading:
             # What is hidden by now, or upcast otherwise, must not leave.

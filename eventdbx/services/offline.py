@@ -1,31 +1,40 @@
 """A domain without a server: the store opened by the command itself, everything at once.
 
-The calls of a client are answered by the server's own routes, in this process and without a
-reactor, so that a command prints the same whether a daemon runs or not.
+The calls of a client are answered by the server's own routes, in this process, so that a command
+prints the same whether a daemon runs or not. The reactor runs only where plugins are served.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from eventdbx.domain.grants import Grant
+from eventdbx.services import spinning
 from eventdbx.services.files import make_directory
 from eventdbx.services.stores import open_domain
 from eventdbx.services.workspace import Opened
+from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.interfaces import IOrderedStore
+from eventdbx.storage.records import decode_tail
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.control.calls import Call, result_of
 from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
 from eventdbx.wire.codec_client import EXTENSION_MEMBER, Reply
 from eventdbx.wire.responses import Extension, layout
 
+if TYPE_CHECKING:
+    from eventdbx.plugins.drainer import Drainer
+
 T = TypeVar("T")
+
+PASS_MAX_S = 60.0
+"""How long a command may deliver what it has written."""
 
 _PAGE_MAX = 1 << 40
 _OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
@@ -57,6 +66,8 @@ class OfflineStore:
             plugins_path=workspace.plugins_path(domain),
         )
         self._reading = backend
+        self._place = place
+        self._drainer: Drainer | None = None
         if writes:
             # No reactor has to be spared: what derives from events follows the schemas at once.
             self._domain.folding.start(_run_now)
@@ -75,12 +86,20 @@ class OfflineStore:
             run_slowly=_run_now,
             status=dict,
         )
+        self._end = self._tail()
+        if writes:
+            if self._domain.plugins.listed:
+                self._attend_plugins()
+            else:
+                self._domain.plugins.on_change.append(self._attend_plugins)
 
     def call(self, call: Call[T]) -> T:
         """Carry out one call; raises the EventDBXError that a server would answer with."""
         response = self._routes.answer(self._session, call.request)
         if isinstance(response, Deferred):
             response = _result(response)
+        if self._drainer is not None:
+            self._drainer.turn()
         if isinstance(response, Extension):
             return result_of(call, Reply(0, EXTENSION_MEMBER, (0,), (response.json,)))
         member, words, texts = layout(response)
@@ -91,7 +110,36 @@ class OfflineStore:
         if self._reading is not None:
             self._reading.close()  # Nothing was written, so there is nothing to commit.
             return
-        _result(self._domain.store.close())
+        try:
+            if self._drainer is not None:
+                self._serve_plugins(self._drainer)
+        finally:
+            _result(self._domain.store.close())
+            spinning.wind_up()
+
+    def _attend_plugins(self) -> None:
+        """Keep the cursors of plugins from now on, and let them be asked for."""
+        if self._drainer is None:
+            from twisted.internet import reactor
+
+            from eventdbx.services.draining import make_drainer
+
+            workspace, config = self._place
+            self._drainer = make_drainer(
+                self._domain, config, workspace, reactor=reactor, run_slowly=_run_now
+            )
+            self._drainer.start()
+
+    def _serve_plugins(self, drainer: Drainer) -> None:
+        """Deliver what was written, once; what fails waits for the next command or the server."""
+        if self._tail() > self._end:
+            drainer.serve()
+        if drainer.serving:
+            spinning.run_until(drainer.at_rest, PASS_MAX_S)
+        _result(drainer.stop())
+
+    def _tail(self) -> int:
+        return decode_tail(self._domain.store.view().get(keys.tail(0))).next_position
 
 
 def _for_reading(path: Path) -> IOrderedStore:
@@ -113,5 +161,6 @@ def _result(deferred: Deferred[Any]) -> Any:
     """Return the result of a Deferred that has fired, an error as the answer it becomes."""
     found: list[Any] = []
     deferred.addBoth(found.append)
-    assert found, "offline work never waits"
+    if not found:
+        spinning.run_until(lambda: bool(found), None)
     return failed(found[0]) if isinstance(found[0], Failure) else found[0]

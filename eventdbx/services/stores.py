@@ -143,6 +143,8 @@ class StoreService(Service):
         self._clock = clock
         self._on_failure = on_failure
         self._domains: dict[str, Domain] = {}
+        self.on_open: list[Callable[[Domain], None]] = []
+        """Called with each domain that was opened."""
 
     def startService(self) -> None:
         """Open the active domain; raises what :func:`open_domain` raises."""
@@ -185,6 +187,8 @@ class StoreService(Service):
         if self._export is not None:
             domain.folding.start(self._export)
         self.log.info("event store of domain {domain} is open", domain=name)
+        for call in self.on_open:
+            call(domain)
         return domain
 
     def stop_folding(self) -> Deferred[None]:

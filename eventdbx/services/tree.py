@@ -1,8 +1,8 @@
 """The service tree: the only place where the parts of the server meet.
 
-Order is stated here and nowhere else. Start: store, then listener. Stop: listener and requests
-in flight, then store. ``MultiService`` would stop all children at once, which is why the root is
-a service of its own.
+Order is stated here and nowhere else. Start: store, then plugins, then listener. Stop: listener and
+requests in flight, then plugins, then store. ``MultiService`` would stop all children at once,
+which is why the root is a service of its own.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from eventdbx.application.tokens import Verifier, verification_keys
 from eventdbx.config import Config, split_address
 from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
+from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.listening import ControlService
 from eventdbx.services.stores import StoreService
 from eventdbx.services.workspace import Workspace
@@ -57,12 +58,14 @@ class Server(Service):
         control: ControlService,
         slow_reads: ThreadPool,
         rehearsals: Rehearsals,
+        draining: DrainService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
         self.control = control
         self._slow_reads = slow_reads
         self._rehearsals = rehearsals
+        self._draining = draining
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
 
@@ -75,6 +78,7 @@ class Server(Service):
             self.ready.errback(error)
             return
         self._slow_reads.start()
+        self._draining.startService()
         self.control.listening.addCallbacks(
             lambda _port: self.ready.callback(None), self.ready.errback
         )
@@ -90,6 +94,8 @@ class Server(Service):
         if self.control.running:
             await self.control.stopService()
         await rehearsed
+        if self._draining.running:
+            await self._draining.stopService()
         await self.stores.stop_folding()
         if self._slow_reads.started:
             self._slow_reads.stop()
@@ -160,6 +166,19 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         on_failure=lambda failure: server.store_failed(failure),
         export=run_slowly,
     )
+    loading = ThreadPool(0, THREADS, name="outbox")
+    draining = DrainService(
+        lambda domain: make_drainer(
+            domain,
+            config,
+            workspace,
+            reactor=reactor,
+            run_slowly=lambda work: run_on_pool(reactor, loading, work),
+        ),
+        clock=reactor,
+        pool=loading,
+    )
+    stores.on_open.append(draining.add)
     routes = Routes(
         verifier=Verifier(
             verification_keys(config),
@@ -191,7 +210,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
-    server = Server(stores, control, slow_reads, routes.rehearsals)
+    server = Server(stores, control, slow_reads, routes.rehearsals, draining)
     return server
 
 
