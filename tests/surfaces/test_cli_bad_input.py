@@ -207,10 +207,6 @@ class Refused(CommandLineCase):
         apply = "aggregate", "apply", "order", "o-1", "order_paid"
         self.assertRefused("staging is not available in this version; nothing was written",
                            *apply, "--stage")  # fmt: skip
-        self.assertRefused(
-            "explicit publish targets are not available in this version; nothing was written",
-            *apply, "--publish", "mail",
-        )  # fmt: skip
         self.assertRefused("--publish cannot be combined with --stage",
                            *apply, "--stage", "--publish", "mail")  # fmt: skip
 

@@ -164,7 +164,7 @@ def _write(kind: WriteKind, given: dict[str, Any], content: str) -> Write:
         content,
         metadata,
         given["note"],
-        (),
+        tuple(given["publish"]),
         given["expect_version"],
         given["idempotency_key"],
     )

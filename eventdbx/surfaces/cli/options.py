@@ -10,6 +10,7 @@ import orjson
 
 from eventdbx import limits
 from eventdbx.domain.canonical import JSON
+from eventdbx.domain.commands import PublishTarget
 from eventdbx.domain.cursors import parse_aggregate_cursor
 from eventdbx.domain.filters import Filter, parse_filter
 from eventdbx.domain.sorting import SortKey, parse_aggregate_sort, parse_event_sort
@@ -21,7 +22,7 @@ from eventdbx.surfaces.cli.values import (
     FIELD,
     U64,
     Pair,
-    PublishTarget,
+    Publish,
     WrongValue,
     indirect,
     json_value,
@@ -141,9 +142,10 @@ WRITE = all_of(
     option(
         "--publish",
         multiple=True,
-        type=PublishTarget(),
+        type=Publish(),
         metavar="PLUGIN[:MODE[:PRIORITY]]",
-        help="Deliver this event to these plugins only",
+        help="Deliver this event to this plugin only; repeat for more, with another payload mode "
+        "or a priority of low, normal or high",
     ),
     option(
         "--expect-version",
@@ -208,7 +210,7 @@ def check_note(note: str | None) -> None:
         )
 
 
-def refuse_later_options(*, stage: bool = False, publish: Sequence[str] = ()) -> None:
+def refuse_later_options(*, stage: bool = False, publish: Sequence[PublishTarget] = ()) -> None:
     """Raise Failure for options that this version knows but does not carry out."""
     if stage and publish:
         raise Failure("--publish cannot be combined with --stage")
@@ -216,11 +218,6 @@ def refuse_later_options(*, stage: bool = False, publish: Sequence[str] = ()) ->
         raise Failure(
             "staging is not available in this version; nothing was written",
             hint="write the event at once by leaving --stage out",
-        )
-    if publish:
-        raise Failure(
-            "explicit publish targets are not available in this version; nothing was written",
-            hint="leave --publish out",
         )
 
 

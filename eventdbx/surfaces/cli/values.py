@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import click
 
 from eventdbx.domain.canonical import JSON, parse
+from eventdbx.domain.commands import PublishTarget
+from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
 from eventdbx.surfaces.cli.failures import Failure
 
 
@@ -84,19 +86,28 @@ FIELD = KeyValue("field", typed=True)
 HEADER = KeyValue("header")
 
 
-class PublishTarget(click.ParamType):  # type: ignore[type-arg]
-    """``PLUGIN[:MODE[:PRIORITY]]``, as text: which modes there are, the plugins know."""
+class Publish(click.ParamType):  # type: ignore[type-arg]
+    """``PLUGIN[:MODE[:PRIORITY]]``; an empty part is as good as none."""
 
     name = "target"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """Return the text; raises WrongValue if it has not this form."""
-        parts = str(value).split(":")
-        if not parts[0].strip():
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> PublishTarget:
+        """Return the target; raises WrongValue if it has not this form."""
+        if isinstance(value, PublishTarget):
+            return value
+        plugin, *rest = (part.strip() for part in str(value).split(":"))
+        if not plugin:
             raise WrongValue("publish target name cannot be empty", value)
-        if len(parts) > 3:
+        if len(rest) > 2:
             raise WrongValue("publish target format is PLUGIN[:MODE[:PRIORITY]]", value)
-        return str(value)
+        mode, priority = [part.lower() or None for part in (*rest, "", "")[:2]]
+        if mode is not None and mode not in PAYLOAD_MODES:
+            raise WrongValue(f"the mode is one of {', '.join(PAYLOAD_MODES)}", value)
+        if priority is not None and priority not in PRIORITIES:
+            raise WrongValue(f"the priority is one of {', '.join(PRIORITIES)}", value)
+        return PublishTarget(plugin, mode, priority)
 
 
 def json_value(text: str, option: str, noun: str) -> JSON:
