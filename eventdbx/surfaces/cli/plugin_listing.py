@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
+from eventdbx.domain.delivery.reading import parse_entry
+from eventdbx.domain.delivery.writing import masked_document
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.plugin_calls import NAME, Document, asking, key_of, one_line
 from eventdbx.surfaces.cli.session import opened
-
-MASK = "***"
-SECRET_WORDS = ("authorization", "token", "key", "secret", "cookie")
-"""Headers and variables whose name has one of these in it are not shown."""
 
 _OURS = ("label", "process")
 
@@ -52,8 +48,11 @@ def register(group: click.Group) -> None:
     def show(context: click.Context, name: str, secrets: bool) -> None:
         """Show the configuration of one plugin as JSON, with secrets masked"""
         with asking(context) as plugins:
-            document = document_of(plugins.entry(name))
-        print_json(document if secrets else masked(document), sort=True)
+            entry = plugins.entry(name)
+        document = document_of(entry)
+        if not secrets:
+            document |= masked(entry)
+        print_json(document, sort=True)
 
 
 def document_of(entry: Document) -> Document:
@@ -65,6 +64,12 @@ def document_of(entry: Document) -> Document:
     if (entry.get("config") or {}).get("type") == "process":
         document["runtime"] = runtime_of(entry.get("process"))
     return document
+
+
+def masked(entry: Document) -> Document:
+    """Return the config of a listed plugin without the secrets in it."""
+    config = masked_document(parse_entry({**entry, "unavailable": None}))
+    return {"config": config["config"]} if isinstance(config, dict) else {}
 
 
 def runtime_of(process: Document | None) -> Document:
@@ -95,27 +100,6 @@ def entry_line(entry: Document) -> str:
     elif entry.get("paused"):
         line += "; paused"
     return line
-
-
-def masked(document: Document) -> Document:
-    """Return an entry without the secrets in it."""
-    config = dict(document.get("config") or {})
-    for member in ("headers", "env"):
-        values = config.get(member)
-        if isinstance(values, dict):
-            config[member] = {key: _shown(key, value) for key, value in values.items()}
-    if "secret" in config:
-        config["secret"] = _shown("secret", config["secret"])
-    if isinstance(config.get("secrets"), list):
-        config["secrets"] = [_shown("secret", one) for one in config["secrets"]]
-    return {**document, "config": config}
-
-
-def _shown(name: str, value: Any) -> Any:
-    # Where a secret is looked up is no secret.
-    if isinstance(value, str) and value.startswith(("env:", "file:")):
-        return value
-    return MASK if any(word in name.lower() for word in SECRET_WORDS) else value
 
 
 def _print_installed(context: click.Context) -> None:

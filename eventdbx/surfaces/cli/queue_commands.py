@@ -95,12 +95,16 @@ def job_line(job: Document) -> str:
 def _register_show(group: click.Group) -> None:
     @group.command("show", examples=("dbx queue show 133859581091672069",))
     @JOB
+    @PLUGIN
     @AS_JSON
     @click.pass_context
-    def show(context: click.Context, job: int, as_json: bool) -> None:
-        """Show one job: its event, what went wrong, and what would be sent"""
+    def show(context: click.Context, job: int, name: str | None, as_json: bool) -> None:
+        """Show one job: its event, what went wrong, and what would be sent
+
+        Jobs have the number of their event; --plugin tells those of several plugins apart.
+        """
         with asking(context) as plugins:
-            found = job_of(plugins, job)
+            found = job_of(plugins, job, name)
         if found is None:
             raise _no_job(job)
         if as_json:
@@ -113,7 +117,8 @@ def _register_show(group: click.Group) -> None:
                      "position", "priority", "last_error"):  # fmt: skip
             value = found.get(name)
             print_line(f"{name}={'-' if value is None else one_line(str(value))}")
-        print_line(f"document={pretty(found.get('document'))}")
+        document = found.get("document")
+        print_line(f"document={'-' if document is None else pretty(document)}")
 
 
 def _no_job(job: int) -> Failure:
@@ -188,13 +193,14 @@ def _agreed(question: str) -> bool:
 def _register_drop(group: click.Group) -> None:
     @group.command("drop", examples=("dbx queue drop 133859581091672069 --yes",))
     @JOB
+    @PLUGIN
     @YES
     @click.pass_context
-    def drop(context: click.Context, job: int, yes: bool) -> None:
+    def drop(context: click.Context, job: int, name: str | None, yes: bool) -> None:
         """Give up one dead job for good; what waited behind it goes on"""
         if not yes and not _cleared(1, "dead"):
             return
-        if not operate(context, {"do": "drop", "id": job}, writes=True)["dropped"]:
+        if not operate(context, _named({"do": "drop", "id": job}, name), writes=True)["dropped"]:
             raise Failure(
                 f"no dead plugin job {job}", hint="`dbx queue` lists them", code=NOT_FOUND
             )

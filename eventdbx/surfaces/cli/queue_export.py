@@ -8,6 +8,7 @@ from typing import TextIO
 
 import orjson
 
+from eventdbx.domain.canonical import parse
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.plugin_calls import Asking, Document
 
@@ -49,7 +50,11 @@ def job_of(plugins: Asking, number: int, name: str | None = None) -> Document | 
     if name is not None:
         operation["name"] = name
     found = plugins.do(operation)
-    return found if found.get("id") is not None else None
+    if found["id"] is None:
+        return None
+    if isinstance(found.get("document"), str):
+        found["document"] = parse(found["document"])
+    return found
 
 
 def _write(jobs: Iterator[Document], file: TextIO) -> int:
