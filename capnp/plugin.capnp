@@ -75,4 +75,6 @@ struct PluginAck {
 struct PluginError {
   sequence @0 :UInt64;
   message @1 :Text;
+  unavailable @2 :Bool;         # ours: something that the plugin needs is the reason, not the event
+  retryAfterMs @3 :UInt32;      # ours: not before that, 0 for whenever
 }

@@ -222,7 +222,14 @@ class ProcessDelivery:
                 self.child.progressed()
                 reason = refusal.message.strip() or "refused without a reason"
                 accepted = refusal.sequence - shipment.first
-                self._fail(shipment, DeliveryFailed(reason, accepted=accepted, blames=True))
+                failed = DeliveryFailed(
+                    reason,
+                    unavailable=refusal.unavailable,
+                    accepted=accepted,
+                    blames=not refusal.unavailable,
+                    retry_after_s=refusal.retry_after_s,
+                )
+                self._fail(shipment, failed)
                 return
 
     def went_down(self, reason: str) -> None:

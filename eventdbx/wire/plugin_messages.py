@@ -203,10 +203,15 @@ class Ack(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """The plugin refuses an event; ``message`` says why, cut."""
+    """The plugin refuses an event; ``message`` says why, cut.
+
+    ``unavailable`` says that the event is not the reason, ``retry_after_s`` when to try again.
+    """
 
     sequence: int
     message: str
+    unavailable: bool = False
+    retry_after_s: float | None = None
 
 
 class Answers:
@@ -240,5 +245,11 @@ def _answer(raw: bytes) -> Ack | Refusal:
         return Ack(inner.word(0))
     if member == _ERROR:
         message = inner.blob(0)[: limits.PLUGIN_REASON_BYTES_MAX]
-        return Refusal(inner.word(0), message.decode("utf-8", "replace"))
+        marks = inner.word(1)
+        return Refusal(
+            inner.word(0),
+            message.decode("utf-8", "replace"),
+            bool(marks & 1),
+            (marks >> 32) / 1000 if marks >> 32 else None,
+        )
     raise MalformedMessage("message is neither an ack nor an error")
