@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -23,10 +23,10 @@ from eventdbx.errors import EventDBXError
 from eventdbx.plugins.done import Done
 from eventdbx.plugins.holding import HELD_MAX, Holding
 from eventdbx.plugins.interfaces import DeliveryFailed
-from eventdbx.storage import keys
+from eventdbx.plugins.settling import ADVANCE_S, SETTLE_S, Settling
+from eventdbx.plugins.waiting import Waiters
 from eventdbx.storage.eventlog import log_entries
 from eventdbx.storage.outbox import Cursor, Held
-from eventdbx.storage.records import decode_log
 
 T = TypeVar("T")
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -36,12 +36,6 @@ WINDOW_BYTES = 8 * 1024 * 1024
 LOAD_EVENTS = 128
 LOAD_BYTES = 1024 * 1024
 """One load, so that the thread holds the interpreter for a few milliseconds at most."""
-
-SETTLE_S = 0.05
-"""How long settling may wait for more of it; so much is delivered again after a crash."""
-
-ADVANCE_S = 1.0
-"""The same for a cursor that only passed events which are not for the plugin."""
 
 AGE_S = 60.0
 BROKEN_S = 10.0
@@ -56,15 +50,6 @@ class Flight(NamedTuple):
 
     offers: list[Offer]
     attempt: int
-
-
-class Waiter(NamedTuple):
-    """Somebody waits until an event is delivered."""
-
-    position: int
-    name: bytes
-    version: int
-    result: Deferred[tuple[str, str]]
 
 
 class Outlet:
@@ -105,7 +90,6 @@ class Outlet:
         cursor = outbox.cursors[entry.key]
         self.stopped_because = cursor.stopped
         self.lanes: Lanes[Offer] = Lanes(cursor.position)
-        self._stored = cursor.position
         self._last_id = self._id_before(cursor.position)
         self.flights: list[Flight] = []
         self.breaker = Breaker()
@@ -117,10 +101,16 @@ class Outlet:
         self._rate = None if entry.rate_limit is None else Rate(entry.rate_limit, clock.seconds())
         self._not_before = 0.0
         self._loading = self._stopping = self._held_last = False
-        self._waiters: list[Waiter] = []
+        self._waiters = Waiters(self.lanes, holding)
+        self._settling = Settling(
+            entry.key,
+            outbox,
+            holding,
+            done,
+            clock=clock,
+            cursor=lambda: Cursor(self.lanes.cursor, stopped=self.stopped_because),
+        )
         self._wake: IDelayedCall | None = None
-        self._flush_call: IDelayedCall | None = None
-        self._flushing: Deferred[None] | None = None
         self._landed: list[Deferred[None]] = []
 
     # What others ask
@@ -147,7 +137,7 @@ class Outlet:
 
     def at_rest(self) -> bool:
         """Say whether nothing is left to do before something new happens or comes due."""
-        if self.flights or self._loading or self._flush_call or self._flushing:
+        if self.flights or self._loading or self._settling.pending:
             return False
         if self.paused or self.breaker.is_open or self._not_before > self._clock.seconds():
             return True
@@ -160,15 +150,7 @@ class Outlet:
 
     def wait(self, position: int) -> Deferred[tuple[str, str]]:
         """Fire with (delivered or dead, reason) once the event at a position is settled."""
-        record = self._outbox.store.view().get(keys.log(0, position))
-        if record is None:
-            return succeed(("delivered", ""))
-        entry = decode_log(record)
-        result: Deferred[tuple[str, str]] = Deferred(lambda _deferred: None)
-        name, version = entry.event_key[1:-8], keys.event_version(entry.event_key)
-        self._waiters.append(Waiter(position, name, version, result))
-        self._tell()
-        return result
+        return self._waiters.add(self._outbox.store.view(), position)
 
     def now_ms(self) -> int:
         """Return the time as rows have it."""
@@ -177,13 +159,13 @@ class Outlet:
     def resume(self) -> None:
         """Go on after the outlet has stopped itself."""
         self.stopped_because = None
-        self._settle_soon(0.0)
+        self._settling.soon(0.0)
         self.pump()
 
     def changed(self) -> None:
         """Take note that somebody changed what is held, and go on."""
-        self._tell()
-        self._settle_soon(0.0)
+        self._waiters.tell()
+        self._settling.soon(0.0)
         self.pump()
 
     # The work
@@ -243,7 +225,7 @@ class Outlet:
             )
             self.lanes.offer(waiting)
         self.lanes.pass_over(loaded.scanned)
-        self._settle_soon(ADVANCE_S)
+        self._settling.soon(ADVANCE_S)
         self.pump()
 
     def _cannot_read(self, failure: Any) -> None:
@@ -434,26 +416,13 @@ class Outlet:
         self.holding.hold(failed, known, now_ms, attempts=attempts, loose=held.loose, final=final)
 
     def _after_landing(self) -> None:
-        self._tell()
-        self._settle_soon(SETTLE_S)
+        self._waiters.tell()
+        self._settling.soon(SETTLE_S)
         if not self.flights:
             for landed in self._landed:
                 landed.callback(None)
             self._landed.clear()
         self.pump()
-
-    def _tell(self) -> None:
-        """Tell those who wait for events that are settled by now."""
-        for waiter in tuple(self._waiters):
-            if waiter.position >= self.lanes.cursor:
-                continue
-            held = self.holding.blocking(waiter.name, waiter.version)
-            if held is not None and not held.dead:
-                continue
-            outcome = ("delivered", "") if held is None else ("dead", held.last_error or "")
-            self._waiters.remove(waiter)
-            if not waiter.result.called:
-                waiter.result.callback(outcome)
 
     def _plan(self) -> None:
         """Wake up when the next thing comes due."""
@@ -478,47 +447,13 @@ class Outlet:
         if times and not self._stopping:
             self._wake = self._clock.callLater(max(min(times) - now, 0.001), self.pump)
 
-    # Settling
-
-    def _settle_soon(self, within_s: float) -> None:
-        if self._flushing is not None or self._stopping:
-            return
-        if self._flush_call is not None and self._flush_call.active():
-            if self._flush_call.getTime() <= self._clock.seconds() + within_s:
-                return
-            self._flush_call.cancel()
-        self._flush_call = self._clock.callLater(within_s, self._settle)
-
-    def _settle(self) -> Deferred[None]:
-        """Put what has changed into the store; fires when it is durable."""
-        self._flush_call = None
-        rows, self.holding.changes = self.holding.changes, {}
-        rows.update(self.done.take_changes(self.now_ms()))
-        cursor = Cursor(self.lanes.cursor, stopped=self.stopped_because)
-        known = self._outbox.cursors.get(self.key)
-        if known is None or (not rows and known._replace(skips=()) == cursor):
-            return succeed(None)
-        self._flushing = self._outbox.put(self.key, cursor, rows)
-        return self._flushing.addBoth(self._settled)
-
-    def _settled(self, outcome: Any) -> None:
-        # A store that failed ends the process; until then nothing more is to be done here.
-        self._flushing = None
-        moved = self._outbox.cursors.get(self.key)
-        if self.holding.changes or (moved is not None and moved.position != self.lanes.cursor):
-            self._settle_soon(SETTLE_S)
-
     async def stop(self, within_s: float) -> None:
         """Begin nothing more, wait for what is in flight, settle, and let the target go."""
         self._stopping = True
-        for call in (self._wake, self._flush_call):
-            if call is not None and call.active():
-                call.cancel()
-        self._wake = self._flush_call = None
-        for waiter in self._waiters:
-            if not waiter.result.called:
-                waiter.result.callback(("timeout", "the plugin was changed"))
-        self._waiters.clear()
+        if self._wake is not None and self._wake.active():
+            self._wake.cancel()
+        self._wake = None
+        self._waiters.stop()
         if self.flights:
             landed: Deferred[None] = Deferred()
             self._landed.append(landed)
@@ -529,11 +464,7 @@ class Outlet:
                 self._landed.clear()
             if late.active():
                 late.cancel()
-        if self._flushing is not None:
-            waiting: Deferred[None] = Deferred()
-            self._flushing.addBoth(lambda _outcome: waiting.callback(None))
-            await waiting
-        await self._settle()
+        await self._settling.stop()
 
     def _id_before(self, position: int) -> int:
         """Return the id of the last event before a position, 0 if there is none."""

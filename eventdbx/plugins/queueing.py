@@ -1,0 +1,219 @@
+"""The queue of a domain as operators see it: listed, tried again, given up."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from twisted.internet.defer import Deferred, succeed
+
+from eventdbx.application.parts import PartsBuilder
+from eventdbx.application.queue import held_job, offered_job, untried_jobs
+from eventdbx.domain.delivery.entries import PluginEntry
+from eventdbx.domain.delivery.envelopes import json_body
+from eventdbx.errors import ConfigError
+from eventdbx.plugins.drainer import Drainer
+from eventdbx.plugins.outlet import Outlet
+from eventdbx.storage import eventlog
+from eventdbx.storage.interfaces import IReadView
+from eventdbx.storage.outbox import Cursor, Held, held_rows
+
+WAIT_MAX_S = 30.0
+
+
+class QueueDesk:
+    """What there is to say about jobs, over the drainer of one domain."""
+
+    def __init__(self, drainer: Drainer) -> None:
+        self.drainer = drainer
+
+    def queue(self, name: str | None, limit: int) -> Deferred[dict[str, Any]]:
+        """Return counts and jobs, at most ``limit`` of each status."""
+        entries = self.entries(name)
+        return self.drainer.run_slowly(lambda: self._queue(entries, limit))
+
+    def _queue(self, entries: list[PluginEntry], limit: int) -> dict[str, Any]:
+        view = self.drainer.domain.store.view()
+        jobs: dict[str, list[dict[str, Any]]] = {"pending": [], "processing": [], "dead": []}
+        pending = processing = done = dead = 0
+        for entry in entries:
+            outlet = self.drainer.outlet(entry.key)
+            flights = [] if outlet is None else tuple(outlet.flights)
+            flying = [offered_job(entry, offer, one.attempt) for one in flights for offer in one[0]]
+            held = self.held(entry, view)
+            names = {one.name for one in held if not one.loose}
+            ids = {job["id"] for job in flying}
+            waiting = [one for one in held if not one.dead and one.event_id not in ids]
+            gone = [one for one in held if one.dead]
+            pending += max(self.unsettled(entry) - len(flying) - len(gone), len(waiting))
+            processing += len(flying)
+            dead += len(gone)
+            now_ms = int(self.drainer.clock.seconds() * 1000)
+            if outlet is not None:
+                done += outlet.done.total(now_ms)
+            listed = [held_job(entry, one, "pending") for one in waiting]
+            cursor = self.cursor(entry)
+            if outlet is not None:
+                cursor = cursor._replace(position=outlet.lanes.cursor)
+            room = limit - len(jobs["pending"]) - len(listed)
+            listed += untried_jobs(view, entry, cursor, limit=room, flying=ids, held=names)
+            jobs["pending"] += sorted(listed, key=lambda job: job["id"])
+            jobs["processing"] += flying
+            jobs["dead"] += [held_job(entry, one, "dead") for one in gone]
+        for status, listed in jobs.items():
+            jobs[status] = listed[:limit]
+        return {
+            "pending": pending,
+            "processing": processing,
+            "done": done,
+            "dead": dead,
+            "jobs": jobs,
+        }
+
+    def job(self, job_id: int, name: str | None = None) -> Deferred[dict[str, Any] | None]:
+        """Return one job (of a plugin) with the document that would be sent, or None."""
+        entries = self.entries(name)
+        return self.drainer.run_slowly(lambda: self._job(job_id, entries))
+
+    def _job(self, job_id: int, entries: list[PluginEntry]) -> dict[str, Any] | None:
+        domain = self.drainer.domain
+        view = domain.store.view()
+        for entry in entries:
+            for one in self.held(entry, view):
+                if one.event_id != job_id:
+                    continue
+                event = eventlog.load_event(view, one.name, one.version)
+                if event is None:
+                    return None
+                builder = PartsBuilder(domain.name, include_hidden=entry.include_hidden)
+                mode: Any = one.mode or entry.payload_mode
+                parts = builder.build(view, domain.schemas.in_force, event, one.position, mode)
+                job = held_job(entry, one, "dead" if one.dead else "pending")
+                if parts is None or parts.is_empty:
+                    return {**job, "document": None}
+                return {**job, "document": json_body(parts).decode()}
+        return None
+
+    def retry(
+        self, *, job_id: int | None, name: str | None, since_ms: int | None, wait_s: float
+    ) -> Deferred[tuple[int, int]]:
+        """Try dead jobs again, waiting a while for them; return how many, and how many are dead
+        still."""
+        return Deferred.fromCoroutine(self._retry(job_id, name, since_ms, wait_s))
+
+    async def _retry(
+        self, job_id: int | None, name: str | None, since_ms: int | None, wait_s: float
+    ) -> tuple[int, int]:
+        drainer = self.drainer
+        drainer.serve()
+        revived: list[tuple[Outlet, Held]] = []
+        for outlet in self._outlets(name):
+            for held in outlet.holding:
+                if not held.dead or (job_id is not None and held.event_id != job_id):
+                    continue
+                if since_ms is not None and held.since < since_ms:
+                    continue
+                outlet.holding.revive(held, outlet.now_ms())
+                revived.append((outlet, held))
+        for outlet in {id(one): one for one, _held in revived}.values():
+            outlet.changed()
+        until = drainer.clock.seconds() + min(wait_s, WAIT_MAX_S)
+        while drainer.clock.seconds() < until:
+            if not any(_undecided(outlet, held) for outlet, held in revived):
+                break
+            pause: Deferred[None] = Deferred()
+            drainer.clock.callLater(0.05, pause.callback, None)
+            await pause
+        return len(revived), sum(_failed_again(outlet, held) for outlet, held in revived)
+
+    def discard(self, *, job_ids: Collection[int] | None, name: str | None) -> Deferred[int]:
+        """Give dead jobs up for good; what waited behind them goes on. Return how many."""
+        wanted = None if job_ids is None else frozenset(job_ids)
+        count = 0
+        for outlet in self._outlets(name):
+            before = count
+            for held in outlet.holding:
+                if held.dead and (wanted is None or held.event_id in wanted):
+                    outlet.holding.go_on(held, held.version + 1, outlet.now_ms())
+                    count += 1
+            if count > before:
+                outlet.changed()
+        return succeed(count)
+
+    def clear_done(self, older_than_ms: int | None, *, only_count: bool = False) -> Deferred[int]:
+        """Reset the counters of done jobs (or leave them); return how many they counted."""
+        cleared = 0
+        for outlet in self._outlets(None):
+            now_ms = outlet.now_ms()
+            before = 1 << 62 if older_than_ms is None else now_ms - older_than_ms
+            if only_count:
+                cleared += outlet.done.count(before)
+                continue
+            cleared += outlet.done.clear(before)
+            outlet.changed()
+        return succeed(cleared)
+
+    # Finding
+
+    def entry(self, name: str) -> PluginEntry:
+        """Return the usable entry of a name; raises ConfigError."""
+        entry = self.drainer.plugins.find(name)
+        if entry is None:
+            raise ConfigError(f"no plugin named '{name}' is configured")
+        if not isinstance(entry, PluginEntry):
+            raise ConfigError(f"plugin '{name}' is unavailable: {entry.reason}")
+        return entry
+
+    def entries(self, name: str | None) -> list[PluginEntry]:
+        """Return the usable entries, or the one of a name."""
+        if name is not None:
+            return [self.entry(name)]
+        return [one for one in self.drainer.plugins.entries if isinstance(one, PluginEntry)]
+
+    def _outlets(self, name: str | None) -> list[Outlet]:
+        if name is None:
+            return self.drainer.outlets()
+        outlet = self.drainer.outlet(self.entry(name).key)
+        return [] if outlet is None else [outlet]
+
+    def cursor(self, entry: PluginEntry) -> Cursor:
+        """Return where a plugin stands; a new one at the end."""
+        known = self.drainer.outbox.cursors.get(entry.key)
+        return Cursor(self.drainer.outbox.end()) if known is None else known
+
+    def held(self, entry: PluginEntry, view: IReadView) -> list[Held]:
+        """Return what a plugin holds back."""
+        outlet = self.drainer.outlet(entry.key)
+        return list(held_rows(view, entry.key)) if outlet is None else list(outlet.holding)
+
+    def unsettled(self, entry: PluginEntry) -> int:
+        """Return how many events wait, are under way, or are held back, at least."""
+        outlet = self.drainer.outlet(entry.key)
+        held = self.held(entry, self.drainer.domain.store.view())
+        unread = (
+            ahead(self.cursor(entry), self.drainer.outbox.end())
+            if outlet is None
+            else outlet.behind()
+        )
+        return unread + len(held)
+
+
+def ahead(cursor: Cursor, end: int) -> int:
+    """Return how many events behind a cursor are meant for its plugin."""
+    gaps = sum(
+        max(0, (end if stop is None else stop) - max(start, cursor.position))
+        for start, stop in cursor.skips
+    )
+    return max(0, end - cursor.position - gaps)
+
+
+def _undecided(outlet: Outlet, held: Held) -> bool:
+    current = outlet.holding.current(held)
+    if current is None or current.version != held.version or current.dead:
+        return False
+    return current.attempts == 0
+
+
+def _failed_again(outlet: Outlet, held: Held) -> bool:
+    current = outlet.holding.current(held)
+    return current is not None and current.version == held.version and current.dead
