@@ -146,12 +146,17 @@ def log_entries(
         yield keys.log_position(key), records.decode_log(record)
 
 
+def end_position(reads: Reads, partition: int) -> int:
+    """Return the position that the next event of a partition will have."""
+    return records.decode_tail(reads.get(keys.tail(partition))).next_position
+
+
 def position_after_id(view: IReadView, partition: int, event_id: int) -> int:
     """Return the first position whose event id is greater, in O(log n) point reads.
 
     Ids handed out here grow with the position, across restarts and clock steps.
     """
-    low, high = 0, records.decode_tail(view.get(keys.tail(partition))).next_position
+    low, high = 0, end_position(view, partition)
     while low < high:
         middle = (low + high) // 2
         record = view.get(keys.log(partition, middle))

@@ -18,8 +18,8 @@ from eventdbx.domain.identifiers import check_aggregate_type
 
 if TYPE_CHECKING:
     from eventdbx.domain.grants import Grant
+    from eventdbx.surfaces.control.asked import Asked
     from eventdbx.surfaces.control.routes import RunSlowly, Session
-    from eventdbx.surfaces.control.schemas import Asked
 
 Set = Callable[["Asked"], bytes]
 """Returns the text of the set of schemas that an operation brings."""

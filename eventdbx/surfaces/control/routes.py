@@ -54,6 +54,7 @@ from eventdbx.surfaces.control.pages import (
     events_page,
     outbox_page,
 )
+from eventdbx.surfaces.control.plugins import PluginRoutes
 from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
 from eventdbx.wire import requests as rq
@@ -157,6 +158,7 @@ class Routes:
             **self._schemas.table(),
             **self.references.table(),
             **self._extensions.table(),
+            **PluginRoutes(self).table(),
         }
 
     @property

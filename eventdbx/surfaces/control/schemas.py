@@ -15,10 +15,10 @@ from twisted.internet.defer import Deferred
 from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.schema_work import Origin, Prepared
 from eventdbx.application.schemas import Activated, Changed, Published
-from eventdbx.domain.canonical import JSON, parse
 from eventdbx.domain.identifiers import normalise_event_type
 from eventdbx.domain.schemas.history import manifest
-from eventdbx.errors import InvalidSchema, SerializationError
+from eventdbx.errors import InvalidSchema
+from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.rehearsals import RehearsalRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -35,64 +35,6 @@ _READS = frozenset(
 )
 _LARGE_BYTES = 65_536
 """A document that is longer is read on a thread."""
-
-_DEPTH_MAX = 128
-"""Containers in containers of an operation: a payload or a column, and what is around it."""
-
-
-class Asked:
-    """The document of an operation, with what its members must be. Raises InvalidSchema."""
-
-    def __init__(self, document: dict[str, JSON]) -> None:
-        self._document = document
-
-    def has(self, name: str) -> bool:
-        """Say whether a member is there and not null."""
-        return self._document.get(name) is not None
-
-    def value(self, name: str) -> JSON:
-        """Return a member of any kind, None where it is missing."""
-        return self._document.get(name)
-
-    def text(self, name: str) -> str | None:
-        """Return a text, None where it is missing."""
-        value = self._document.get(name)
-        if value is not None and type(value) is not str:
-            raise InvalidSchema(f"'{name}' must be a string")
-        return value
-
-    def required(self, name: str) -> str:
-        """Return a text that must be there."""
-        text = self.text(name)
-        if text is None:
-            raise InvalidSchema(f"'{name}' must be given")
-        return text
-
-    def flag(self, name: str) -> bool:
-        """Return a boolean, false where it is missing."""
-        value = self._document.get(name)
-        if value is not None and type(value) is not bool:
-            raise InvalidSchema(f"'{name}' must be a boolean")
-        return value or False
-
-    def texts(self, name: str) -> tuple[str, ...]:
-        """Return a list of texts, empty where it is missing."""
-        value = self._document.get(name) or []
-        if type(value) is not list or not all(type(one) is str for one in value):
-            raise InvalidSchema(f"'{name}' must be an array of strings")
-        return tuple(str(one) for one in value)
-
-    def objects(self, name: str) -> list[dict[str, JSON]]:
-        """Return a list of objects, one at least."""
-        value = self._document.get(name)
-        if type(value) is not list or not value or not all(type(one) is dict for one in value):
-            raise InvalidSchema(f"'{name}' must be an array of objects, one at least")
-        return value  # type: ignore[return-value]
-
-    @property
-    def origin(self) -> Origin:
-        """Who asks for it and why, as the document says."""
-        return Origin(self.text("actor"), self.text("reason"))
 
 
 class SchemaRoutes:
@@ -295,13 +237,7 @@ class SchemaRoutes:
 
 
 def _asked(text: bytes) -> Asked:
-    try:
-        document = parse(text, depth_max=_DEPTH_MAX)
-    except ValueError as error:
-        raise SerializationError(str(error)) from None
-    if type(document) is not dict:
-        raise SerializationError("a schema operation must be a JSON object")
-    return Asked(document)
+    return read_asked(text, "a schema operation")
 
 
 def _set(asked: Asked) -> bytes:
