@@ -15,7 +15,7 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.domain.delivery.entries import Entry
 from eventdbx.domain.delivery.reading import parse_entry, read_entries
 from eventdbx.domain.delivery.writing import entries_text
-from eventdbx.errors import IoError, SerializationError
+from eventdbx.errors import SerializationError
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
 
 _LOOK_EVERY_S = 1.0
@@ -37,8 +37,11 @@ class PluginFile:
 
     def load(self) -> list[Entry]:
         """Return the entries, none without a file; raises SerializationError or IoError."""
-        self._note()
+        found = self._found()
         text = read_text(self.path)
+        self._stamp = (
+            found  # What cannot be read is tried again, what is no JSON only when changed.
+        )
         try:
             return read_entries(text)
         except SerializationError as error:
@@ -48,7 +51,7 @@ class PluginFile:
         """Put these in place of all in one step; raises IoError."""
         make_directory(self.path.parent)
         replace_text(self.path, entries_text(entries))
-        self._note()
+        self._stamp = self._found()
 
     def changed(self, *, now: bool = False) -> bool:
         """Say whether the file is another than that last loaded or saved.
@@ -66,16 +69,11 @@ class PluginFile:
         make_directory(self.path.parent)
         return locked_directory(self.path.parent)
 
-    def _note(self) -> None:
-        self._stamp = self._found()
-
     def _found(self) -> _Stamp | None:
         try:
             found = self.path.stat()
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise IoError(f"cannot look at {self.path}: {error.strerror}") from None
+        except OSError:
+            return None  # Whether it is missing or out of reach, loading tells.
         return found.st_mtime_ns, found.st_size, found.st_ino
 
 
