@@ -26,6 +26,7 @@ from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.control.calls import Call, result_of
 from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
 from eventdbx.wire.codec_client import EXTENSION_MEMBER, Reply
+from eventdbx.wire.requests import PluginOperation
 from eventdbx.wire.responses import Extension, layout
 
 if TYPE_CHECKING:
@@ -95,10 +96,12 @@ class OfflineStore:
 
     def call(self, call: Call[T]) -> T:
         """Carry out one call; raises the EventDBXError that a server would answer with."""
+        if isinstance(call.request, PluginOperation):
+            self._attend_plugins()
         response = self._routes.answer(self._session, call.request)
         if isinstance(response, Deferred):
             response = _result(response)
-        if self._drainer is not None:
+        if self._drainer is not None and self._reading is None:
             self._drainer.turn()
         if isinstance(response, Extension):
             return result_of(call, Reply(0, EXTENSION_MEMBER, (0,), (response.json,)))
@@ -109,6 +112,7 @@ class OfflineStore:
         """Give the store back."""
         if self._reading is not None:
             self._reading.close()  # Nothing was written, so there is nothing to commit.
+            spinning.wind_up()
             return
         try:
             if self._drainer is not None:
@@ -118,7 +122,7 @@ class OfflineStore:
             spinning.wind_up()
 
     def _attend_plugins(self) -> None:
-        """Keep the cursors of plugins from now on, and let them be asked for."""
+        """Let plugins be asked for; keep their cursors from now on, unless only reading."""
         if self._drainer is None:
             from twisted.internet import reactor
 
@@ -128,7 +132,8 @@ class OfflineStore:
             self._drainer = make_drainer(
                 self._domain, config, workspace, reactor=reactor, run_slowly=_run_now
             )
-            self._drainer.start()
+            if self._reading is None:
+                self._drainer.start()
 
     def _serve_plugins(self, drainer: Drainer) -> None:
         """Deliver what was written, once; what fails waits for the next command or the server."""

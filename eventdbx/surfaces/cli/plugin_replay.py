@@ -75,7 +75,7 @@ def register(group: click.Group) -> None:
         Goes on beside live delivery and changes nothing about it. Each aggregate's events are sent
         in the order of their versions, with the state as of each and the same idempotency keys.
         """
-        with asking(context, writes=given["retry"]) as plugins:
+        with asking(context, writes=True) as plugins:
             entry = _entry(plugins, given["plugin"])
             found = _run(context, plugins, _operation(given))
         if given["as_json"]:
