@@ -27,14 +27,14 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("domain",),
     ("wire", "storage"),
     ("application",),
-    ("plugins", "surfaces"),
+    ("plugins", "surfaces", "sdk"),
     ("services",),
     ("tap",),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 
 # Modules outside the rooms: what they may import is said here one by one.
-FRONT_DOORS = {"client": ("surfaces", "domain")}
+FRONT_DOORS = {"client": ("surfaces", "domain"), "plugin": ("sdk",)}
 
 # The command line is a program on top of everything: it starts the server and, when none runs,
 # opens the store itself. Nothing imports it in turn.
@@ -44,7 +44,12 @@ PROGRAM = "surfaces/cli/"
 FOREIGN: dict[str, tuple[str, ...]] = {
     "capnp": ("wire/schema.py",),
     "rocksdict": ("storage/rocks.py",),
-    "cryptography": ("wire/noise.py", "storage/records.py", "application/tokens.py"),
+    "cryptography": (
+        "wire/noise.py",
+        "storage/records.py",
+        "application/tokens.py",
+        "plugins/signing.py",
+    ),
     "re2": ("domain/schemas/patterns.py",),
     "ada_url": ("domain/schemas/formats.py",),
     "jsonschema": ("domain/schemas/json_schema_check.py",),

@@ -60,10 +60,12 @@ class Received(NamedTuple):
     purpose: str
     attempt: int
     more: bool
-    message: Struct
+    message: Struct | None
 
     def state(self) -> dict[str, str]:
         """Return the entries of the state."""
+        if self.message is None:
+            return {}
         return dict(one.texts(("key", "value")) for one in self.message.structs(9))
 
 
