@@ -17,7 +17,7 @@ from eventdbx.errors import ConfigError
 
 def plugin(name: str | None, kind: str = "log", **members: Any) -> PluginEntry:
     """Return a usable entry."""
-    config = {"type": kind, "endpoint": "e", "host": "h", "port": 1}
+    config: dict[str, Any] = {"type": kind, "endpoint": "e", "host": "h", "port": 1}
     found = parse_entry({"enabled": True, "name": name, "config": config, **members})
     assert isinstance(found, PluginEntry)
     return found
@@ -120,13 +120,14 @@ class Configuring(SynchronousTestCase):
 
     def test_refused(self) -> None:
         """What cannot be configured says why."""
-        for document, reason in (
+        cases: tuple[tuple[dict[str, Any], str], ...] = (
             ({"name": "a"}, "the config of a plugin needs a type"),
             ({"name": " ", "config": {"type": "log"}}, "plugin name cannot be empty"),
             ({"config": {"type": "grpc"}}, "kind 'grpc' was removed; use http or process"),
             ({"config": {"type": "x"}}, "unknown kind 'x'"),
             ({"config": {"type": "http"}}, "missing field 'config.endpoint'"),
-        ):
+        )
+        for document, reason in cases:
             error = self.assertRaises(ConfigError, configured, document, None)
             self.assertEqual(error.detail, reason)
 
