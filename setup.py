@@ -52,7 +52,7 @@ REQUIRED = [
     "rocksdict >= 0.3.29",
     "sortedcontainers >= 2.4",
     "tomlkit >= 0.12",
-    "twisted >= 24.7",
+    "twisted[tls] >= 24.7",
     "zope.interface >= 6",
 ]
 

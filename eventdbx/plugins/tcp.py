@@ -7,14 +7,13 @@ no answer is read.
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Sequence
-from typing import Any, NoReturn
+from collections.abc import Sequence
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, DeferredLock, gatherResults
 from twisted.internet.endpoints import wrapClientTLS
 from twisted.internet.error import ConnectionAborted, ConnectionDone
 from twisted.internet.interfaces import IStreamClientEndpoint
-from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from eventdbx.domain.delivery.entries import PluginEntry, SocketConfig
@@ -22,6 +21,7 @@ from eventdbx.domain.delivery.envelopes import json_body
 from eventdbx.domain.delivery.parts import Item, Parts, Purpose
 from eventdbx.errors import ConfigError, StorageError
 from eventdbx.plugins.addresses import CONNECT_TIMEOUT_S, Dialer, Rules, bare_host, explain
+from eventdbx.plugins.attempts import Attempts, TooLate
 from eventdbx.plugins.certificates import Certificates
 from eventdbx.plugins.interfaces import DeliveryFailed, IDelivery
 from eventdbx.plugins.surroundings import Surroundings
@@ -30,10 +30,6 @@ from eventdbx.plugins.wires import Wire, WireFactory
 TIMEOUT_S = 5.0
 CLOSE_S = 1.0
 """How long the other side may take to close before the connection is cut."""
-
-
-class _TooLate(Exception):
-    """The time limit of a delivery is over."""
 
 
 @implementer(IDelivery)
@@ -51,7 +47,7 @@ class SocketDelivery:
         self._wires: set[Wire] = set()
         self._kept: Wire | None = None
         self._turn = DeferredLock()
-        self._running: set[Deferred[None]] = set()
+        self._attempts = Attempts(self._reactor, self._as_failed)
 
     def encode(self, parts: Parts) -> bytes:
         """Return what is sent of one event."""
@@ -63,16 +59,17 @@ class SocketDelivery:
 
     def deliver(self, items: Sequence[Item], *, attempt: int, purpose: Purpose) -> Deferred[None]:
         """Send events in one go; see the interface."""
-        return self._limited(self._send(self.message(items, attempt, purpose)))
+        return self._attempts.run(
+            self._send(self.message(items, attempt, purpose)), self._timeout_s
+        )
 
     def check(self) -> Deferred[None]:
         """Connect, and with TLS shake hands; nothing is sent."""
-        return self._limited(self._try())
+        return self._attempts.run(self._try(), self._timeout_s)
 
     def close(self) -> Deferred[None]:
         """Close all connections; those that do not end in time are cut."""
-        for running in list(self._running):
-            running.cancel()
+        self._attempts.stop()
         self._kept = None
         ends = [self._end(wire) for wire in list(self._wires)]
         return gatherResults(ends).addCallback(lambda _: None)
@@ -167,36 +164,17 @@ class SocketDelivery:
 
         return wire.hang_up().addCallback(over)
 
-    # How a delivery ends
-
-    def _limited(self, work: Coroutine[Any, Any, None]) -> Deferred[None]:
-        """Run to an end within the time limit; fails with DeliveryFailed only."""
-        running: Deferred[None] = Deferred.fromCoroutine(work)
-        self._running.add(running)
-        running.addTimeout(self._timeout_s, self._reactor, _late)
-
-        def over(result: Any) -> Any:
-            self._running.discard(running)
-            if isinstance(result, Failure):
-                return Failure(self._as_failed(result.value))
-            return result
-
-        return running.addBoth(over)
-
     def _as_failed(self, error: BaseException | None) -> DeliveryFailed:
         if isinstance(error, ConfigError):
-            return DeliveryFailed(str(error))
-        if isinstance(error, _TooLate):
+            # It is the plugin's fault, not the event's.
+            return DeliveryFailed(str(error), unavailable=True)
+        if isinstance(error, TooLate):
             text = f"{self._config.host}:{self._config.port} took nothing for {self._timeout_s:g} s"
         elif error is None or isinstance(error, CancelledError):
             text = "the delivery was stopped"
         else:
             text = explain(error)
         return DeliveryFailed(StorageError.prefix + text, unavailable=True)
-
-
-def _late(result: object, limit_s: float) -> NoReturn:
-    raise _TooLate
 
 
 class TcpDelivery(SocketDelivery):
