@@ -10,12 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.surfaces.control.blocking import BlockingClient
-from eventdbx.surfaces.control.calls import Listed, OutboxRead
+from eventdbx.surfaces.control.calls import Followed, Listed, OutboxRead, Waited
+from eventdbx.surfaces.control.follower import Follower
 
 if TYPE_CHECKING:
     from eventdbx.surfaces.control.client import Client
 
-__all__ = ["BlockingClient", "Client", "Listed", "OutboxRead", "PublishTarget", "Write"]
+__all__ = [
+    "BlockingClient",
+    "Client",
+    "Followed",
+    "Follower",
+    "Listed",
+    "OutboxRead",
+    "PublishTarget",
+    "Waited",
+    "Write",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -242,3 +242,12 @@ BUNDLE_ENTRIES_MAX = 10_000
 
 BUNDLE_DOWNLOAD_S = 60.0
 """The whole download of a bundle; someone waits for it at a terminal."""
+
+FOLLOW_EVENTS = 500
+"""Events in one page of those who follow the log, unless they ask for another number."""
+
+FOLLOW_PAGE_BYTES_MAX = 1 << 20
+"""Bytes of such a page: what a follower gets at once is in memory for each of them."""
+
+FOLLOW_WAIT_MS_MAX = 30_000
+"""How long a follower waits for one answer; a peer that vanished is found out by then."""

@@ -8,13 +8,15 @@ expected_version, idempotency_key.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 from eventdbx.domain.commands import Write
 from eventdbx.errors import ConfigError, IoError
-from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, result_of
+from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, Waited, result_of
+from eventdbx.surfaces.control.follower import WAIT_S, Course, Follower, FollowOptions
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import (
     AnswerReceived,
@@ -50,6 +52,10 @@ class BlockingClient:
     ) -> None:
         self._address = f"{host}:{port}"
         self._calls = Calls(token)
+        self._timeout_s = timeout_s
+        self._another = lambda: BlockingClient(
+            host, port, token, tenant=tenant, no_noise=no_noise, timeout_s=timeout_s
+        )
         self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise)
         try:
             self._socket = socket.create_connection((host, port), timeout_s)
@@ -254,6 +260,39 @@ class BlockingClient:
     def plugins(self, operation: dict[str, Any]) -> dict[str, Any]:
         """Carry out one operation on plugins or their queue (docs/protocol.md, "Plugins")."""
         return self.call(self._calls.plugins(operation))
+
+    def wait_for(
+        self,
+        plugin: str,
+        *,
+        position: str | None = None,
+        event_id: int | str | None = None,
+        timeout_s: float = 30.0,
+    ) -> Waited:
+        """Wait until a plugin has an event, or all up to a position, or all there is now."""
+        if position is None and event_id is None:
+            position = self.call(self._calls.follow("end")).next
+        deadline = time.monotonic() + timeout_s
+        while True:
+            left_s = deadline - time.monotonic()
+            part_s = min(left_s, WAIT_S, self._timeout_s / 2)
+            waited = self.call(
+                self._calls.wait_for(plugin, position=position, event_id=event_id, timeout_s=part_s)
+            )
+            if waited.outcome != "timeout" or left_s <= part_s:
+                return waited
+
+    def follow(self, after: str = "end", **options: Any) -> Follower:
+        """Return an iterator over events behind a token, ``start`` or ``end``, then live ones.
+
+        Options: aggregate_type, aggregate_id, filter, take (of a page), raw, live, patience_s
+        (:class:`eventdbx.surfaces.control.follower.FollowOptions`).
+        """
+        if after == "end":
+            # Where it is now, not where it will be when the first event is asked for.
+            after = self.call(self._calls.follow(after)).next
+        wait_s = min(WAIT_S, self._timeout_s / 2)
+        return Follower(self._another, Course(self._calls, FollowOptions(after, **options), wait_s))
 
     def status(self) -> dict[str, Any]:
         """Return how the server is doing."""

@@ -75,6 +75,22 @@ class OutboxRead(NamedTuple):
     next_after: int | None
 
 
+class Followed(NamedTuple):
+    """Events of the log, each with its ``position``, the token to go on with, and whether there
+    was more already."""
+
+    events: list[dict[str, Any]]
+    next: str
+    more: bool
+
+
+class Waited(NamedTuple):
+    """What became of an event at a plugin (``delivered``, ``dead``, ``timeout``), and why."""
+
+    outcome: str
+    reason: str
+
+
 def result_of(call: Call[T], reply: Reply) -> T:
     """Return the result of an answered call; raise the error that the server answered with."""
     if reply.member == ERROR_MEMBER:
@@ -298,9 +314,35 @@ class Calls:
         """
         return Call(rq.PluginOperation(self._token, _operation(operation)), _json)
 
+    def wait_for(
+        self, plugin: str, *, position: str | None, event_id: int | str | None, timeout_s: float
+    ) -> Call[Waited]:
+        """Until a plugin has an event, or all up to a position; all there is without either."""
+        operation: dict[str, Any] = {"do": "wait", "name": plugin}
+        if event_id is not None:
+            operation["event_id"] = int(event_id)
+        else:
+            operation["position"] = "end" if position is None else position
+        operation["timeout_ms"] = max(0, int(timeout_s * 1000))
+        call = self.plugins(operation)
+        return Call(call.request, lambda reply: _waited(call.result(reply)))
+
+    def follow(self, after: str, **options: Any) -> Call[Followed]:
+        """A page of the log behind a place; options are the fields of ``requests.Follow``."""
+        return Call(rq.Follow(self._token, after, **options), _followed)
+
     def status(self) -> Call[dict[str, Any]]:
         """How the server is doing."""
         return Call(rq.Status(self._token), _json)
+
+
+def _followed(reply: Reply) -> Followed:
+    document = orjson.loads(reply.texts[0])
+    return Followed(document["events"], document["next"], document["more"])
+
+
+def _waited(document: dict[str, Any]) -> Waited:
+    return Waited(document["outcome"], document["reason"])
 
 
 def _operation(operation: dict[str, Any]) -> bytes:

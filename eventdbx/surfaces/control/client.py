@@ -9,18 +9,20 @@ metadata, note, publish, expected_version, idempotency_key.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, cast
 
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.interfaces import IStreamClientEndpoint
+from twisted.internet.interfaces import IReactorTime, IStreamClientEndpoint
 from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from eventdbx.domain.commands import Write
 from eventdbx.errors import ConfigError, IoError, SerializationError
-from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, result_of
+from eventdbx.surfaces.control.async_follower import AsyncFollower
+from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, Waited, result_of
+from eventdbx.surfaces.control.follower import WAIT_S, Course, FollowOptions
 from eventdbx.surfaces.control.transport import unsent
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import (
@@ -121,9 +123,12 @@ class _ClientProtocol(Protocol):
 class Client:
     """One session with a server; make it with :meth:`connect`."""
 
-    def __init__(self, protocol: _ClientProtocol, token: str) -> None:
+    def __init__(
+        self, protocol: _ClientProtocol, token: str, another: Callable[[], Awaitable[Client]]
+    ) -> None:
         self._protocol = protocol
         self._calls = Calls(token)
+        self._another = another
 
     @classmethod
     async def connect(
@@ -143,7 +148,11 @@ class Client:
             raise IoError(f"cannot connect: {error}") from None
         assert isinstance(protocol, _ClientProtocol)
         await protocol.established
-        return cls(protocol, token)
+        return cls(
+            protocol,
+            token,
+            lambda: cls.connect(endpoint, token, tenant=tenant, no_noise=no_noise),
+        )
 
     def call(self, call: Call[T]) -> Deferred[T]:
         """Send one call; the Deferred fires with its result."""
@@ -307,6 +316,61 @@ class Client:
         """Carry out one operation on plugins or their queue (docs/protocol.md, "Plugins")."""
         return self.call(self._calls.plugins(operation))
 
+    def wait_for(
+        self,
+        plugin: str,
+        *,
+        position: str | None = None,
+        event_id: int | str | None = None,
+        timeout_s: float = 30.0,
+        clock: IReactorTime | None = None,
+    ) -> Deferred[Waited]:
+        """Wait until a plugin has an event, or all up to a position, or all there is now."""
+        time = _clock(clock)
+        return Deferred.fromCoroutine(self._wait_for(plugin, position, event_id, timeout_s, time))
+
+    async def _wait_for(
+        self,
+        plugin: str,
+        position: str | None,
+        event_id: int | str | None,
+        timeout_s: float,
+        clock: IReactorTime,
+    ) -> Waited:
+        if position is None and event_id is None:
+            position = (await self.call(self._calls.follow("end"))).next
+        deadline = clock.seconds() + timeout_s
+        while True:
+            left_s = max(0.0, deadline - clock.seconds())
+            call = self._calls.wait_for(
+                plugin, position=position, event_id=event_id, timeout_s=min(left_s, WAIT_S)
+            )
+            # It comes early, too, when this session has something else to ask.
+            waited = await self.call(call)
+            if waited.outcome != "timeout" or not left_s:
+                return waited
+
+    def follow(
+        self, after: str = "end", *, clock: IReactorTime | None = None, **options: Any
+    ) -> AsyncFollower:
+        """Return an async iterator over events behind a token, ``start`` or ``end``, then live.
+
+        Options: aggregate_type, aggregate_id, filter, take (of a page), raw, live, patience_s
+        (:class:`eventdbx.surfaces.control.follower.FollowOptions`).
+        """
+        course = Course(self._calls, FollowOptions(after, **options), WAIT_S)
+        # Where the end is now, not where it will be when the first event is asked for.
+        starting = self.call(self._calls.follow("end")) if after == "end" else None
+        return AsyncFollower(self._another, course, _clock(clock), starting)
+
     def status(self) -> Deferred[dict[str, Any]]:
         """Return how the server is doing."""
         return self.call(self._calls.status())
+
+
+def _clock(clock: IReactorTime | None) -> IReactorTime:
+    if clock is not None:
+        return clock
+    from twisted.internet import reactor
+
+    return cast(IReactorTime, reactor)

@@ -152,7 +152,7 @@ def _wait(domain: Domain, asked: Asked, grant: Grant) -> Any:
         failure.trap(CancelledError)
         return {"outcome": "timeout", "reason": ""}
 
-    waiting: Waiting = Waiting(inner.cancel)
+    waiting = Waiting(inner.cancel, gives_way=True)
     inner.addErrback(too_late).addCallbacks(waiting.callback, waiting.errback)
     return waiting
 

@@ -26,6 +26,7 @@ from zope.interface import implementer
 from eventdbx.config import Limits
 from eventdbx.errors import EventDBXError
 from eventdbx.surfaces.control.routes import Routes, Session, failed
+from eventdbx.surfaces.control.waiting import Waiting
 from eventdbx.wire.connection import ProtocolError, ServerConnection
 from eventdbx.wire.events import (
     CliRequestReceived,
@@ -155,6 +156,8 @@ class ControlProtocol(Protocol):
                 break
             else:
                 self._start_read(waiting.popleft())
+        if waiting and isinstance(self._reading, Waiting) and self._reading.gives_way:
+            self._reading.hurry()
         self._regulate()
 
     def _start_write(self, received: RequestReceived) -> None:
@@ -278,6 +281,8 @@ class ControlProtocol(Protocol):
         if self.transport is not None and not self._paused:
             self._paused = True
             self.transport.pauseProducing()  # type: ignore[attr-defined]
+        if isinstance(self._reading, Waiting):
+            self._reading.hurry()
         self._regulate()
 
     def close(self) -> None:

@@ -46,6 +46,7 @@ from eventdbx.errors import (
     Unauthorized,
 )
 from eventdbx.surfaces.control.extensions import ExtensionRoutes
+from eventdbx.surfaces.control.following import FollowRoutes
 from eventdbx.surfaces.control.pages import (
     aggregate_query,
     aggregates_page,
@@ -159,6 +160,7 @@ class Routes:
             **self.references.table(),
             **self._extensions.table(),
             **PluginRoutes(self).table(),
+            **FollowRoutes(self, run_slowly, clock).table(),
         }
 
     @property
