@@ -211,7 +211,10 @@ def explain(error: BaseException) -> str:
 
 
 def _in_words(error: BaseException) -> str:
-    """Return the text of an error; those of TLS are lists of (library, function, reason)."""
-    if error.args and isinstance(error.args[0], list) and error.args[0]:
-        return f"TLS: {error.args[0][-1][-1]}"
+    """Return the text of an error; those of OpenSSL are lists of (library, function, reason)."""
+    if type(error).__module__.startswith("service_identity"):
+        return "TLS: the certificate is for another name"
+    match error.args:
+        case [[*_, (_, _, str(reason))]]:
+            return f"TLS: {reason}"
     return str(error) or type(error).__name__

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, gatherResults, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.internet.interfaces import (
     IAddress,
@@ -269,12 +269,16 @@ class Connections:
                 return Answer(response.code, response.headers, content, cut)
             except BaseException as error:
                 exchange.cut()
+                cause = _innermost(error)
+                # The client wraps the cancellation of a request, too.
+                if isinstance(cause, CancelledError):
+                    raise cause from None
                 if exchange.meter is None or not isinstance(error, Exception):
                     raise
                 if exchange.meter.too_long:
                     raise AnswerTooLong from None
                 if exchange.fresh or not _never_answered(error):
-                    raise NoAnswer from _innermost(error)
+                    raise NoAnswer from cause
 
     def close(self) -> Deferred[None]:
         """Close all connections; those that do not end in time are cut."""

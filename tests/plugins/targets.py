@@ -17,6 +17,7 @@ from twisted.internet.address import IPv4Address
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, PrivateCertificate
 from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
@@ -144,6 +145,28 @@ class NetworkCase(TestCase):
         """Let the reactor turn until something holds; the time limit of the test ends it."""
         while not holds():
             await deferLater(reactor, 0.002)
+
+
+class SecuredCase(NetworkCase):
+    """Has an authority, and certificates of it for a server and a client; and one of another."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp())
+        self.folder.mkdir()
+        authority = write_certificate(self.folder, "authority")
+        write_certificate(self.folder, "server", authority)
+        write_certificate(self.folder, "client", authority)
+        write_certificate(self.folder, "other")
+
+    def path(self, name: str) -> str:
+        """Return the path of a file of certificates or keys."""
+        return str(self.folder / name)
+
+    def server(self, *authorities: str) -> Any:
+        """Return what a listener is secured with; authorities are those of its clients."""
+        pem = (self.folder / "server.pem").read_bytes() + (self.folder / "server.key").read_bytes()
+        trusted = [Certificate.loadPEM((self.folder / name).read_bytes()) for name in authorities]
+        return PrivateCertificate.loadPEM(pem).options(*trusted)
 
 
 def write_certificate(folder: Path, name: str, issuer: tuple[Any, Any] | None = None) -> Any:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import orjson
-from twisted.internet.ssl import Certificate, PrivateCertificate
 
 from eventdbx.domain.delivery.entries import PluginEntry, SocketConfig
 from eventdbx.plugins.tcp import TcpDelivery
-from tests.plugins.targets import LOOPBACK, NetworkCase, items, surroundings, write_certificate
+from tests.plugins.targets import LOOPBACK, NetworkCase, SecuredCase, items, surroundings
 
 
 class TcpCase(NetworkCase):
@@ -135,24 +133,8 @@ class Failures(TcpCase):
         self.assertEqual(delivery._wires, set())
 
 
-class Secured(TcpCase):
+class Secured(TcpCase, SecuredCase):
     """TLS: both sides may be verified."""
-
-    def setUp(self) -> None:
-        self.folder = Path(self.mktemp())
-        self.folder.mkdir()
-        self.authority = write_certificate(self.folder, "authority")
-        write_certificate(self.folder, "server", self.authority)
-        write_certificate(self.folder, "client", self.authority)
-        self.other = write_certificate(self.folder, "other")
-
-    def path(self, name: str) -> str:
-        return str(self.folder / name)
-
-    def server(self, *authorities: Certificate) -> Any:
-        """Return what a listener is secured with; authorities are those of its clients."""
-        pem = (self.folder / "server.pem").read_bytes() + (self.folder / "server.key").read_bytes()
-        return PrivateCertificate.loadPEM(pem).options(*authorities)
 
     async def test_a_verified_consumer_gets_its_lines(self) -> None:
         """The authority may be one's own; one connection or many."""
@@ -180,8 +162,7 @@ class Secured(TcpCase):
 
     async def test_a_consumer_may_ask_for_our_certificate(self) -> None:
         """With it lines arrive; without it the delivery fails, though the bytes left."""
-        authority = Certificate.loadPEM((self.folder / "authority.pem").read_bytes())
-        listener, port = self.listen(self.server(authority))
+        listener, port = self.listen(self.server("authority.pem"))
         options: dict[str, Any] = {"tls": True, "ca_file": self.path("authority.pem")}
         shown = self.delivery(
             port,
