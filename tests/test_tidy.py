@@ -18,6 +18,8 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "eventdbx"
 LINES_MAX = 500
+BESIDE = ("tests", "bench", "docs", "examples")
+"""Folders of Python beside the package."""
 
 # Low to high. A room imports lower rooms and itself; rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
@@ -217,7 +219,7 @@ class Names(SynchronousTestCase):
     def test_no_name_says_nothing(self) -> None:
         """Modules and classes are named for what they do, never by a word that fits anything."""
         wrong = []
-        for path in python_files(PACKAGE, ROOT / "tests", ROOT / "bench", ROOT / "docs"):
+        for path in python_files(PACKAGE, *(ROOT / folder for folder in BESIDE)):
             names = [(path.stem, 1)]
             names += [
                 (node.name, node.lineno)
@@ -242,7 +244,7 @@ class Sources(SynchronousTestCase):
 
     def test_every_module_says_what_it_is_for(self) -> None:
         """Each module that holds code begins with a docstring."""
-        folders = (PACKAGE, ROOT / "tests", ROOT / "bench", ROOT / "twisted", ROOT / "docs")
+        folders = (PACKAGE, ROOT / "twisted", *(ROOT / folder for folder in BESIDE))
         wrong = [
             str(path.relative_to(ROOT))
             for path in [*python_files(*folders), ROOT / "setup.py"]
@@ -253,7 +255,7 @@ class Sources(SynchronousTestCase):
     def test_files_stay_small(self) -> None:
         """A file that has grown past the limit holds a second room."""
         wrong = {}
-        for path in python_files(PACKAGE, ROOT / "tests", ROOT / "bench", ROOT / "docs"):
+        for path in python_files(PACKAGE, *(ROOT / folder for folder in BESIDE)):
             lines = len(path.read_text(encoding="utf-8").splitlines())
             if lines > LINES_MAX:
                 wrong[str(path.relative_to(ROOT))] = lines
@@ -262,7 +264,7 @@ class Sources(SynchronousTestCase):
     def test_no_path_of_one_machine(self) -> None:
         """Nothing in the project names a folder that exists only where it was written."""
         wrong = []
-        for folder in ("eventdbx", "capnp", "docs", "tests", "bench", "twisted", ".ci", "."):
+        for folder in ("eventdbx", "capnp", *BESIDE, "twisted", ".ci", "."):
             for path in sorted((ROOT / folder).glob("*" if folder == "." else "**/*")):
                 texts = (".py", ".md", ".capnp", ".toml", ".ini", ".in", "")
                 if not path.is_file() or path.suffix not in texts or path.name == "test_tidy.py":

@@ -69,11 +69,18 @@ def launch(entry: PluginEntry, surroundings: Surroundings, installation: Install
 
 
 def _environment(entry: PluginEntry, surroundings: Surroundings) -> dict[str, str]:
-    """Return the server's environment without its secrets, with what the entry says."""
+    """Return the server's environment without its secrets, with what the entry says.
+
+    ``python3`` is the server's own, as in its activated environment: there a script's first line
+    finds this package.
+    """
     config = config_of(entry)
     kept = {key: value for key, value in surroundings.environ.items() if not _SECRET.match(key)}
     kept.pop("EVENTDBX_PLUGIN_ACK", None)
+    ours = os.path.dirname(sys.executable)
+    others = [place for place in kept.get("PATH", os.defpath).split(os.pathsep) if place != ours]
     kept |= {
+        "PATH": os.pathsep.join([ours, *others]),
         "EVENTDBX_PLUGIN_NAME": instance_name(entry),
         "EVENTDBX_PLUGIN_PID_FILE": str(pid_file(entry, surroundings)),
         "EVENTDBX_CONTROL_ADDR": surroundings.control_address,

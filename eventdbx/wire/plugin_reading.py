@@ -6,6 +6,7 @@ The server's side is in :mod:`eventdbx.wire.plugin_messages`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import pack
 from typing import NamedTuple
 
@@ -79,26 +80,25 @@ class Incoming:
         """Return how many bytes wait for the rest of their message."""
         return len(self._inbox)
 
-    def feed(self, data: bytes) -> list[Init | Received]:
-        """Return the messages that are complete now; those of kinds yet unknown are left out.
+    def feed(self, data: bytes) -> Iterator[Init | Received]:
+        """Yield the messages that are complete now; those of kinds yet unknown are left out.
 
-        Raises MalformedMessage for bytes that are no messages; nothing more can be read then.
+        Raises MalformedMessage, behind the messages before, for bytes that are none; nothing more
+        can be read then.
         """
         inbox = self._inbox
         inbox.feed(data)
-        found: list[Init | Received] = []
         try:
             while (raw := inbox.raw_message(MESSAGE_BYTES_MAX)) is not None:
                 envelope = Message(raw).root()
                 member = envelope.word(0) & 0xFFFF
                 if member == _EVENT:
-                    found.append(_event(envelope.struct(0)))
+                    yield _event(envelope.struct(0))
                 elif member == _INIT:
                     inner = envelope.struct(0)
-                    found.append(Init(*inner.texts(("pluginName", "version", "target"))))
+                    yield Init(*inner.texts(("pluginName", "version", "target")))
         except FramingError as error:
             raise MalformedMessage(str(error)) from None
-        return found
 
 
 def _event(inner: Struct) -> Received:
