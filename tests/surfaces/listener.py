@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import succeed
@@ -51,6 +52,7 @@ def listener(
     *,
     bounds: Limits | None = None,
     run_slowly: Any = lambda work: succeed(work()),
+    now_s: Callable[[], int] = lambda: NOW_S,
     **settings: Any,
 ) -> tuple[ControlFactory, Domain]:
     """Return a listener and the one domain that it serves, ``default``."""
@@ -81,7 +83,7 @@ def listener(
         "eventdbx://self",
         "eventdbx-clients",
         30,
-        lambda: NOW_S,
+        now_s,
         lambda jti: False,
     )
     routes = Routes(

@@ -107,6 +107,9 @@ class HidingCase(SynchronousTestCase):
             calls.scan_referrers("place", "p-1"),
             calls.outbox(None, None),
             calls.status(),
+            calls.plugins({"do": "list"}),
+            calls.plugins({"do": "queue"}),
+            calls.plugins({"do": "lag"}),
             calls.verify_store(),
             calls.verify_store(aggregate_type=kind, aggregate_id=identifier),
         ]
@@ -126,6 +129,9 @@ class HidingCase(SynchronousTestCase):
         for raw in (False, True):
             found += [calls.scan_events(event_id=one, raw=raw) for one in self.events.values()]
             found += [
+                calls.follow("", raw=raw),
+                calls.follow("", raw=raw, filter=f"payload.ssn LIKE '{SECRET}%'"),
+                calls.follow("", raw=raw, aggregate_type=kind, aggregate_id=identifier),
                 calls.scan_events(raw=raw),
                 calls.scan_events(raw=raw, aggregate_type=kind),
                 calls.scan_events(raw=raw, aggregate_type=kind, aggregate_id=identifier),
