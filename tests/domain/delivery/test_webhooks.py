@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
+import time
 from base64 import b64encode
 from email.utils import formatdate
+from pathlib import Path
+from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.domain.delivery import webhooks
 from eventdbx.errors import ConfigError
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 class Signatures(SynchronousTestCase):
@@ -21,6 +27,29 @@ class Signatures(SynchronousTestCase):
         expected = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
         for body in ([b'{"test": 2432232314}'], [b'{"test"', b": 2432232314}"]):
             self.assertEqual(key.sign(id_, 1614265330, body), expected)
+
+    def test_the_program_of_the_documentation_verifies(self) -> None:
+        """It takes what is signed, and nothing else."""
+        text = (ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8")
+        [program] = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+        names: dict[str, Any] = {}
+        exec(compile(program, "webhooks.md", "exec"), names)
+        verify, secret, now = names["verify"], "whsec_" + b64encode(bytes(32)).decode(), time.time()
+
+        def headers(timestamp: int, *secrets: str) -> dict[str, str]:
+            signed = [webhooks.hmac_key(one).sign("a_1", timestamp, [b"{}"]) for one in secrets]
+            return {
+                "webhook-id": "a_1",
+                "webhook-timestamp": str(timestamp),
+                "webhook-signature": " ".join(signed),
+            }
+
+        other = "whsec_" + b64encode(b"x" * 24).decode()
+        self.assertTrue(verify(secret, headers(int(now), secret), b"{}"))
+        self.assertTrue(verify(secret, headers(int(now), other, secret), b"{}"))
+        self.assertFalse(verify(secret, headers(int(now), other), b"{}"))
+        self.assertFalse(verify(secret, headers(int(now), secret), b"[]"))
+        self.assertFalse(verify(secret, headers(int(now) - 3600, secret), b"{}"))
 
     def test_the_length_of_a_secret_is_checked(self) -> None:
         """From 24 to 64 bytes; the prefix may be missing."""
