@@ -1,7 +1,8 @@
 """The guides: every command that they show is run, in order, and answers what they say.
 
 In a block of ``console`` a line with ``$`` is a command and what follows its answer, in which ``…``
-stands for anything, alone on a line for any lines. A block of ``dbx`` is the file ``schema.dbx``.
+stands for anything, alone on a line for any lines. A block of ``dbx`` is the file ``schema.dbx``,
+one of ``python`` the file that a comment at its top names.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.daemon import CHECKOUT_DBX, ROOT, free_port, outside
 
 FENCE = re.compile(r"^```(console|dbx)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+PROGRAM = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMAND_TIMEOUT_S = 60.0
 
 
@@ -71,7 +74,9 @@ class Guides(SynchronousTestCase):
         self.environment = {
             **{key: value for key, value in outside().items() if key[:9] != "EVENTDBX_"},
             "HOME": str(self.folder),
-            "PATH": f"{program.parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join(
+                (str(program.parent), os.path.dirname(sys.executable), os.environ["PATH"])
+            ),
             "PYTHONPATH": str(ROOT),
             "DBX_NO_UPGRADE_CHECK": "1",
             "EVENTDBX_LOG_DIR": str(self.folder / "logs"),
@@ -109,6 +114,26 @@ class Guides(SynchronousTestCase):
                 address = f"127.0.0.1:{free_port()}"
                 self.shell(f"dbx config --bind-addr {address} --port 0")
         return count
+
+    def write_programs(self, document: Path) -> list[Path]:
+        """Write the programs of a guide into the folder that its reader is in."""
+        written = []
+        for text in PROGRAM.findall(document.read_text(encoding="utf-8")):
+            name = re.search(r"^# (\S+\.py)$", text, re.MULTILINE)
+            assert name is not None, f"{document.name}: a program without a name"
+            written.append(self.folder / name[1])
+            written[-1].write_text(text, encoding="utf-8")
+        return written
+
+    def test_plugin_sdk(self) -> None:
+        """From one function to a read model that is rebuilt."""
+        guide = ROOT / "docs" / "plugin-sdk.md"
+        programs = self.write_programs(guide)
+        self.assertGreater(self.follow(guide), 15)
+        tests = [one for one in programs if one.name.startswith("test_")]
+        self.assertEqual(len(tests), 1)
+        done = self.shell(f"python3 {tests[0].name}")
+        self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_schemas(self) -> None:
         """From a prototype to strict mode."""

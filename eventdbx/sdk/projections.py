@@ -133,6 +133,8 @@ class Projection:
     def _try(self, event: Event) -> None:
         """Do with a sample what can be undone."""
         checkpoint = self.checkpoint
+        if not self.wants(event):
+            return
         if checkpoint is None:
             if self._tests:
                 self._call([event], 1)
