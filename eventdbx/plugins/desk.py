@@ -6,6 +6,7 @@ Implements :class:`eventdbx.application.delivering.Delivering` over the drainer.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -138,9 +139,8 @@ class Desk(QueueDesk):
         position: int = await self.drainer.run_slowly(
             lambda: _position_of(self.drainer.domain.store.view(), self.drainer.outbox.end(), to)
         )
-        await self.drainer.retire(entry.key)
-        await self.drainer.outbox.move(entry.key, position)
-        self.drainer.reconcile()
+        move = partial(self.drainer.outbox.move, entry.key, position)
+        await self.drainer.aside((entry.key,), move)
         return position_token(position - 1) if position else ""
 
     def resume(self, name: str) -> bool:
@@ -154,9 +154,14 @@ class Desk(QueueDesk):
 
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
-        for one in (name, to):
-            self.drainer.retire(one)
-        return self.drainer.outbox.rename(name, to)
+        move = partial(self.drainer.outbox.rename, name, to)
+        return Deferred.fromCoroutine(self.drainer.aside((name, to), move))
+
+    def stand_for(self, name: str, other: str) -> Deferred[None]:
+        """Let a plugin that is built beside another get what is published to that one, too."""
+        key = self.entry(name).key
+        self.drainer.retire(key)
+        return self.drainer.outbox.stand_for(key, self.entry(other).key)
 
     def drop(self, name: str) -> Deferred[int]:
         """Forget everything about a plugin; return how many undelivered events that were."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, gatherResults, succeed
 from twisted.internet.interfaces import IDelayedCall
@@ -31,6 +31,7 @@ from eventdbx.plugins.surroundings import Surroundings
 from eventdbx.settings import Config
 from eventdbx.storage.outbox import done_counts, held_rows
 
+T = TypeVar("T")
 NUDGE_S = 0.002
 """How long commits are gathered before outlets look at them: a look costs as much as a write."""
 
@@ -63,6 +64,7 @@ class Drainer:
         surroundings: Surroundings,
         config: Config,
         chance: Callable[[], float] = random.random,
+        make: Callable[[PluginEntry, Surroundings], Any] = make_delivery,
     ) -> None:
         self.domain = domain
         self.plugins = domain.plugins
@@ -71,12 +73,14 @@ class Drainer:
         self.run_slowly = run_slowly
         self._config = config
         self._chance = chance
+        self._make = make
         self.outbox = Outbox(domain.store)
         self.replays = Replays(clock, domain, run_slowly, max_attempts=config.plugin_max_attempts)
         self.served: dict[str, Served] = {}
         self.broken: dict[str, str] = {}
         """Plugins that could not be loaded, and why."""
         self._retiring: dict[str, Deferred[None]] = {}
+        self._aside: list[str] = []
         self.serving = False
         self._stale = True
         self._stopping = False
@@ -142,7 +146,7 @@ class Drainer:
                 if served.outlet is not None:
                     served.outlet.entry = entry
         for key, entry in wanted.items():
-            if key not in self.served and key not in self._retiring:
+            if not (key in self.served or key in self._retiring or key in self._aside):
                 self._load(entry)
 
     def retire(self, key: str) -> Deferred[None]:
@@ -164,9 +168,25 @@ class Drainer:
         )
         return ending.addCallback(ended)
 
+    async def aside(self, keys: Iterable[str], work: Callable[[], Deferred[T]]) -> T:
+        """Do work on the rows of plugins while none of them is served, nor loaded anew."""
+        mine = list(keys)
+        self._aside += mine
+        try:
+            for key in mine:
+                await self.retire(key)
+                if key in self._retiring:
+                    await self._retiring[key]  # Somebody else's, which began before.
+            return await work()
+        finally:
+            for key in mine:
+                self._aside.remove(key)
+            if not self._stopping:
+                self.reconcile()
+
     def at_rest(self) -> bool:
         """Say whether every outlet has done what it can do for now."""
-        if self._stale or self._retiring:
+        if self._stale or self._retiring or self._aside:
             return False
         return all(outlet.at_rest() for outlet in self.outlets())
 
@@ -189,7 +209,7 @@ class Drainer:
     def _load(self, entry: PluginEntry) -> None:
         try:
             wants = selector(entry)
-            delivery = make_delivery(entry, self.surroundings)
+            delivery = self._make(entry, self.surroundings)
         except EventDBXError as error:
             if self.broken.get(entry.key) != str(error):
                 self.log.error(
