@@ -86,6 +86,9 @@ class Delivering(Protocol):
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
 
+    def stand_for(self, name: str, other: str) -> Deferred[None]:
+        """Let a plugin that is built beside another get what is published to that one, too."""
+
     def drop(self, name: str) -> Deferred[int]:
         """Forget everything about a plugin; return how many undelivered events that were."""
 

@@ -138,7 +138,7 @@ class Feed:
         rank = RANKS["normal"]
         if entry.targets:
             for target in entry.targets:
-                if target.name == self._entry.key:
+                if target.name == self._entry.key or target.name in cursor.aliases:
                     mode = mode or target.mode
                     rank = RANKS[target.priority]
                     break

@@ -20,6 +20,8 @@ SKIPS_MAX = 256
 """Times that a plugin may be switched off and on behind one cursor; beyond, the oldest such gap is
 delivered after all, for that is the safe side."""
 
+ALIASES_MAX = 16
+
 
 class Outbox:
     """The rows of all plugins of one domain. ``cursors`` are as last put."""
@@ -55,7 +57,7 @@ class Outbox:
     ) -> Deferred[None]:
         """Put a cursor, and with it rows that came or went, in one commit.
 
-        The cursor's gaps are those of the outbox: only :meth:`align` and :meth:`move` change them.
+        The cursor's gaps and aliases are those of the outbox, whatever it says.
         """
 
         def step(transaction: Transaction) -> None:
@@ -63,7 +65,7 @@ class Outbox:
             if known is None:
                 return  # Removed meanwhile; its rows must not come back.
             skips = tuple(gap for gap in known.skips if gap[1] is None or gap[1] > cursor.position)
-            self._put(transaction, plugin, cursor._replace(skips=skips))
+            self._put(transaction, plugin, cursor._replace(skips=skips, aliases=known.aliases))
             for key, record in rows.items():
                 if record is None:
                     transaction.delete(key)
@@ -80,9 +82,21 @@ class Outbox:
             off = before is not None and before.skips and before.skips[-1][1] is None
             end = records.decode_tail(transaction.get(keys.tail(PARTITION))).next_position
             skips: tuple[tuple[int, int | None], ...] = ((end, None),) if off else ()
-            self._put(transaction, plugin, Cursor(min(position, end), skips))
+            aliases = () if before is None else before.aliases
+            self._put(transaction, plugin, Cursor(min(position, end), skips, None, aliases))
             for one in list(outbox.held_rows(transaction, plugin)):
                 transaction.delete(outbox.held_key(plugin, one))
+
+        return self.store.transact(step)
+
+    def stand_for(self, plugin: str, other: str) -> Deferred[None]:
+        """Let a plugin get what is published to another, too."""
+
+        def step(transaction: Transaction) -> None:
+            cursor = self.cursors.get(plugin)
+            if cursor is not None:
+                aliases = tuple(sorted({*cursor.aliases, other} - {plugin}))[:ALIASES_MAX]
+                self._put(transaction, plugin, cursor._replace(aliases=aliases))
 
         return self.store.transact(step)
 
@@ -110,7 +124,8 @@ class Outbox:
             if cursor is None:
                 self.cursors.pop(to, None)
             else:
-                self.cursors[to] = cursor
+                aliases = tuple(sorted({*cursor.aliases, plugin} - {to}))[:ALIASES_MAX]
+                self._put(transaction, to, cursor._replace(aliases=aliases))
 
         return self.store.transact(step)
 

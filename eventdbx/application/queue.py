@@ -74,8 +74,9 @@ def untried_jobs(
     for position, record in eventlog.log_entries(view, PARTITION, start=cursor.position):
         if limit <= 0 or position >= stop:
             return
-        targets = {target.name: target for target in record.targets}
-        if cursor.skips_position(position) or (targets and entry.key not in targets):
+        names = (entry.key, *cursor.aliases)
+        targets = [target for target in record.targets if target.name in names]
+        if cursor.skips_position(position) or (record.targets and not targets):
             continue
         name, version = record.event_key[1:-8], keys.event_version(record.event_key)
         if record.event_id in flying or name in held:
@@ -83,7 +84,7 @@ def untried_jobs(
         event = eventlog.load_event(view, name, version)
         if event is None:
             continue
-        priority = targets[entry.key].priority if targets else "normal"
+        priority = targets[0].priority if targets else "normal"
         yield _job(
             entry,
             "pending",

@@ -100,7 +100,7 @@ class Outlet:
         self._concurrency = 1 if entry.order == "strict" else entry.concurrency
         self._rate = None if entry.rate_limit is None else Rate(entry.rate_limit, clock.seconds())
         self._not_before = 0.0
-        self._loading = self._stopping = self._held_last = False
+        self._loading = self._stopping = self._held_last = self._pumping = False
         self._waiters = Waiters(self.lanes, holding)
         self._settling = Settling(
             entry.key,
@@ -120,7 +120,9 @@ class Outlet:
         """Return why nothing is sent, or None."""
         if self.entry.paused:
             return "paused"
-        return self.stopped_because
+        # A process that stays down until somebody starts it costs no attempts.
+        held: str | None = getattr(self.delivery, "held", None)
+        return self.stopped_because or held
 
     @property
     def key(self) -> str:
@@ -177,16 +179,30 @@ class Outlet:
 
     def pump(self) -> None:
         """Begin every load and every delivery that can begin now; plan when to look again."""
-        if self._stopping or not self.serving or self.paused is not None:
-            return
-        if self._in_force() is not self._loaded_under and not self.flights and not self._loading:
-            # What is hidden by now, or upcast otherwise, must not leave.
+        if self._pumping or not self._may_work():
+            return  # A delivery that is over at once is followed by the loop below.
+        self._pumping = True
+        try:
+            self._renew()
+            self._load_if_there_is_room()
+            while self._may_work() and len(self.flights) < self._concurrency and self._send_next():
+                self._load_if_there_is_room()
+        finally:
+            self._pumping = False
+        self._plan()
+
+    def _may_work(self) -> bool:
+        return self.serving and not self._stopping and self.paused is None
+
+    def _is_current(self) -> bool:
+        return self._in_force() is self._loaded_under
+
+    def _renew(self) -> None:
+        """Read the window anew once the schemas have changed: what is hidden by now, or upcast
+        otherwise, must not leave as it was."""
+        if not self._is_current() and not self.flights and not self._loading:
             self.lanes.reset()
             self._loaded_under = self._in_force()
-        self._load_if_there_is_room()
-        while len(self.flights) < self._concurrency and self._send_next():
-            pass
-        self._plan()
 
     def _blocked(self) -> bool:
         """Say whether nothing new may be sent because of what is held."""
@@ -196,7 +212,13 @@ class Outlet:
     def _load_if_there_is_room(self) -> None:
         lanes = self.lanes
         room = min(WINDOW_EVENTS - lanes.depth, LOAD_EVENTS)
-        if self._loading or self._blocked() or lanes.size >= WINDOW_BYTES or room <= 0:
+        if (
+            self._loading
+            or self._blocked()
+            or not self._is_current()
+            or lanes.size >= WINDOW_BYTES
+            or room <= 0
+        ):
             return
         if lanes.waiting >= max(2 * self._batch.max_events, LOAD_EVENTS):
             return
@@ -204,7 +226,7 @@ class Outlet:
             return
         self._loading = True
         view = self._outbox.store.view()
-        cursor = Cursor(lanes.scanned, self._outbox.cursors[self.key].skips)
+        cursor = self._outbox.cursors[self.key]._replace(position=lanes.scanned)
         loaded = self._run_slowly(
             lambda: self._feed.load(view, cursor, count=room, size=LOAD_BYTES)
         )

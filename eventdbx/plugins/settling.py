@@ -75,7 +75,7 @@ class Settling:
         rows.update(self._done.take_changes(int(self._clock.seconds() * 1000)))
         cursor = self._cursor()
         known = self._outbox.cursors.get(self._plugin)
-        if known is None or (not rows and known._replace(skips=()) == cursor):
+        if known is None or (not rows and known._replace(skips=(), aliases=()) == cursor):
             return succeed(None)
         self._putting = self._outbox.put(self._plugin, cursor, rows)
         return self._putting.addBoth(self._was_put)

@@ -28,12 +28,14 @@ class Cursor(NamedTuple):
 
     Every event before ``position`` is settled, or held back by a row. What lies in ``skips`` (pairs
     of from and up to, the last one open while the plugin is off) was committed while events were
-    not meant for it. ``stopped`` is why the server paused it; ``cleared`` when its counters were.
+    not meant for it. ``stopped`` is why the server paused it. Events that were published to one of
+    the ``aliases``, names that it had or stands in for, are its own, too.
     """
 
     position: int
     skips: tuple[tuple[int, int | None], ...] = ()
     stopped: str | None = None
+    aliases: tuple[str, ...] = ()
 
     def skips_position(self, position: int) -> bool:
         """Say whether the event at a position is not meant for the plugin."""
@@ -76,7 +78,9 @@ def decode_cursor(record: bytes) -> Cursor:
     document = _document(record)
     try:
         skips = tuple((start, stop) for start, stop in document["skips"])
-        return Cursor(document["position"], skips, document["stopped"])
+        return Cursor(
+            document["position"], skips, document["stopped"], tuple(document["aliases"])
+        )
     except (KeyError, TypeError, ValueError):
         raise DamagedRecord("unreadable cursor of a plugin") from None
 

@@ -1,0 +1,465 @@
+"""What plugins get, in which order, and what is left when something fails."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from twisted.internet.defer import Deferred
+
+from eventdbx.domain.commands import PublishTarget
+from eventdbx.domain.delivery.entries import Backoff, Batch, PluginEntry
+from eventdbx.domain.delivery.parts import Item
+from eventdbx.plugins.interfaces import DeliveryFailed
+from tests.plugins.draining import DrainingCase, hook, place
+
+
+def refusing(*places: str, unavailable: bool = False) -> Any:
+    """Return an answer that refuses every delivery with one of these events."""
+
+    def answer(items: Sequence[Item]) -> DeliveryFailed | None:
+        if any(place(item) in places for item in items):
+            return DeliveryFailed("no", unavailable=unavailable)
+        return None
+
+    return answer
+
+
+class OrderTests(DrainingCase):
+    """Delivery when all goes well, and order when not."""
+
+    def test_everything_once(self) -> None:
+        """Events arrive in commit order, once, also across a restart."""
+        self.put(hook())
+        for name in ("o-1", "o-2", "o-1"):
+            self.order(name)
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1", "o-1.2"])
+        self.assertEqual(self.counts(), (0, 0, 3, 0))
+        self.stop()
+        self.open()
+        self.order("o-3")
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1", "o-1.2", "o-3.1"])
+
+    def test_begins_at_the_end(self) -> None:
+        """A new plugin gets what is committed from then on."""
+        self.order()
+        self.put(hook())
+        self.order()
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.2"])
+
+    def test_failing_aggregate_waits_alone(self) -> None:
+        """Later events of an aggregate wait behind one that fails; others flow."""
+        self.put(hook())
+        self.target().answer = refusing("o-1.1")
+        for name in ("o-1", "o-2", "o-1", "o-3", "o-1"):
+            self.order(name)
+        self.pass_time(0.5)
+        self.assertEqual(self.target().accepted, ["o-2.1", "o-3.1"])
+        self.target().answer = lambda _items: None
+        self.order("o-1")
+        self.pass_time(1)
+        wanted = ["o-2.1", "o-3.1", "o-1.1", "o-1.2", "o-1.3", "o-1.4"]
+        self.assertEqual(self.target().accepted, wanted)
+        self.assertEqual(self.counts(), (0, 0, 6, 0))
+
+    def test_backoff(self) -> None:
+        """Attempts come after 1, 2, 4, 10 and 10 seconds, then the job is dead."""
+        self.max_attempts = 6
+        self.open()
+        self.put(hook())
+        self.target().answer = refusing("o-1.1")
+        self.order()
+        times = []
+        for tenth in range(400):
+            self.pass_time(0.1)
+            while len(times) < len(self.target().tried):
+                times.append(tenth / 10)
+        gaps = [round(b - a) for a, b in zip(times, times[1:], strict=False)]
+        self.assertEqual(gaps, [1, 2, 4, 10, 10])
+        self.assertEqual(self.target().attempts, [1, 2, 3, 4, 5, 6])
+        self.assertEqual(self.counts(), (0, 0, 0, 1))
+        (job,) = self.queue()["jobs"]["dead"]
+        self.assertEqual((job["attempts"], job["last_error"], job["status"]), (6, "no", "dead"))
+
+    def test_dead_holds_its_aggregate(self) -> None:
+        """Behind a dead event its aggregate waits, across a restart, until it is retried."""
+        self.max_attempts = 1
+        self.open()
+        self.put(hook())
+        self.target().answer = refusing("o-1.2")
+        for name in ("o-1", "o-1", "o-1", "o-2"):
+            self.order(name)
+        self.pass_time(2)
+        self.stop()
+        self.open()
+        self.order("o-1")
+        self.pass_time(2)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1"])
+        self.assertEqual(self.counts()[3], 1)
+        self.target().answer = lambda _items: None
+        retried = self.desk.retry(job_id=None, name=None, since_ms=None, wait_s=5)
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(retried), (1, 0))
+        self.assertEqual(self.target().accepted[2:], ["o-1.2", "o-1.3", "o-1.4"])
+
+    def test_dead_dropped(self) -> None:
+        """A dead event that is given up lets its aggregate go on."""
+        self.max_attempts = 1
+        self.open()
+        self.put(hook())
+        self.target().answer = refusing("o-1.1")
+        self.order()
+        self.order()
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(self.desk.discard(job_ids=None, name=None)), 1)
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.2"])
+        self.assertEqual(self.counts(), (0, 0, 1, 0))
+
+    def test_dead_continues(self) -> None:
+        """With ``on_dead: continue`` the aggregate goes on after a dead event, which stays."""
+        self.max_attempts = 1
+        self.open()
+        self.put(hook(on_dead="continue"))
+        self.target().answer = refusing("o-1.1")
+        self.order()
+        self.order()
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.2"])
+        self.assertEqual(self.counts(), (0, 0, 1, 1))
+        self.stop()
+        self.open()
+        self.target().answer = lambda _items: None
+        self.desk.retry(job_id=None, name=None, since_ms=None, wait_s=0)
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.2", "o-1.1"])
+        self.assertEqual(self.counts(), (0, 0, 2, 0))
+
+    def test_strict(self) -> None:
+        """With ``order: strict`` nothing overtakes."""
+        self.put(hook(order="strict", concurrency=8))
+        self.target().answer = refusing("o-1.1")
+        for name in ("o-1", "o-2", "o-1"):
+            self.order(name)
+        self.pass_time(2)
+        self.assertEqual(self.target().accepted, [])
+        self.target().answer = lambda _items: None
+        self.pass_time(10)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1", "o-1.2"])
+
+    def test_no_order(self) -> None:
+        """With ``order: none`` only the one event waits."""
+        self.put(hook(order="none"))
+        self.target().answer = refusing("o-1.1")
+        self.order()
+        self.order()
+        self.pass_time(0.5)
+        self.target().answer = lambda _items: None
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.2", "o-1.1"])
+
+    def test_batch_finds_the_culprit(self) -> None:
+        """A refused batch is split until the event that is refused stands alone."""
+        self.put(hook(batch=Batch(max_events=16)))
+        self.target().answer = refusing("o-5.1")
+        self.outlet().serving = False
+        for number in range(16):
+            self.order(f"o-{number}")
+        self.outlet().serving = True
+        self.pass_time(0.5)
+        self.assertEqual(len(self.target().tried[0]), 16)
+        wanted = sorted(f"o-{number}.1" for number in range(16) if number != 5)
+        self.assertEqual(sorted(self.target().accepted), wanted)
+        (job,) = self.queue()["jobs"]["pending"]
+        self.assertEqual((job["aggregate_id"], job["attempts"]), ("o-5", 1))
+
+    def test_concurrency(self) -> None:
+        """Deliveries in flight are of different aggregates, at most so many."""
+        self.put(hook(concurrency=2))
+        flying: list[Deferred[None]] = []
+
+        def answer(_items: Sequence[Item]) -> Deferred[None]:
+            flying.append(Deferred())
+            return flying[-1]
+
+        self.target().answer = answer
+        for name in ("o-1", "o-1", "o-2", "o-3"):
+            self.order(name)
+        self.pass_time(0.2)
+        self.assertEqual(self.target().tried, [["o-1.1"], ["o-2.1"]])
+        self.assertEqual(self.counts(), (2, 2, 0, 0))
+        flying[1].callback(None)
+        self.assertEqual(self.target().tried[2:], [["o-3.1"]])
+        flying[0].callback(None)
+        self.assertEqual(self.target().tried[3:], [["o-1.2"]])
+        flying[2].callback(None)
+        flying[3].callback(None)
+
+    def test_breaker(self) -> None:
+        """A target that is not there costs the attempts of a few events, not of all."""
+        self.put(hook())
+        self.target().answer = lambda _items: DeliveryFailed("down", unavailable=True)
+        for number in range(50):
+            self.order(f"o-{number}")
+        self.pass_time(4)
+        self.assertEqual(len(self.target().tried), 5)
+        self.pass_time(60)
+        self.assertLess(len(self.target().tried), 10)
+        self.target().answer = lambda _items: None
+        self.pass_time(120)
+        self.assertEqual(len(set(self.target().accepted)), 50)
+        self.assertEqual(self.counts(), (0, 0, 50, 0))
+
+    def test_gone(self) -> None:
+        """A target that is gone for good pauses the plugin; nothing is lost."""
+        self.put(hook())
+        self.target().answer = lambda _items: DeliveryFailed("410 Gone", gone=True)
+        self.order()
+        self.order("o-2")
+        self.pass_time(60)
+        self.assertEqual(len(self.target().tried), 1)
+        (lag,) = self.successResultOf(self.desk.lags())
+        self.assertEqual((lag.paused, lag.lag), ("410 Gone", 2))
+        self.stop()
+        self.open()
+        self.pass_time(5)
+        self.assertEqual(len(self.target().tried), 1)
+        self.target().answer = lambda _items: None
+        self.outlet().resume()
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1"])
+
+    def test_rate_limit(self) -> None:
+        """Not more events a second than the entry allows, after one second's worth."""
+        self.put(hook(rate_limit=10.0))
+        for number in range(60):
+            self.order(f"o-{number}")
+        self.pass_time(2)
+        self.assertIn(len(self.target().accepted), range(28, 33))
+        self.pass_time(4)
+        self.assertEqual(len(self.target().accepted), 60)
+
+    def test_linger(self) -> None:
+        """A batch waits a little for others."""
+        self.put(hook(batch=Batch(max_events=3, linger_ms=500)))
+        self.order("o-1")
+        self.pass_time(0.3)
+        self.order("o-2")
+        self.assertEqual(self.target().tried, [])
+        self.pass_time(0.4)
+        self.assertEqual(self.target().tried, [["o-1.1", "o-2.1"]])
+
+    def test_retry_after(self) -> None:
+        """What the target asks for is waited for."""
+        self.put(hook(backoff=Backoff(first_s=0.1, max_s=0.1)))
+        self.target().answer = lambda _items: DeliveryFailed(
+            "slow down", unavailable=True, retry_after_s=30
+        )
+        self.order()
+        self.order("o-2")
+        self.pass_time(29)
+        self.assertEqual(len(self.target().tried), 1)
+        self.target().answer = lambda _items: None
+        self.pass_time(3)
+        self.assertEqual(sorted(self.target().accepted), ["o-1.1", "o-2.1"])
+
+
+class EntryTests(DrainingCase):
+    """What changes of entries do."""
+
+    def test_disabled(self) -> None:
+        """What is committed while a plugin is off is not for it; what waited before is."""
+        self.put(hook(paused=True))
+        self.order("o-1")
+        self.put(_off())
+        self.order("o-2")
+        self.pass_time(1)
+        self.put(hook())
+        self.order("o-3")
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-3.1"])
+
+    def test_disabled_twice_while_behind(self) -> None:
+        """Each gap stays a gap, also across restarts."""
+        self.put(hook(paused=True))
+        for number in range(6):
+            self.order(f"o-{number}")
+            self.put(_off() if number % 2 == 0 else hook(paused=True))
+            self.stop()
+            self.open()
+        self.put(hook())
+        self.pass_time(2)
+        self.assertEqual(self.target().accepted, ["o-0.1", "o-2.1", "o-4.1"])
+
+    def test_paused(self) -> None:
+        """A pause keeps everything."""
+        self.put(hook(paused=True))
+        self.order("o-1")
+        self.pass_time(1)
+        self.assertEqual(self.target().tried, [])
+        self.put(hook())
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-1.1"])
+        self.assertEqual(self.target().closed, 0)
+
+    def test_removed_and_added(self) -> None:
+        """A plugin of the same name begins anew, at the end."""
+        self.put(hook(paused=True))
+        self.order("o-1")
+        self.put()
+        self.assertEqual(self.successResultOf(self.desk.drop("hook")), 1)
+        self.order("o-2")
+        self.put(hook())
+        self.order("o-3")
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-3.1"])
+
+    def test_renamed(self) -> None:
+        """Another name, the same place in the log."""
+        self.put(hook(paused=True))
+        self.order("o-1")
+        self.order("o-2", PublishTarget("hook", None, None))
+        self.plugins.rename("hook", "other")
+        self.successResultOf(self.desk.rename("hook", "other"))
+        self.put(hook("other"))
+        self.pass_time(1)
+        self.assertEqual(self.target("other").accepted, ["o-1.1", "o-2.1"])
+        self.assertEqual(self.target("hook").accepted, [])
+
+    def test_built_beside(self) -> None:
+        """A plugin that is built beside another gets what was published to that one, too."""
+        self.put(hook())
+        self.order("o-1", PublishTarget("hook", None, None))
+        self.put(hook(), hook("green", paused=True))
+        self.successResultOf(self.desk.stand_for("green", "hook"))
+        self.successResultOf(self.desk.seek("green", "start"))
+        self.order("o-2", PublishTarget("hook", None, None))
+        self.put(hook(), hook("green"))
+        self.pass_time(1)
+        self.assertEqual(self.target("green").accepted, ["o-1.1", "o-2.1"])
+
+    def test_seek(self) -> None:
+        """A cursor can be put back, and forward."""
+        self.put(hook())
+        for number in range(3):
+            self.order(f"o-{number}")
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(self.desk.seek("hook", "0-0")), "0-0")
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted[3:], ["o-1.1", "o-2.1"])
+        self.successResultOf(self.desk.seek("hook", "start"))
+        self.pass_time(1)
+        self.assertEqual(len(self.target().accepted), 8)
+
+    def test_targets(self) -> None:
+        """An event with publish targets is for these alone; high priority goes first."""
+        self.put(hook(paused=True), hook("second"))
+        self.order("o-1", PublishTarget("hook", None, "low"))
+        self.order("o-2", PublishTarget("HOOK", None, "high"))
+        self.order("o-3")
+        self.put(hook(), hook("second"))
+        self.pass_time(1)
+        self.assertEqual(self.target().accepted, ["o-2.1", "o-3.1", "o-1.1"])
+        self.assertEqual(self.target("second").accepted, ["o-3.1"])
+
+    def test_selected(self) -> None:
+        """Only the types that an entry names are delivered; the cursor passes the others."""
+        self.put(hook(aggregates=("invoice",)))
+        self.order()
+        self.pass_time(2)
+        self.assertEqual(self.target().tried, [])
+        self.assertEqual(self.counts(), (0, 0, 0, 0))
+
+    def test_wait(self) -> None:
+        """Who waits is told when the event was delivered, is dead, or when the time is over."""
+        self.put(hook(max_attempts=2))
+        self.target().answer = refusing("o-1.1", "o-1.2")
+        self.order("o-1")
+        self.order("o-2")
+        first = self.desk.wait("hook", "0-0", 30)
+        second = self.desk.wait("hook", "0-1", 30)
+        self.pass_time(0.5)
+        self.assertEqual(self.successResultOf(second), ("delivered", ""))
+        self.assertNoResult(first)
+        self.pass_time(2)
+        self.assertEqual(self.successResultOf(first), ("dead", "no"))
+        self.target().answer = lambda _items: Deferred()
+        self.order("o-3")
+        late = self.desk.wait("hook", "0-2", 3)
+        self.pass_time(4)
+        self.assertEqual(self.successResultOf(late), ("timeout", ""))
+
+
+def _off() -> PluginEntry:
+    return replace(hook(), enabled=False)
+
+
+class StormTests(DrainingCase):
+    """Failures, crashes and restarts at random; the promise holds whatever happens."""
+
+    max_attempts = 1_000
+
+    def storm(self, seed: int, **options: Any) -> None:
+        """Write for a while with a target that fails at random, and with crashes in between."""
+        chance = random.Random(seed)
+        self.put(hook(backoff=Backoff(first_s=0.05, max_s=0.2), **options))
+        target = self.target()
+
+        def answer(items: Sequence[Item]) -> DeliveryFailed | Deferred[None] | None:
+            outcome = chance.random()
+            if outcome < 0.25:
+                return DeliveryFailed("no")
+            if outcome < 0.35:
+                return DeliveryFailed("no", accepted=chance.randrange(len(items)), blames=True)
+            if outcome < 0.4:
+                return DeliveryFailed("down", unavailable=True)
+            if outcome < 0.6:
+                later: Deferred[None] = Deferred()
+                self.time.callLater(chance.random() / 5, later.callback, None)
+                return later
+            return None
+
+        target.answer = answer
+        written: dict[str, int] = {}
+        for _ in range(300):
+            name = f"o-{chance.randrange(12)}"
+            self.order(name)
+            written[name] = written.get(name, 0) + 1
+            if chance.random() < 0.3:
+                self.pass_time(0.1)
+            if chance.random() < 0.04:
+                self.crash()
+            elif chance.random() < 0.03:
+                stopping = self.drainer.stop()
+                self.pass_time(11)
+                self.successResultOf(stopping)
+                self.open()
+        target.answer = lambda _items: None
+        self.pass_time(700, 0.25)
+        self.assertEqual(self.counts()[0], 0)
+        seen: dict[str, int] = {}
+        for one in target.accepted:
+            name, version = one.rsplit(".", 1)
+            # A repetition goes back; nothing may ever be left out.
+            self.assertLessEqual(int(version), seen.get(name, 0) + 1, one)
+            seen[name] = max(seen.get(name, 0), int(version))
+        self.assertEqual(seen, written)
+
+    def test_one_by_one(self) -> None:
+        """One event at a time."""
+        for seed in range(4):
+            self.targets.clear()
+            self.setUp()
+            self.storm(seed)
+
+    def test_batches(self) -> None:
+        """Batches, several in flight."""
+        for seed in range(4, 10):
+            self.targets.clear()
+            self.setUp()
+            self.storm(seed, concurrency=4, batch=Batch(max_events=7))
