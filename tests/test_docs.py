@@ -41,7 +41,10 @@ def anchors(document: Path) -> set[str]:
 
 
 def commands(document: Path, *programs: str) -> Iterator[list[str]]:
-    """Yield the command lines of a document that run one of the programs, as words."""
+    """Yield the command lines of a document that run one of the programs, as words.
+
+    Of a pipeline that is its first command.
+    """
     text = document.read_text()
     blocks = [body for language, body in FENCE.findall(text) if language in ("console", "sh", "")]
     lines = [line.removeprefix("$ ") for body in blocks for line in body.splitlines()]
@@ -50,7 +53,8 @@ def commands(document: Path, *programs: str) -> Iterator[list[str]]:
         if not line.startswith(tuple(f"{program} " for program in programs)):
             continue
         if "…" not in line and "<" not in line:
-            yield shlex.split(line, comments=True)
+            words = shlex.split(line, comments=True)
+            yield words[: words.index("|")] if "|" in words else words
 
 
 @cache
