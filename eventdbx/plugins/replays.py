@@ -142,6 +142,10 @@ class Replays:
         work.addCallback(lambda _nothing: job.ended.callback(None))
         return job.id
 
+    def at_rest(self) -> bool:
+        """Say whether no job is under way."""
+        return all(job.ended.called for job in self._jobs.values())
+
     def progress(self, identifier: str) -> Mapping[str, JSON] | None:
         """Return how far a job is, or None for an unknown one."""
         job = self._jobs.get(identifier)

@@ -37,6 +37,9 @@ T = TypeVar("T")
 PASS_MAX_S = 60.0
 """How long a command may deliver what it has written."""
 
+REPLAY_TURN_S = 0.1
+"""How long replays go on between two questions how far they are."""
+
 _PAGE_MAX = 1 << 40
 _OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
 
@@ -103,6 +106,8 @@ class OfflineStore:
             response = _result(response)
         if self._drainer is not None and self._reading is None:
             self._drainer.turn()
+            # Replays go on only here: whoever asks how far they are gives them time.
+            spinning.run_until(self._drainer.replays.at_rest, REPLAY_TURN_S)
         if isinstance(response, Extension):
             return result_of(call, Reply(0, EXTENSION_MEMBER, (0,), (response.json,)))
         member, words, texts = layout(response)
