@@ -123,7 +123,8 @@ class Polls(ProtocolCase):
     def test_hurried_while_it_reads(self) -> None:
         """Another request that comes while the log is read waits for that alone."""
         session = self.open()
-        self.run_result = reading = Deferred()
+        reading: Deferred[Any] = Deferred()
+        self.run_result = reading
         self.follow(session, wait_ms=30_000)
         session.send(self.calls.status())
         session.exchange()

@@ -14,6 +14,7 @@ from twisted.internet.endpoints import HostnameEndpoint
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx.client import BlockingClient, Client
+from eventdbx.domain.canonical import JSON
 from eventdbx.errors import (
     ConfigError,
     InvalidCursor,
@@ -322,7 +323,8 @@ class Rights(ProtocolCase):
 
     def test_secrets(self) -> None:
         """Credentials are shown only to who may change them."""
-        config = {"type": "http", "endpoint": "http://h/", "headers": {"Authorization": "s3cret"}}
+        headers: dict[str, JSON] = {"Authorization": "s3cret"}
+        config: JSON = {"type": "http", "endpoint": "http://h/", "headers": headers}
         self.domain.plugins.configure({"name": "hook", "config": config})
         session = self.open()
         (entry,) = session.call(self.calls.plugins({"do": "list"}))["plugins"]

@@ -10,6 +10,7 @@ import click
 from eventdbx.domain.cursors import parse_event_cursor
 from eventdbx.errors import InvalidCursor
 from eventdbx.surfaces.cli import documents
+from eventdbx.surfaces.cli.event_following import follow_events
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
@@ -41,6 +42,7 @@ def register(root: click.Group) -> None:
             "dbx events --filter 'payload.amount > 5' --sort created_at:desc --json",
             "dbx events --event 133859581091672069",
             "dbx events 133859581091672069 --raw",
+            "dbx events order --follow --from start --json",
         ),
     )
     @argument(
@@ -54,11 +56,23 @@ def register(root: click.Group) -> None:
     @PAGE
     @SCOPE
     @option("--raw", is_flag=True, help="Payloads as they were written, with their schemas")
+    @option(
+        "-f",
+        "--follow",
+        is_flag=True,
+        conflicts=("event", "sort", "cursor", "skip", "archived_only"),
+        help="Print events as they are committed, of archived aggregates, too",
+    )
+    @option("--from", "start", metavar="WHERE", requires=("follow",),
+            help="Begin at start, end (the default), or after this position")  # fmt: skip
     @INCLUDE_HIDDEN
     @AS_JSON
     @click.pass_context
     def events(context: click.Context, /, **given: Any) -> None:
         """List events in the store or inspect a specific event"""
+        if given["follow"]:
+            follow_events(context, given)
+            return
         target, aggregate_id = given["target"], given["aggregate_id"]
         listing = [given[one] for one in ("skip", "cursor", "take", "expression", "sort")]
         narrowed = (
