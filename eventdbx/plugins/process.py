@@ -73,6 +73,17 @@ class ProcessDelivery:
         self._drained_to = 0
         self._settling: Any = None
 
+    @property
+    def held(self) -> str | None:
+        """Return why deliveries are pointless until an operator starts the child, or None."""
+        held = self.child.held
+        return None if held is None else f"its process {held}"
+
+    def begin(self) -> None:
+        """Start the child: plugins run with the server, whether or not events are meant for
+        them."""
+        self.child.ensure()
+
     def encode(self, parts: Parts) -> bytes:
         """Return the message of an event, its sequence still open."""
         return encode_event(parts)

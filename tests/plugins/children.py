@@ -69,14 +69,18 @@ while True:
 
 
 class QuickReactor:
-    """The reactor on a day that passes fast: what takes a second takes ``1 / speed``."""
+    """The reactor on a day that passes fast: what takes a second takes ``1 / speed``.
 
-    def __init__(self, speed: float) -> None:
+    With ``ageing`` off only waiting is quick, and children live as long as they really do.
+    """
+
+    def __init__(self, speed: float, *, ageing: bool) -> None:
         self._speed = speed
+        self._ageing = ageing
 
     def seconds(self) -> float:
         """Return the time on the quick clock."""
-        return time.monotonic() * self._speed
+        return time.monotonic() * (self._speed if self._ageing else 1.0)
 
     def callLater(self, delay_s: float, *call: Any, **keywords: Any) -> Any:
         """Call sooner; the call tells its time on the quick clock."""
@@ -111,10 +115,12 @@ class ChildCase(TestCase):
         path = self.root / "logs" / "plugins" / f"{name}.log"
         return path.read_text() if path.exists() else ""
 
-    def surroundings(self, speed: float = 1.0, domain: str = "default") -> Surroundings:
+    def surroundings(
+        self, speed: float = 1.0, domain: str = "default", *, ageing: bool = True
+    ) -> Surroundings:
         """Return the surroundings of a delivery."""
         return Surroundings(
-            reactor=reactor if speed == 1.0 else QuickReactor(speed),
+            reactor=reactor if speed == 1.0 else QuickReactor(speed, ageing=ageing),
             domain=domain,
             data_root=self.root,
             run_dir=self.root / "run",
@@ -134,6 +140,7 @@ class ChildCase(TestCase):
         program: str,
         *,
         speed: float = 1.0,
+        ageing: bool = True,
         domain: str = "default",
         timeout_s: float | None = None,
         **config: Any,
@@ -148,7 +155,7 @@ class ChildCase(TestCase):
             timeout_s=timeout_s,
             config=ProcessConfig(name="dbx_relay", version="1.0.0", **config),
         )
-        delivery = ProcessDelivery(entry, self.surroundings(speed, domain))
+        delivery = ProcessDelivery(entry, self.surroundings(speed, domain, ageing=ageing))
         self.addCleanup(delivery.close)
         return delivery
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from eventdbx.domain.delivery.entries import PluginEntry, SocketConfig
 from eventdbx.plugins.capnp import CapnpDelivery
-from tests.plugins.targets import LOOPBACK, NetworkCase, items, surroundings
+from tests.plugins.targets import LOOPBACK, Listener, NetworkCase, items, surroundings
 from tests.wire.test_plugin_messages import read
 
 
@@ -25,12 +26,16 @@ class Capnp(NetworkCase):
         delivery = self.delivery(port)
         for number, count in enumerate((1, 3)):
             await delivery.deliver(items(delivery, count), attempt=number + 1, purpose="live")
-            await self.until(lambda: len(listener.peers) > number and listener.peers[-1].ended)
+            await self.until(partial(self._ended, listener, number))
         first, second = (read(bytes(peer.received)) for peer in listener.peers)
         self.assertEqual([one["sequence"] for one in first + second], [1, 2, 3, 4])
         self.assertEqual([one["eventVersion"] for one in second], [1, 2, 3])
         self.assertEqual([one["delivery"]["more"] for one in second], [True, True, False])
         self.assertEqual([one["delivery"]["attempt"] for one in first + second], [1, 2, 2, 2])
+
+    @staticmethod
+    def _ended(listener: Listener, number: int) -> bool:
+        return len(listener.peers) > number and listener.peers[number].ended
 
     async def test_a_persistent_connection_carries_message_after_message(self) -> None:
         """One connection, as many deliveries as there are."""

@@ -139,7 +139,7 @@ class Restarting(ChildCase):
 
     async def test_a_crash_loop_ends(self) -> None:
         """After many failures in a row the child stays down, and it is said how to go on."""
-        delivery = self.process("note('born'); sys.exit('no table')", speed=1000)
+        delivery = self.process("note('born'); sys.exit('no table')", speed=1000, ageing=False)
         delivery.child.ensure()
         await self.until(lambda: delivery.child.held)
         self.assertEqual(len(self.notes()), supervision.CRASHES_MAX)
@@ -156,7 +156,7 @@ class Restarting(ChildCase):
 
     async def test_progress_ends_a_row_of_failures(self) -> None:
         """A child that is killed often, but works in between, is started again each time."""
-        delivery = self.process(ACKING, ack=True, speed=500, timeout_s=5000)
+        delivery = self.process(ACKING, ack=True, speed=500, timeout_s=5000, ageing=False)
         for _ in range(supervision.CRASHES_MAX + 2):
             await send(delivery)
             pid = delivery.child.pid
@@ -227,8 +227,16 @@ while True: time.sleep(1)
         self.assertEqual(failed.reason, "configuration error: plugin 'relay' was stopped")
         self.assertTrue(failed.unavailable)
         self.assertIsNone(await delivery.child.stop())
+        self.assertEqual(delivery.held, "its process was stopped")
         await delivery.child.start()
         await send(delivery)
+
+    async def test_a_child_runs_with_the_server(self) -> None:
+        """The program runs before the first event, whether or not one ever comes."""
+        delivery = self.process(READING)
+        delivery.begin()
+        await self.until(lambda: self.notes() == ["0 0 False"])
+        self.assertIsNone(delivery.held)
 
     async def test_starting_while_it_stops(self) -> None:
         """A child that is wanted again before it is gone comes back after that."""
