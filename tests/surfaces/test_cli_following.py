@@ -39,8 +39,8 @@ class Alone(CommandLineCase):
         self.assertEqual([one["aggregate_id"] for one in events], ["o-2", "o-9"])
         self.assertEqual([one["position"] for one in events], ["0-2", "0-4"])
         self.assertEqual(events[0]["payload"], {"n": 2})
-        options = ("--filter", "payload.n >= 1", *options[:2], "start", "--take", "1")
-        self.assertIn("aggregate_id=o-1", self.dbx("events", *options).stdout)
+        late = ("--filter", "payload.n >= 1", "--follow", "--from", "start", "--take", "1")
+        self.assertIn("aggregate_id=o-1", self.dbx("events", *late).stdout)
 
     def test_archived(self) -> None:
         """The log holds what happened, whether its aggregate is archived or not."""
