@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import workload
+from bench.client import ClientProcess
 from bench.daemon import ROOT, Daemon
 from bench.loading import connect, write_of
 from bench.machine import description, processor_s
@@ -217,6 +218,54 @@ def drains(
     return figures
 
 
+def behind(client: BlockingClient) -> dict[str, int]:
+    """Return how many events each plugin is behind."""
+    return {one["name"]: one["lag"] for one in client.plugins({"do": "lag"})["plugins"]}
+
+
+def follow(
+    daemon: Daemon,
+    client: BlockingClient,
+    targets: dict[str, Callable[[], int]],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Append for a while without and with plugins that follow; say when they had everything."""
+    process = ClientProcess("ours", {"port": daemon.port, "token": daemon.token})
+    figures: dict[str, Any] = {}
+    try:
+        for plugins in (False, True):
+            before = {name: received() for name, received in targets.items()}
+            for name in targets:
+                client.plugins({"do": "seek", "name": name, "to": "end"})
+                if plugins:
+                    client.plugins({"do": "resume", "name": name})
+            job = {
+                "work": "append", "mode": "ours", "how": "twisted", "clients": 64, "depth": 1,
+                "seconds": options.seconds, "options": {"seed": 1 + plugins},
+                "servers": [daemon.pid],
+            }  # fmt: skip
+            process.send(job)
+            outcome = process.receive()
+            found = figures["with" if plugins else "without"] = {
+                "appends_per_s": round(outcome.rate),
+                "server_us": round(outcome.server_s / outcome.operations * 1e6, 1),
+            }
+            if plugins:
+                found["behind"] = behind(client)
+                ended = time.perf_counter()
+                while any(behind(client).values()):
+                    if time.perf_counter() - ended > DRAIN_S_MAX:
+                        raise RuntimeError(f"still behind: {behind(client)}")
+                    time.sleep(LOOK_S)
+                found["caught_up_s"] = round(time.perf_counter() - ended, 2)
+                found["received"] = {
+                    name: received() - before[name] for name, received in targets.items()
+                }
+    finally:
+        process.close()
+    return figures
+
+
 def served(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Start the server with the plugins and measure; return figures and complaints of its log."""
     daemon = Daemon()
@@ -243,7 +292,9 @@ def served(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
                     "max_in_flight": SENT,
                 }
                 configure(client, {"name": "process", "paused": True, "config": process})
-            figures = drains(daemon, client, targets, options)
+            figures = {"drained": drains(daemon, client, targets, options)}
+            figures["following"] = follow(daemon, client, targets, options)
+            print(json.dumps({"following": figures["following"]}), flush=True)
         daemon.stop()
         return figures, daemon.complaints()
     finally:
@@ -256,6 +307,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--events", type=int, default=50_000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of appends")
     parser.add_argument("--kinds", nargs="*", default=["http", "process"])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
@@ -268,7 +320,8 @@ def main() -> None:
         finally:
             daemon.close()
         print(json.dumps({name: figures[name]}), flush=True)
-    figures["drained"], complaints = served(options)
+    found, complaints = served(options)
+    figures |= found
     if options.json is not None:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
     if complaints:
