@@ -4,7 +4,7 @@
 answer an ordinary client, and have a set of schemas in force that somebody sent as a whole; when
 they have gone it must hold no connection, no more files than before, about as much memory as after
 the first half of them, and its log must tell of no fault in the program. The kinds of peers are in
-:mod:`bench.fuzz_peers` and :mod:`bench.fuzz_schemas`.
+:mod:`bench.fuzz_peers`, :mod:`bench.fuzz_schemas` and :mod:`bench.fuzz_plugins`.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ if __name__ == "__main__":
 from bench import loading
 from bench.daemon import Daemon
 from bench.fuzz_peers import PEERS, Peer, Recorded, Unanswered
+from bench.fuzz_plugins import followers, plugin_operations
 from bench.fuzz_schemas import good_set, half, huge_schemas, schema_operations
 from bench.machine import descriptors
 from eventdbx.errors import EventDBXError
@@ -44,7 +45,7 @@ SETTLE_S = 15.0
 HALF_OPEN = 200
 """So many of the silent ones are held until the daemon closes them itself."""
 
-BEHAVIOURS = (*PEERS, schema_operations, schema_operations)
+BEHAVIOURS = (*PEERS, schema_operations, schema_operations, plugin_operations, followers)
 
 HUGE_EVERY = 200
 """One of so many peers sends a set of schemas that keeps the daemon busy for a second."""

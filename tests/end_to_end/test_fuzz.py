@@ -20,3 +20,5 @@ class Fuzz(SynchronousTestCase):
         self.assertEqual(sum(report.kinds.values()), 400)
         self.assertGreater(report.kinds["schema_operations"], 10)
         self.assertGreater(report.kinds["huge_schemas"], 0)
+        self.assertGreater(report.kinds["plugin_operations"], 5)
+        self.assertGreater(report.kinds["followers"], 5)
