@@ -29,6 +29,7 @@ from eventdbx.plugins.outlet import Outlet, RunSlowly
 from eventdbx.plugins.replays import Replays
 from eventdbx.plugins.surroundings import Surroundings
 from eventdbx.settings import Config
+from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.outbox import done_counts, held_rows
 
 T = TypeVar("T")
@@ -233,7 +234,6 @@ class Drainer:
 
     def _make_outlet(self, entry: PluginEntry, delivery: Any, wants: Callable[..., bool]) -> Outlet:
         view = self.domain.store.view()
-        prune = self._config.plugin_queue.prune
         builder = PartsBuilder(self.domain.name, include_hidden=entry.include_hidden, wants=wants)
         return Outlet(
             entry,
@@ -246,16 +246,21 @@ class Drainer:
                 max_attempts=min(max(self._config.plugin_max_attempts, 1), 255),
                 chance=self._chance,
             ),
-            Done(
-                entry.key,
-                done_counts(view, entry.key),
-                ttl_s=prune.done_ttl_secs,
-                jobs_max=prune.max_done_jobs,
-            ),
+            self.done(entry, view),
             clock=self.clock,
             run_slowly=self.run_slowly,
             in_force=lambda: self.domain.schemas.in_force,
             serving=False,
+        )
+
+    def done(self, entry: PluginEntry, view: IReadView) -> Done:
+        """Return the counters of a plugin as they are in the store."""
+        prune = self._config.plugin_queue.prune
+        return Done(
+            entry.key,
+            done_counts(view, entry.key),
+            ttl_s=prune.done_ttl_secs,
+            jobs_max=prune.max_done_jobs,
         )
 
     async def _end(self, served: Served) -> None:

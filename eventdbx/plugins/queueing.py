@@ -49,8 +49,8 @@ class QueueDesk:
             processing += len(flying)
             dead += len(gone)
             now_ms = int(self.drainer.clock.seconds() * 1000)
-            if outlet is not None:
-                done += outlet.done.total(now_ms)
+            counters = self.drainer.done(entry, view) if outlet is None else outlet.done
+            done += counters.total(now_ms)
             listed = [held_job(entry, one, "pending") for one in waiting]
             cursor = self.cursor(entry)
             if outlet is not None:
