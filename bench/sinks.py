@@ -1,10 +1,12 @@
 """A webhook receiver for benches and tests: fast, strict about order, and badly behaved on demand.
 
 ``python -m bench.sinks --port 0`` prints ``listening on PORT`` and serves until it is ended;
-``GET /counts`` tells what came, ``POST /answer?NAME`` changes how it answers, ``POST /reset``
-forgets. In a test, :class:`Sink` is a factory for the reactor that runs.
+``GET /counts`` tells what came, ``GET /last`` the newest version of each aggregate, ``POST
+/answer?NAME`` changes how it answers, ``POST /reset`` forgets. In a test, :class:`Sink` is a
+factory for the reactor that runs.
 
-What an answer may be: a status (``200``, ``500``, ``429``, ``307`` …), ``garbage``, ``nothing``,
+What an answer may be: a status (``200``, ``500``, ``429``, ``307`` …), ``late:MS`` (200 after so
+many milliseconds), ``third`` (500 to every third delivery), ``garbage``, ``nothing``,
 ``huge`` (200 and a gigabyte), ``headers`` (that never end), ``slow`` (a second for each answer),
 ``close`` (before an answer), ``endless`` (200 and a body that never ends).
 """
@@ -34,7 +36,8 @@ class Counts:
     """What came: events, their order in each aggregate, and repetitions.
 
     An event that comes again is a repetition; it is ``unkeyed`` when the id of its delivery is new,
-    which for single deliveries must not happen. A version that is skipped is a ``gap``.
+    which for single deliveries must not happen. An id that comes again with other events is
+    ``misused``: who trusts it would miss them. A version that is skipped is a ``gap``.
     """
 
     def __init__(self) -> None:
@@ -43,22 +46,28 @@ class Counts:
         self.bytes = 0
         self.repeated = 0
         self.unkeyed = 0
+        self.misused = 0
         self.gaps = 0
         self.unreadable = 0
         self.last: dict[tuple[str, str], int] = {}
-        self.ids: set[bytes] = set()
+        self.ids: dict[bytes, int] = {}
+        """What came under each id, as a hash."""
 
     def take(self, id_: bytes, body: bytes) -> None:
         """Count one delivery."""
         self.deliveries += 1
         self.bytes += len(body)
         seen = id_ in self.ids
-        self.ids.add(id_)
+        places = []
         try:
             document = orjson.loads(body)
             for one in document if isinstance(document, list) else (document,):
                 event = one.get("event") or one.get("state") or one["data"]["event"]
-                self._one((event["aggregate_type"], event["aggregate_id"]), event["version"], seen)
+                aggregate = event["aggregate_type"], event["aggregate_id"]
+                places.append((*aggregate, event["version"]))
+                self._one(aggregate, event["version"], seen)
+            content = hash(tuple(places))
+            self.misused += self.ids.setdefault(id_, content) != content
         except (ValueError, KeyError, TypeError, AttributeError):
             self.unreadable += 1
 
@@ -82,6 +91,7 @@ class Counts:
             "bytes": self.bytes,
             "repeated": self.repeated,
             "unkeyed": self.unkeyed,
+            "misused": self.misused,
             "gaps": self.gaps,
             "unreadable": self.unreadable,
         }
@@ -168,6 +178,7 @@ class Sink(Factory):
         self.counts = Counts()
         self.open: set[_Connection] = set()
         self.connections = 0
+        self._posts = 0
         self.kept: list[tuple[bytes, bytes]] | None = [] if keep else None
         self._odd: dict[str, Callable[[_Connection], None]] = {
             "garbage": lambda to: to.write(b"\x00\x01 what is this\r\n\r\n"),
@@ -192,41 +203,53 @@ class Sink(Factory):
             self.answer = path[len(b"/answer?") :].decode()
             to.write(_OK)
         elif path == b"/counts":
-            text = orjson.dumps(self.counts.document())
-            to.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+            self._tell(to, self.counts.document())
+        elif path == b"/last":
+            last = self.counts.last.items()
+            self._tell(to, {f"{kind}/{name}": version for (kind, name), version in last})
         elif path == b"/reset":
             self.counts = Counts()
             to.write(_OK)
         else:
             self._delivered(to, method, head, body)
 
+    def _tell(self, to: _Connection, document: Any) -> None:
+        text = orjson.dumps(document)
+        to.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(text), text))
+
     def _delivered(self, to: _Connection, method: bytes, head: bytes, body: bytes) -> None:
         if self.kept is not None:
             self.kept.append((head, body))
         odd = self._odd.get(self.answer)
+        status, name = self.answer, self.answer.partition(":")[0]
+        if name == "third":
+            self._posts += method == b"POST"
+            status = "200" if self._posts % 3 else "500"
         # A receiver that says it failed has not taken the event.
-        if method == b"POST" and (self.answer[0] == "2" or self.answer in _TAKEN):
+        if method == b"POST" and (status[0] == "2" or name in _TAKEN):
             id_ = _ID.search(head)
             self.counts.take(id_[1] if id_ else b"", body)
-        if odd is not None:
+        if name == "late":
+            self._later(to, int(self.answer.partition(":")[2]) / 1000)
+        elif odd is not None:
             odd(to)
-        elif self.answer == "200" and not self.headers and not self.body:
+        elif status == "200" and not self.headers and not self.body:
             to.write(_OK)
         else:
-            to.write(self._status(method))
+            to.write(self._status(method, status))
 
-    def _status(self, method: bytes) -> bytes:
-        lines = [f"HTTP/1.1 {self.answer} Whatever", f"Content-Length: {len(self.body)}"]
+    def _status(self, method: bytes, status: str) -> bytes:
+        lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(self.body)}"]
         lines += [f"{name}: {value}" for name, value in self.headers.items()]
-        bodiless = method == b"HEAD" or self.answer in ("204", "304")
+        bodiless = method == b"HEAD" or status in ("204", "304")
         return "\r\n".join([*lines, "", ""]).encode() + (b"" if bodiless else self.body)
 
-    def _later(self, to: _Connection) -> None:
+    def _later(self, to: _Connection, delay_s: float = SLOW_S) -> None:
         def answer() -> None:
             if to in self.open:
                 to.write(_OK)
 
-        self._reactor.callLater(SLOW_S, answer)
+        self._reactor.callLater(delay_s, answer)
 
     def cut_all(self) -> None:
         """End all connections."""
@@ -234,7 +257,7 @@ class Sink(Factory):
             connection.transport.abortConnection()
 
 
-_TAKEN = frozenset(("huge", "endless", "slow"))
+_TAKEN = frozenset(("huge", "endless", "slow", "late"))
 
 
 def main() -> None:
