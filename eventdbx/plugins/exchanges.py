@@ -236,6 +236,7 @@ class Connections:
         pool: Any = _Pool
         self._pool = pool(reactor, persistent=True)
         self._pool.maxPersistentPerHost = kept
+        self._passing = pool(reactor, persistent=False)
 
     async def exchange(
         self,
@@ -246,16 +247,19 @@ class Connections:
         body: list[bytes] | None = None,
         *,
         on_code: Callable[[int], None],
+        kept: bool = True,
     ) -> Answer:
         """Send one request and return the answer.
 
-        ``on_code`` is told the status as soon as it is known: the body may never end. A connection
+        ``on_code`` is told the status as soon as it is known: the body may never end. Without
+        ``kept`` the request has a connection of its own, which is closed after it. A connection
         that the other side closed while it was idle is replaced once. Raises what connecting
         raises, AnswerTooLong or NoAnswer; cancelled or failed, the connection is cut.
         """
         while True:
             exchange = _Exchange(endpoint, self._known)
-            agent: Any = Agent.usingEndpointFactory(self._reactor, exchange, self._pool)
+            pool = self._pool if kept else self._passing
+            agent: Any = Agent.usingEndpointFactory(self._reactor, exchange, pool)
             producer = None if body is None else _Body(body)
             try:
                 response = await agent.request(method, url, headers, producer)

@@ -121,8 +121,14 @@ class HttpDelivery:
 
     async def _head(self) -> None:
         url = self._target()
+        # Some servers send a body with HEAD, too; nothing else must travel behind it.
         answer = await self._connections.exchange(
-            self._endpoint(url), b"HEAD", url.raw, self._headers(url, {}), on_code=lambda _: None
+            self._endpoint(url),
+            b"HEAD",
+            url.raw,
+            self._headers(url, {}),
+            on_code=lambda _: None,
+            kept=False,
         )
         if not 200 <= answer.code < 300 and answer.code not in WITHOUT_HEAD:
             status = status_text(answer.code)
