@@ -173,8 +173,8 @@ class HttpDelivery:
     ) -> dict[str, str]:
         """Return the headers that say what is in a delivery, and the signature of it."""
         first = items[0].parts
-        count = len(items) if self._batched else None
-        id_ = delivery_id(self._key, self._domain, first.event_id, count)
+        event_ids = [item.parts.event_id for item in items]
+        id_ = delivery_id(self._key, self._domain, event_ids, batched=self._batched)
         timestamp = int(self._reactor.seconds())
         found = {
             "content-type": "application/json",

@@ -123,7 +123,7 @@ class Requests(HttpCase):
         (first, body), (second, single) = sink.kept or []
         self.assertEqual([one["event"]["version"] for one in orjson.loads(body)], [1, 2, 3])
         self.assertEqual(len(orjson.loads(single)), 1)
-        self.assertEqual(headers_of(first)["webhook-id"], "hook_default_1001_3")
+        self.assertRegex(headers_of(first)["webhook-id"], "^hook_default_1001_3_[0-9a-f]{16}$")
         self.assertEqual(headers_of(first)["eventdbx-position"], "0-3")
         self.assertEqual(headers_of(second)["webhook-id"], "hook_default_1001_1")
 

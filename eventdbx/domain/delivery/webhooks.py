@@ -9,6 +9,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Sequence
 from email.utils import parsedate_to_datetime
+from hashlib import blake2b
 from hmac import HMAC
 from http import HTTPStatus
 
@@ -33,10 +34,21 @@ _PHRASES = {
 """Where the name of a status in messages is not the one that Python gives it."""
 
 
-def delivery_id(plugin: str, domain: str, event_id: int, count: int | None = None) -> str:
-    """Return the id of a delivery, the same on every attempt; ``count`` is that of a batch."""
-    name = f"{_OTHER.sub('_', plugin)}_{_OTHER.sub('_', domain)}_{event_id}"
-    return name if count is None else f"{name}_{count}"
+def delivery_id(
+    plugin: str, domain: str, event_ids: Sequence[int], *, batched: bool = False
+) -> str:
+    """Return the id of a delivery, the same on every attempt.
+
+    A batch of several has a digest of all its events: after a failure or a crash another batch may
+    begin with the same event and be as long, and who has seen the one must not drop the other.
+    """
+    name = f"{_OTHER.sub('_', plugin)}_{_OTHER.sub('_', domain)}_{event_ids[0]}"
+    if not batched:
+        return name
+    if len(event_ids) == 1:
+        return f"{name}_1"
+    told = b",".join([b"%d" % event_id for event_id in event_ids])
+    return f"{name}_{len(event_ids)}_{blake2b(told, digest_size=8).hexdigest()}"
 
 
 class HmacKey:

@@ -75,9 +75,20 @@ class Ids(SynchronousTestCase):
     """What a receiver tells deliveries apart by."""
 
     def test_an_id_names_plugin_domain_and_event(self) -> None:
-        """Other characters become underscores; a batch says how many."""
-        self.assertEqual(webhooks.delivery_id("hook", "default", 17), "hook_default_17")
-        self.assertEqual(webhooks.delivery_id("my höok.x", "a/b", 17, 3), "my_h_ok_x_a_b_17_3")
+        """Other characters become underscores."""
+        self.assertEqual(webhooks.delivery_id("hook", "default", [17]), "hook_default_17")
+        self.assertEqual(webhooks.delivery_id("my höok.x", "a/b", [17]), "my_h_ok_x_a_b_17")
+
+    def test_batches_of_other_events_have_other_ids(self) -> None:
+        """Also when they begin with the same event and are as long."""
+
+        def batch(*event_ids: int) -> str:
+            return webhooks.delivery_id("hook", "default", event_ids, batched=True)
+
+        self.assertEqual(batch(17), "hook_default_17_1")
+        self.assertEqual(batch(17, 18, 19), batch(17, 18, 19))
+        self.assertRegex(batch(17, 18, 19), "^hook_default_17_3_[0-9a-f]{16}$")
+        self.assertEqual(len({batch(17, 18, 19), batch(17, 18, 20), batch(17, 1, 819)}), 3)
 
 
 class Words(SynchronousTestCase):
