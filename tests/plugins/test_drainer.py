@@ -74,7 +74,7 @@ class OrderTests(DrainingCase):
         self.put(hook())
         self.target().answer = refusing("o-1.1")
         self.order()
-        times = []
+        times: list[float] = []
         for tenth in range(400):
             self.pass_time(0.1)
             while len(times) < len(self.target().tried):

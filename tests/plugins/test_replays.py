@@ -19,7 +19,7 @@ from eventdbx.plugins.interfaces import DeliveryFailed, IDelivery
 from eventdbx.plugins.replays import Replays, entry_to_replay
 from tests.application.test_folding import RENAME, FoldingCase
 from tests.application.test_writer import ALICE
-from tests.plugins.targets import Target
+from tests.plugins.target import Target
 
 
 class ReplayCase(FoldingCase):

@@ -24,7 +24,7 @@ from eventdbx.storage.hops import threaded
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.store import Store
 from tests.application.test_writer import ALICE
-from tests.plugins.targets import Target
+from tests.plugins.target import Target
 
 reactor: Any = installed
 
