@@ -212,11 +212,16 @@ def compare(name: str, found: Versions, wanted: Versions) -> None:
         raise Broken(f"{name}: {len(wrong)} aggregates are not whole (found, wanted): {shown}")
 
 
+def fast_hook() -> Hook:
+    """Start the web hook that answers at once."""
+    return Hook("fast", "200", batch={"max_events": BATCH}, concurrency=2)
+
+
 def healthy_hooks() -> list[Hook]:
     """Start the web hooks that accept in the end whatever is sent."""
     often = {"first_secs": 0.2, "factor": 2, "max_secs": 2}
     return [
-        Hook("fast", "200", batch={"max_events": BATCH}, concurrency=2),
+        fast_hook(),
         Hook("slow", f"late:{SLOW_MS}", concurrency=CONCURRENCY),
         Hook(
             "third", "third", batch={"max_events": THIRD_BATCH}, concurrency=4,

@@ -1,0 +1,126 @@
+"""What writers pay for plugins that are ill: their p99 beside a dead and a hanging one.
+
+``python -m bench.neighbours --rounds 9``. The real server; a process of clients appends in
+interleaved rounds with and without the two, which comes first changes; with one client that waits
+and with many at once; first with no other plugin, then beside one that is well and follows. Nobody
+is killed here. On a machine that others use single rounds differ much: the medians are what counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+from pathlib import Path
+from typing import Any
+
+from bench.client import ClientProcess
+from bench.daemon import Daemon
+from bench.loading import connect
+from bench.machine import description
+from bench.measure import Outcome, percentile
+from bench.rehearsal import append
+from bench.soak_targets import Hook, fast_hook, sick_hooks
+from eventdbx.client import BlockingClient
+
+STYLES = (("waiting", "blocking", 1), ("concurrent", "twisted", 16))
+"""One client that waits for each answer, and many at once: how they are called."""
+
+P99 = 0.99
+WARM_S = 1.0
+
+
+def present(client: BlockingClient, sick: list[Hook], is_present: bool) -> None:
+    """Let the sick plugins be there, or not."""
+    do = "enable" if is_present else "disable"
+    for hook in sick:
+        client.plugins({"do": do, "name": hook.name, "check": False})
+
+
+def compare(
+    process: ClientProcess,
+    daemon: Daemon,
+    client: BlockingClient,
+    sick: list[Hook],
+    style: tuple[str, int],
+    options: argparse.Namespace,
+) -> dict[str, Any]:
+    """Append with and without, round by round; return medians."""
+    how, clients = style
+    found: dict[bool, list[Outcome]] = {False: [], True: []}
+    append(process, daemon.pid, how, clients, WARM_S, 0)
+    for number in range(options.rounds):
+        for is_present in (number % 2 == 0, number % 2 == 1):
+            present(client, sick, is_present)
+            outcome = append(process, daemon.pid, how, clients, options.seconds, number + 1)
+            found[is_present].append(outcome)
+    present(client, sick, False)
+    p99 = {
+        key: [percentile(one.latencies_ms, P99) for one in rounds] for key, rounds in found.items()
+    }
+    pairs = zip(p99[True], p99[False], strict=True)
+    ratios = [with_ / without for with_, without in pairs]
+    cost = {
+        key: statistics.median(one.server_s / one.operations * 1e6 for one in rounds)
+        for key, rounds in found.items()
+    }
+    return {
+        "p99_ms_without": round(statistics.median(p99[False]), 3),
+        "p99_ms_with": round(statistics.median(p99[True]), 3),
+        "ratio_of_medians": round(statistics.median(p99[True]) / statistics.median(p99[False]), 3),
+        "median_of_ratios": round(statistics.median(ratios), 3),
+        "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
+        "per_s_without": round(statistics.median(one.rate for one in found[False])),
+        "per_s_with": round(statistics.median(one.rate for one in found[True])),
+        "server_us_without": round(cost[False], 1),
+        "server_us_with": round(cost[True], 1),
+    }
+
+
+def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """Return the figures of all styles, and complaints of the server's log."""
+    hooks, sick = [fast_hook()], sick_hooks()
+    daemon = Daemon()
+    figures: dict[str, Any] = {}
+    try:
+        for hook in (*hooks, *sick):
+            hook.ready()
+        daemon.start()
+        process = ClientProcess("ours", {"port": daemon.port, "token": daemon.token})
+        with connect(daemon) as client:
+            for hook in sick:
+                client.plugins({"do": "configure", "entry": {**hook.entry(), "enabled": False}})
+            for place in ("alone", "beside"):
+                if place == "beside":
+                    client.plugins({"do": "configure", "entry": hooks[0].entry()})
+                for name, how, clients in STYLES:
+                    row = compare(process, daemon, client, sick, (how, clients), options)
+                    figures[f"{place} {name}"] = row
+                    print(json.dumps({f"{place} {name}": row}), flush=True)
+        process.close()
+        daemon.stop()
+        return figures, daemon.complaints()
+    finally:
+        for hook in (*hooks, *sick):
+            hook.close()
+        daemon.close()
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    options = parser.parse_args()
+    figures, complaints = measure(options)
+    if options.json is not None:
+        document = {"machine": description(), **figures}
+        options.json.write_text(json.dumps(document, indent=2) + "\n")
+    if complaints:
+        sys.exit("\n".join(complaints))
+
+
+if __name__ == "__main__":
+    main()
