@@ -276,7 +276,9 @@ class Drainer:
 
     def _nudged(self) -> None:
         self._soon = None
-        if self._stale:
+        # An entry that was edited before these events were written is in force for them.
+        if self.plugins.refresh(now=True) or self._stale:
+            self._stale = True
             self.turn()
             return
         for outlet in self.outlets():

@@ -21,6 +21,7 @@ from eventdbx.domain.timestamps import format_ns
 
 LOG_NAME = "eventdbx.log"
 LOG_MODE = 0o640
+PLUGIN_NAMES = frozenset(("eventdbx.plugin", "eventdbx.plugin.log"))
 
 _ORDER = ("trace", "debug", "info", "warn", "error", "critical")
 _COLOURS = {"warn": "33", "error": "31", "critical": "31"}
@@ -144,7 +145,9 @@ def _time(event: LogEvent) -> str:
 
 
 def _target(event: LogEvent) -> str:
-    return str(event.get("log_namespace", "-")).replace(".", "::")
+    name = str(event.get("log_namespace", "-"))
+    # The lines of plugins have always been known by these names, unlike those of modules.
+    return name if name in PLUGIN_NAMES else name.replace(".", "::")
 
 
 def terminal_colour() -> bool:
