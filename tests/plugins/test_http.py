@@ -390,9 +390,12 @@ class Checks(HttpCase):
         answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n"
 
         def reply(peer: Peer) -> None:
-            # What the body is to HEAD stands before the answer to whatever comes next.
-            late = b"{}" if b"POST" in peer.received and b"HEAD" in peer.received else b""
-            peer.socket.write(late + answer + (b"{}" if b"POST" in peer.received else b""))
+            if b"HEAD" in peer.received and b"POST" in peer.received:
+                # What the body is to HEAD stands before the answer to whatever comes next.
+                peer.socket.write(b"{}")
+                peer.socket.loseConnection()
+            else:
+                peer.socket.write(answer + (b"{}" if b"POST" in peer.received else b""))
 
         listener.on_data = reply
         delivery = self.delivery(f"http://{LOOPBACK}:{port}/")
