@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 
 from eventdbx.application.parts import PartsBuilder
 from eventdbx.application.queue import held_job, offered_job, untried_jobs
@@ -13,6 +13,7 @@ from eventdbx.domain.delivery.entries import PluginEntry
 from eventdbx.domain.delivery.envelopes import json_body
 from eventdbx.errors import ConfigError
 from eventdbx.plugins.drainer import Drainer
+from eventdbx.plugins.holding import Holding
 from eventdbx.plugins.outlet import Outlet
 from eventdbx.storage import eventlog
 from eventdbx.storage.interfaces import IReadView
@@ -129,29 +130,65 @@ class QueueDesk:
     def discard(self, *, job_ids: Collection[int] | None, name: str | None) -> Deferred[int]:
         """Give dead jobs up for good; what waited behind them goes on. Return how many."""
         wanted = None if job_ids is None else frozenset(job_ids)
+        return Deferred.fromCoroutine(self._discard(self.entries(name), wanted))
+
+    async def _discard(self, entries: list[PluginEntry], wanted: frozenset[int] | None) -> int:
+        self.drainer.serve()
         count = 0
-        for outlet in self._outlets(name):
-            before = count
-            for held in outlet.holding:
-                if held.dead and (wanted is None or held.event_id in wanted):
-                    outlet.holding.go_on(held, held.version + 1, outlet.now_ms())
-                    count += 1
-            if count > before:
+        for entry in entries:
+            outlet = self.drainer.outlet(entry.key)
+            holding = self._resting(entry) if outlet is None else outlet.holding
+            gone = [one for one in holding if one.dead and _is_in(one, wanted)]
+            for held in gone:
+                if outlet is None and self._is_last(held):
+                    holding.remove(held)
+                else:
+                    holding.go_on(held, held.version + 1, self._now_ms())
+            count += len(gone)
+            if gone and outlet is not None:
                 outlet.changed()
-        return succeed(count)
+            elif gone:
+                await self._put(entry, holding.changes)
+        return count
+
+    def _resting(self, entry: PluginEntry) -> Holding:
+        """Return what a plugin holds back that is not served now."""
+        rows = held_rows(self.drainer.domain.store.view(), entry.key)
+        return Holding(entry, rows, max_attempts=1, chance=lambda: 0.5)
+
+    def _is_last(self, held: Held) -> bool:
+        """Say whether nothing of its aggregate is behind an event."""
+        view = self.drainer.domain.store.view()
+        return eventlog.load_event(view, held.name, held.version + 1) is None
+
+    def _put(self, entry: PluginEntry, rows: Mapping[bytes, bytes | None]) -> Deferred[None]:
+        """Put rows of a plugin that is not served now."""
+        return self.drainer.outbox.put(entry.key, self.cursor(entry), rows)
+
+    def _now_ms(self) -> int:
+        return int(self.drainer.clock.seconds() * 1000)
 
     def clear_done(self, older_than_ms: int | None, *, only_count: bool = False) -> Deferred[int]:
         """Reset the counters of done jobs (or leave them); return how many they counted."""
+        now_ms = self._now_ms()
+        before = 1 << 62 if older_than_ms is None else now_ms - older_than_ms
+        return Deferred.fromCoroutine(self._clear_done(before, now_ms, only_count))
+
+    async def _clear_done(self, before_ms: int, now_ms: int, only_count: bool) -> int:
         cleared = 0
-        for outlet in self._outlets(None):
-            now_ms = outlet.now_ms()
-            before = 1 << 62 if older_than_ms is None else now_ms - older_than_ms
+        for entry in self.entries(None):
+            outlet = self.drainer.outlet(entry.key)
+            view = self.drainer.domain.store.view()
+            done = self.drainer.done(entry, view) if outlet is None else outlet.done
             if only_count:
-                cleared += outlet.done.count(before)
+                cleared += done.count(before_ms)
                 continue
-            cleared += outlet.done.clear(before)
-            outlet.changed()
-        return succeed(cleared)
+            cleared += done.clear(before_ms)
+            if outlet is not None:
+                outlet.changed()
+            else:
+                await self._put(entry, done.take_changes(now_ms))
+        return cleared
 
     # Finding
 
@@ -205,6 +242,10 @@ def ahead(cursor: Cursor, end: int) -> int:
         for start, stop in cursor.skips
     )
     return max(0, end - cursor.position - gaps)
+
+
+def _is_in(held: Held, wanted: frozenset[int] | None) -> bool:
+    return wanted is None or held.event_id in wanted
 
 
 def _undecided(outlet: Outlet, held: Held) -> bool:

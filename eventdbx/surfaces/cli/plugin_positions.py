@@ -50,7 +50,7 @@ def _register_lag(group: click.Group) -> None:
 def lag_line(lag: Document) -> str:
     """Return the line of one plugin."""
     return (
-        f"plugin={lag['name']} position={lag['position']} lag={lag['lag']} "
+        f"plugin={lag['name']} position={lag['position'] or 'start'} lag={lag['lag']} "
         f"oldest={lag['oldest_s']:.0f}s parked={lag['parked']} dead={lag['dead']} "
         f"in_flight={lag['in_flight']} breaker={'open' if lag['breaker_open'] else 'closed'} "
         f"paused={one_line(lag['paused'] or '-')} last_error={one_line(lag['last_error'] or '-')}"
@@ -130,7 +130,8 @@ def _register_seek(group: click.Group) -> None:
                 print_line("seek cancelled")
                 return
             answer = plugins.do({"do": "seek", "name": name, "to": to})
-        print_line(f"Plugin '{name}' goes on after position {answer['position']}")
+        place = f"after position {answer['position']}" if answer["position"] else "at the start"
+        print_line(f"Plugin '{name}' goes on {place}")
 
 
 def _confirmed(question: str, word: str) -> bool:

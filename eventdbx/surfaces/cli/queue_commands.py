@@ -165,8 +165,7 @@ def _register_clear(group: click.Group) -> None:
         operation: Document = {"do": "clear_done"}
         if hours is not None:
             operation["older_than_ms"] = hours * _HOUR_MS
-        with asking(context) as plugins:
-            count = plugins.do({**operation, "only_count": True})["cleared"]
+        count = operate(context, {**operation, "only_count": True}, writes=True)["cleared"]
         if not count:
             print_line("no done plugin jobs match the provided criteria")
             return
