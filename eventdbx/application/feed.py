@@ -108,7 +108,7 @@ class Feed:
             looked_at = event.version
             more = event.version == until and not held.loose
             position = held.position
-            if event.version > held.version:
+            if event.event_id != held.event_id:  # The row has gone on since it was made.
                 position = eventlog.position_after_id(view, PARTITION, event.event_id - 1)
             record = view.get(keys.log(PARTITION, position))
             if record is None:

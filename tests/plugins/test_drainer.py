@@ -107,6 +107,34 @@ class OrderTests(DrainingCase):
         self.assertEqual(self.successResultOf(retried), (1, 0))
         self.assertEqual(self.target().accepted[2:], ["o-1.2", "o-1.3", "o-1.4"])
 
+    def test_fails_behind_one_that_failed(self) -> None:
+        """What is refused behind a held event has attempts of its own; nothing is repeated."""
+        self.max_attempts = 3
+        self.open()
+        self.put(hook(batch=Batch(max_events=4)))
+        self.target().answer = refusing("o-1.1")
+        for _event in range(4):
+            self.order()
+        self.pass_time(0.5)
+        self.target().answer = refusing("o-1.3")
+        self.pass_time(20)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-1.2"])
+        (job,) = self.queue()["jobs"]["dead"]
+        self.assertEqual((job["version"], job["attempts"]), (3, 3))
+
+    def test_targets_behind_one_that_failed(self) -> None:
+        """Whom an event is for does not hang on the one before it."""
+        self.put(hook(), hook("other"))
+        self.target().answer = refusing("o-1.1")
+        self.order()
+        self.order("o-1", PublishTarget("other", None, None))
+        self.order()
+        self.pass_time(0.5)
+        self.target().answer = lambda _items: None
+        self.pass_time(3)
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-1.3"])
+        self.assertEqual(self.target("other").accepted, ["o-1.1", "o-1.2", "o-1.3"])
+
     def test_dead_dropped(self) -> None:
         """A dead event that is given up lets its aggregate go on."""
         self.max_attempts = 1
