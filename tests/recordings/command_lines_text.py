@@ -14,6 +14,7 @@ CLI_KINDS: Mapping[str, str] = {
     **{kind: value for kind, value in KINDS.items() if kind != "VERSION"},
     "UUID": r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
     "KEY_ID": r"key-[0-9]{14}",
+    "JOB_ID": r"[0-9]{1,20}",
     "PID": r"[1-9][0-9]*",
     "RELEASE": r"[0-9]+\.[0-9]+\.[0-9]+\S*",
     "SCHEMA_VERSION": r"v[0-9]{8}T[0-9]{9}Z(?:-[0-9]{2})?",

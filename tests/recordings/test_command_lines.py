@@ -58,9 +58,21 @@ class Replayed(SynchronousTestCase):
         """What a newcomer reads first works."""
         self.holds("getting_started")
 
+    def test_plugin(self) -> None:
+        """Plugins are configured, tested, replayed and installed."""
+        self.holds("plugin")
+
     def test_publish(self) -> None:
-        """Publish targets of a wrong form are wrong usage."""
+        """An event goes to the plugins that were named; wrong names are refused."""
         self.holds("publish")
+
+    def test_queue(self) -> None:
+        """The queue is empty, or holds a job that a failing web hook left dead."""
+        self.holds("queue")
+
+    def test_queue_dead(self) -> None:
+        """Dead jobs are cleared after asking, or tried again when the target is well."""
+        self.holds("queue_dead")
 
     def test_quickstart(self) -> None:
         """The first steps of the home page, with a server and without."""
