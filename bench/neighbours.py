@@ -3,7 +3,8 @@
 ``python -m bench.neighbours --rounds 9``. The real server; a process of clients appends in
 interleaved rounds with and without the two, which comes first changes; with one client that waits
 and with many at once; first with no other plugin, then beside one that is well and follows. Nobody
-is killed here. On a machine that others use single rounds differ much: the medians are what counts.
+is killed here, and the second after each change is not measured. On a machine that others use
+single rounds differ much: the medians are what counts.
 """
 
 from __future__ import annotations
@@ -49,10 +50,10 @@ def compare(
     """Append with and without, round by round; return medians."""
     how, clients = style
     found: dict[bool, list[Outcome]] = {False: [], True: []}
-    append(process, daemon.pid, how, clients, WARM_S, 0)
     for number in range(options.rounds):
         for is_present in (number % 2 == 0, number % 2 == 1):
             present(client, sick, is_present)
+            append(process, daemon.pid, how, clients, WARM_S, options.rounds + number + 1)
             outcome = append(process, daemon.pid, how, clients, options.seconds, number + 1)
             found[is_present].append(outcome)
     present(client, sick, False)
