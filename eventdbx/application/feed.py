@@ -103,7 +103,9 @@ class Feed:
         looked_at = held.version - 1
         more = False
         for event in eventlog.events(view, held.name, after=held.version - 1, until=until):
-            if event.event_id > last_id and event.version > held.version:
+            # A row that has gone on may stand for what the cursor has yet to pass.
+            goes_on = event.version > held.version or not (held.attempts or held.loose)
+            if goes_on and event.event_id > last_id:
                 break
             looked_at = event.version
             more = event.version == until and not held.loose

@@ -6,6 +6,7 @@ one row, and one more for each aggregate that waits for a retry or is dead.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from twisted.internet.defer import Deferred
@@ -29,6 +30,8 @@ class Outbox:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.cursors: dict[str, Cursor] = dict(outbox.cursors(store.view()))
+        self.eras: Counter[str] = Counter()
+        """Counts how often somebody put a plugin elsewhere, gave it up or renamed it."""
 
     def end(self) -> int:
         """Return the position behind the last durable event."""
@@ -53,18 +56,26 @@ class Outbox:
         return self.store.transact(step)
 
     def put(
-        self, plugin: str, cursor: Cursor, rows: Mapping[bytes, bytes | None]
+        self,
+        plugin: str,
+        cursor: Cursor,
+        rows: Mapping[bytes, bytes | None],
+        held_from: int | None = None,
+        era: int | None = None,
     ) -> Deferred[None]:
         """Put a cursor, and with it rows that came or went, in one commit.
 
-        The cursor's gaps and aliases are those of the outbox, whatever it says.
+        The cursor's gaps and aliases are those of the outbox, whatever it says; a gap goes when
+        neither the cursor nor what is held, from position ``held_from`` on, will meet it again.
+        With an ``era`` that is over nothing is put: rows that were given up must not come back.
         """
 
         def step(transaction: Transaction) -> None:
             known = self.cursors.get(plugin)
-            if known is None:
-                return  # Removed meanwhile; its rows must not come back.
-            skips = tuple(gap for gap in known.skips if gap[1] is None or gap[1] > cursor.position)
+            if known is None or (era is not None and era != self.eras[plugin]):
+                return
+            first = cursor.position if held_from is None else min(cursor.position, held_from)
+            skips = tuple(gap for gap in known.skips if gap[1] is None or gap[1] > first)
             self._put(transaction, plugin, cursor._replace(skips=skips, aliases=known.aliases))
             for key, record in rows.items():
                 if record is None:
@@ -83,6 +94,7 @@ class Outbox:
             end = records.decode_tail(transaction.get(keys.tail(PARTITION))).next_position
             skips: tuple[tuple[int, int | None], ...] = ((end, None),) if off else ()
             aliases = () if before is None else before.aliases
+            self.eras[plugin] += 1
             self._put(transaction, plugin, Cursor(min(position, end), skips, None, aliases))
             for one in list(outbox.held_rows(transaction, plugin)):
                 transaction.delete(outbox.held_key(plugin, one))
@@ -104,6 +116,7 @@ class Outbox:
         """Forget everything about a plugin."""
 
         def step(transaction: Transaction) -> None:
+            self.eras[plugin] += 1
             self.cursors.pop(plugin, None)
             for family, rest, _record in list(outbox.rows_of(transaction, plugin)):
                 transaction.delete(keys.of_plugin(family, plugin) + rest)
@@ -114,6 +127,7 @@ class Outbox:
         """Move the rows of a plugin to another name, in place of those that are there."""
 
         def step(transaction: Transaction) -> None:
+            self.eras.update((plugin, to))
             moving = list(outbox.rows_of(transaction, plugin))
             for family, rest, _record in list(outbox.rows_of(transaction, to)):
                 transaction.delete(keys.of_plugin(family, to) + rest)

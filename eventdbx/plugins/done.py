@@ -24,6 +24,11 @@ class Done:
         self._jobs_max = jobs_max
         self._changed: set[int] = set()
 
+    @property
+    def changed(self) -> bool:
+        """Say whether there are changes to take."""
+        return bool(self._changed)
+
     def total(self, now_ms: int) -> int:
         """Return how many deliveries count."""
         self._prune(now_ms)

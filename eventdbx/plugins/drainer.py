@@ -36,6 +36,9 @@ T = TypeVar("T")
 NUDGE_S = 0.002
 """How long commits are gathered before outlets look at them: a look costs as much as a write."""
 
+RELOAD_S = 10.0
+"""How often a plugin that could not be loaded is tried again: what it lacks may have come."""
+
 STOP_S = 10.0
 """How long deliveries in flight may take when the drainer stops."""
 
@@ -84,6 +87,7 @@ class Drainer:
         self._aside: list[str] = []
         self.serving = False
         self._stale = True
+        self._reload_at = 0.0
         self._stopping = False
         self._soon: IDelayedCall | None = None
 
@@ -110,6 +114,8 @@ class Drainer:
         """Take over changed entries and let every outlet do what it can. Never raises."""
         if self._stopping:
             return
+        if self.broken and self.clock.seconds() >= self._reload_at:
+            self._stale = True
         try:
             if self.plugins.refresh() or self._stale:
                 self.reconcile()
@@ -130,6 +136,7 @@ class Drainer:
     def reconcile(self) -> None:
         """Load what is new, let go of what is gone, and replace what has changed."""
         self._stale = False
+        self._reload_at = self.clock.seconds() + RELOAD_S
         entries = self.plugins.entries
         self.outbox.align(entries).addErrback(self._unaligned)
         wanted = {
@@ -211,18 +218,23 @@ class Drainer:
         try:
             wants = selector(entry)
             delivery = self._make(entry, self.surroundings)
-        except EventDBXError as error:
-            if self.broken.get(entry.key) != str(error):
-                self.log.error(
-                    "{plugin} is unavailable: {reason}", plugin=entry.label, reason=str(error)
-                )
-            self.broken[entry.key] = str(error)
+            outlet = self._make_outlet(entry, delivery, wants) if entry.emit_events else None
+        except Exception as error:  # Whatever it is, it keeps no other plugin from its events.
+            reason = str(error) or type(error).__name__
+            if self.broken.get(entry.key) != reason:
+                self._tell_broken(entry, reason, error)
+            self.broken[entry.key] = reason
             return
         self.broken.pop(entry.key, None)
-        outlet = self._make_outlet(entry, delivery, wants) if entry.emit_events else None
         self.served[entry.key] = served = Served(entry, delivery, outlet)
         if self.serving:
             self._begin(served)
+
+    def _tell_broken(self, entry: PluginEntry, reason: str, error: Exception) -> None:
+        if isinstance(error, EventDBXError):
+            self.log.error("{plugin} is unavailable: {reason}", plugin=entry.label, reason=reason)
+        else:
+            self.log.failure("{plugin} is unavailable", plugin=entry.label)
 
     def _begin(self, served: Served) -> None:
         begin = getattr(served.delivery, "begin", None)

@@ -38,7 +38,9 @@ class Holding:
         self._rows: dict[bytes, Held] = {held_key(entry.key, row): row for row in rows}
         self._names = {row.name: row for row in self._rows.values() if not row.loose}
         self._passed: dict[bytes, int] = {}  # The newest version passed, since this was made.
+        self._alive = {key for key, row in self._rows.items() if not row.dead}
         self._busy: set[bytes] = set()
+        self._put_off: dict[bytes, int] = {}  # What could not be read, and until when.
         self._due = [(row.next_retry_at, row.position, key) for key, row in self._rows.items()]
         heapify(self._due)
         self.changes: dict[bytes, bytes | None] = {}
@@ -51,9 +53,19 @@ class Holding:
         return iter(tuple(self._rows.values()))
 
     @property
+    def first_position(self) -> int | None:
+        """Return a position before which nothing is held back, None when nothing is at all."""
+        return min((row.position for row in self._rows.values()), default=None)
+
+    @property
+    def all_dead(self) -> bool:
+        """Say whether nothing will be tried again by itself."""
+        return not self._alive
+
+    @property
     def dead(self) -> int:
         """Return how many are not tried any more."""
-        return sum(row.dead for row in self._rows.values())
+        return len(self._rows) - len(self._alive)
 
     def is_busy(self, held: Held) -> bool:
         """Say whether a row is being worked on."""
@@ -90,12 +102,13 @@ class Holding:
             return row
         return None
 
-    def take_oldest(self) -> Held | None:
+    def take_oldest(self, now_ms: int) -> Held | None:
         """Return the row that has waited longest, due or not, as :meth:`take_due` does."""
+        self._put_off = {key: at for key, at in self._put_off.items() if at > now_ms}
         alive = [
-            (row.position, key)
-            for key, row in self._rows.items()
-            if not row.dead and key not in self._busy
+            (self._rows[key].position, key)
+            for key in self._alive
+            if key not in self._busy and key not in self._put_off
         ]
         if not alive:
             return None
@@ -181,11 +194,16 @@ class Holding:
         else:
             self.go_on(held, looked_at + 1, now_ms)
 
-    def release(self, held: Held, now_ms: int) -> None:
-        """Let go of a busy row as it is; it is tried again in a while."""
+    def release(self, held: Held, at_ms: int) -> None:
+        """Let go of a busy row as it is; it is tried again at a time, not even as a probe before.
+
+        Only what failed is put off by the row itself: this was not the event's fault, nor the
+        target's.
+        """
         row = self.current(held)
         if row is not None:
-            self._put(row._replace(next_retry_at=now_ms + 1_000))
+            self._put(row._replace(next_retry_at=at_ms))
+            self._put_off[held_key(self._entry.key, held)] = at_ms
 
     def revive(self, held: Held, now_ms: int) -> None:
         """Try a dead row again, as if it had never failed."""
@@ -201,6 +219,7 @@ class Holding:
         """End a row."""
         key = held_key(self._entry.key, held)
         self._rows.pop(key, None)
+        self._alive.discard(key)
         self._busy.discard(key)
         if not held.loose:
             self._names.pop(held.name, None)
@@ -213,6 +232,9 @@ class Holding:
         self._busy.discard(key)
         if not held.loose:
             self._names[held.name] = held
-        if not held.dead:
+        if held.dead:
+            self._alive.discard(key)
+        else:
+            self._alive.add(key)
             heappush(self._due, (held.next_retry_at, held.position, key))
         self.changes[key] = encode_held(held)

@@ -35,7 +35,8 @@ class DeliveryFailed(Exception):
         gone: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.reason = reason
+        # A target's own words may hold what no text can: it must fit into rows and answers.
+        self.reason = reason.encode(errors="replace").decode()
         self.unavailable = unavailable
         self.accepted = accepted
         self.blames = blames

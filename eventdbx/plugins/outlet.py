@@ -16,13 +16,12 @@ from twisted.logger import Logger
 
 from eventdbx.application.feed import Feed, Loaded, Offer
 from eventdbx.application.outbox import Outbox
-from eventdbx.domain.delivery.entries import Batch, PluginEntry
+from eventdbx.domain.delivery.entries import PluginEntry
 from eventdbx.domain.delivery.lanes import Lanes, Waiting
-from eventdbx.domain.delivery.retrying import Breaker, Rate
-from eventdbx.errors import EventDBXError
 from eventdbx.plugins.done import Done
 from eventdbx.plugins.holding import HELD_MAX, Holding
 from eventdbx.plugins.interfaces import DeliveryFailed
+from eventdbx.plugins.pacing import Pace
 from eventdbx.plugins.settling import ADVANCE_S, SETTLE_S, Settling
 from eventdbx.plugins.waiting import Waiters
 from eventdbx.storage.eventlog import log_entries
@@ -33,6 +32,10 @@ RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 WINDOW_EVENTS = 1_024
 WINDOW_BYTES = 8 * 1024 * 1024
+SPAN_EVENTS = 8_192
+"""So far from the cursor the window may reach while a delivery hangs: all of it is repeated after a
+crash."""
+
 LOAD_EVENTS = 128
 LOAD_BYTES = 1024 * 1024
 """One load, so that the thread holds the interpreter for a few milliseconds at most."""
@@ -41,8 +44,10 @@ AGE_S = 60.0
 BROKEN_S = 10.0
 """How long to wait after the log could not be read."""
 
+SENDS_MAX = 256
+"""Deliveries begun in one turn of the reactor: those that are over at once would fill it else."""
+
 TOO_LARGE = "document too large"
-SINGLE = Batch(max_events=1)
 
 
 class Flight(NamedTuple):
@@ -92,14 +97,13 @@ class Outlet:
         self.lanes: Lanes[Offer] = Lanes(cursor.position)
         self._last_id = self._id_before(cursor.position)
         self.flights: list[Flight] = []
-        self.breaker = Breaker()
+        self.pace = Pace(entry, clock.seconds())
+        self.breaker = self.pace.breaker
         self.last_error: str | None = None
         self.failures = self.delivered = 0
-        self._batch = entry.batch or SINGLE
-        self._limit = self._batch.max_events
-        self._concurrency = 1 if entry.order == "strict" else entry.concurrency
-        self._rate = None if entry.rate_limit is None else Rate(entry.rate_limit, clock.seconds())
-        self._not_before = 0.0
+        self._batch = self.pace.batch
+        self._strict = entry.order == "strict"
+        self._concurrency = 1 if self._strict else entry.concurrency
         self._loading = self._stopping = self._held_last = self._pumping = False
         self._waiters = Waiters(self.lanes, holding)
         self._settling = Settling(
@@ -141,7 +145,7 @@ class Outlet:
         """Say whether nothing is left to do before something new happens or comes due."""
         if self.flights or self._loading or self._settling.pending:
             return False
-        if self.paused or self.breaker.is_open or self._not_before > self._clock.seconds():
+        if self.paused or self.breaker.is_open or self.pace.not_before > self._clock.seconds():
             return True
         if self._blocked():
             return True
@@ -182,14 +186,19 @@ class Outlet:
         if self._pumping or not self._may_work():
             return  # A delivery that is over at once is followed by the loop below.
         self._pumping = True
+        left = SENDS_MAX
         try:
             self._renew()
             self._load_if_there_is_room()
-            while self._may_work() and len(self.flights) < self._concurrency and self._send_next():
+            while left and self._may_send() and self._send_next():
                 self._load_if_there_is_room()
+                left -= 1
         finally:
             self._pumping = False
-        self._plan()
+        self._plan(at_once=not left)
+
+    def _may_send(self) -> bool:
+        return self._may_work() and len(self.flights) < self._concurrency
 
     def _may_work(self) -> bool:
         return self.serving and not self._stopping and self.paused is None
@@ -206,12 +215,14 @@ class Outlet:
 
     def _blocked(self) -> bool:
         """Say whether nothing new may be sent because of what is held."""
-        strict = self.entry.order == "strict" and len(self.holding) > 0
-        return strict or len(self.holding) >= HELD_MAX
+        if len(self.holding) >= HELD_MAX:
+            return True
+        settled = self.holding.all_dead and self.entry.on_dead == "continue"
+        return self._strict and len(self.holding) > 0 and not settled
 
     def _load_if_there_is_room(self) -> None:
         lanes = self.lanes
-        room = min(WINDOW_EVENTS - lanes.depth, LOAD_EVENTS)
+        room = min(WINDOW_EVENTS - lanes.depth, SPAN_EVENTS - lanes.span, LOAD_EVENTS)
         if (
             self._loading
             or self._blocked()
@@ -222,7 +233,7 @@ class Outlet:
             return
         if lanes.waiting >= max(2 * self._batch.max_events, LOAD_EVENTS):
             return
-        if lanes.scanned >= self._outbox.end() or self._clock.seconds() < self._not_before:
+        if lanes.scanned >= self._outbox.end() or self._clock.seconds() < self.pace.not_before:
             return
         self._loading = True
         view = self._outbox.store.view()
@@ -242,8 +253,11 @@ class Outlet:
             if held is not None:
                 self.holding.pass_over(offer.name, offer.version)
                 continue
+            if self.holding.blocking(offer.name, offer.version) is not None:
+                continue  # It stands alone, in a row that a former server has left.
+            rank = 0 if self._strict else offer.rank
             waiting = Waiting(
-                offer.position, offer.name, offer.version, offer.rank, offer.size, now, offer
+                offer.position, offer.name, offer.version, rank, offer.size, now, offer
             )
             self.lanes.offer(waiting)
         self.lanes.pass_over(loaded.scanned)
@@ -252,7 +266,7 @@ class Outlet:
 
     def _cannot_read(self, failure: Any) -> None:
         self._loading = False
-        self._not_before = self._clock.seconds() + BROKEN_S
+        self.pace.not_before = max(self.pace.not_before, self._clock.seconds() + BROKEN_S)
         self.last_error = failure.getErrorMessage()
         if not self._stopping:
             self.log.failure("cannot read events for {plugin}", failure, plugin=self.entry.label)
@@ -260,9 +274,7 @@ class Outlet:
 
     def _send_next(self) -> bool:
         now = self._clock.seconds()
-        if now < self._not_before:
-            return False
-        room = self._batch.max_events if self._rate is None else self._rate.available(now)
+        room = self.pace.room(now)
         if room <= 0:
             return False
         if self.breaker.is_open:
@@ -276,10 +288,10 @@ class Outlet:
         if held is not None:
             self._fly(self._deliver_held(held))
             return True
-        return self._may_send_new() and self._send_batch(min(room, self._limit), now)
+        return self._may_send_new() and self._send_batch(min(room, self.pace.limit), now)
 
     def _may_send_new(self) -> bool:
-        return not self._blocked() and self.lanes.oldest() is not None
+        return self._is_current() and not self._blocked() and self.lanes.oldest() is not None
 
     def _send_batch(self, items_max: int, now: float) -> bool:
         first = self.lanes.oldest()
@@ -294,7 +306,7 @@ class Outlet:
     def _probe(self, now: float) -> bool:
         if self.flights or now < self.breaker.probe_at:
             return False
-        held = self.holding.take_oldest()
+        held = self.holding.take_oldest(self.now_ms())
         if held is not None:
             self._fly(self._deliver_held(held))
             return True
@@ -311,15 +323,14 @@ class Outlet:
         """Deliver the offers; return what failed."""
         flight = Flight(offers, attempt)
         self.flights.append(flight)
-        if self._rate is not None:
-            self._rate.spend(len(offers))
+        self.pace.spend(len(offers))
         failure: DeliveryFailed | None = None
         try:
             await self.delivery.deliver(
                 [offer.item for offer in offers], attempt=attempt, purpose="live"
             )
         except DeliveryFailed as error:
-            failure = error
+            failure = error if error.accepted < len(offers) else None
         except Exception as error:  # A kind that breaks its promise must not stop the others.
             self.log.failure("delivering to {plugin}", plugin=self.entry.label)
             failure = DeliveryFailed(f"internal error: {type(error).__name__}: {error}")
@@ -329,16 +340,12 @@ class Outlet:
 
     def _judge(self, failure: DeliveryFailed | None, count: int) -> None:
         """Draw conclusions about the target from a delivery."""
-        now = self._clock.seconds()
         accepted = count if failure is None else failure.accepted
         self.delivered += accepted
         self.done.add(self.now_ms(), accepted)
-        if failure is None or not failure.unavailable:
-            if self.breaker.is_open:
-                self.holding.hurry(self.now_ms())
-            self.breaker.answered()
+        if self.pace.judge(failure, count, self._clock.seconds()):
+            self.holding.hurry(self.now_ms())
         if failure is None:
-            self._limit = min(self._limit * 2, self._batch.max_events)
             return
         self.failures += 1
         self.last_error = failure.reason
@@ -347,12 +354,6 @@ class Outlet:
             self.log.error(
                 "{plugin} is paused: {reason}", plugin=self.entry.label, reason=failure.reason
             )
-        if failure.unavailable:
-            self.breaker.failed(now)
-            if failure.retry_after_s is not None:
-                self._not_before = max(self._not_before, now + min(failure.retry_after_s, 3600.0))
-        elif not failure.blames:
-            self._limit = max(1, (count - accepted) // 2)
 
     async def _deliver(self, batch: list[Waiting[Offer]]) -> None:
         """Deliver events for the first time."""
@@ -376,10 +377,10 @@ class Outlet:
     ) -> None:
         """Hold an event back, and with it what waits behind it."""
         loose = self.entry.order != "aggregate"
-        gone = self.lanes.withdraw(waiting.lane, 1 if loose else None)
         self.holding.hold(
             waiting.item, failure, self.now_ms(), attempts=1, loose=loose, final=final
         )
+        gone = self.lanes.withdraw(waiting.lane, 1 if loose else None)
         if self.holding.of(waiting.lane) is not None:
             self.holding.pass_over(waiting.lane, gone[-1].version)
 
@@ -387,20 +388,16 @@ class Outlet:
         """Try an event that has failed, or go on with the aggregate behind it."""
         try:
             await self._go_through(held)
-        except EventDBXError as error:
-            self.last_error = str(error)
-            self.holding.release(held, self.now_ms())
-            self.log.error(
-                "cannot read events for {plugin}: {reason}",
-                plugin=self.entry.label,
-                reason=str(error),
-            )
+        except Exception as error:
+            self.last_error = str(error) or type(error).__name__
+            self.holding.release(held, self.now_ms() + int(BROKEN_S * 1000))
+            self.log.failure("cannot read events for {plugin}", plugin=self.entry.label)
         self._after_landing()
 
     async def _go_through(self, held: Held) -> None:
         view, last_id = self._outbox.store.view(), self._last_id
         cursor = self._outbox.cursors[self.key]
-        count = 1 if held.attempts else min(self._limit, LOAD_EVENTS)
+        count = 1 if held.attempts else min(self.pace.held_limit(held.name), LOAD_EVENTS)
         waiting = Flight([], held.attempts + 1)
         self.flights.append(waiting)  # Loading for it counts as a delivery.
         try:
@@ -420,20 +417,23 @@ class Outlet:
         now_ms = self.now_ms()
         final = failure is None and fitting < len(offers)
         if failure is None and not final:
+            self.pace.widen(held.name)
             if stream.more:
                 self.holding.go_on(held, stream.looked_at + 1, now_ms)
             else:
                 self.holding.finish(held, stream.looked_at, now_ms)
             return
         failed = offers[accepted]
-        if failure is not None and failure.gone:
-            self.holding.go_on(held, failed.version, now_ms)
+        if failure is not None and failure.gone and failed.version == held.version:
+            self.holding.release(held, now_ms)
             return
         known = failure or DeliveryFailed(TOO_LARGE)
         blamed = final or known.unavailable or known.blames or fitting - accepted == 1
-        if not blamed:
+        if known.gone or not blamed:
+            self.pace.narrow(held.name, fitting - accepted)
             self.holding.go_on(held, failed.version, now_ms)
             return
+        self.pace.widen(held.name)
         attempts = held.attempts + 1 if failed.version == held.version else 1
         self.holding.hold(failed, known, now_ms, attempts=attempts, loose=held.loose, final=final)
 
@@ -446,8 +446,8 @@ class Outlet:
             self._landed.clear()
         self.pump()
 
-    def _plan(self) -> None:
-        """Wake up when the next thing comes due."""
+    def _plan(self, *, at_once: bool = False) -> None:
+        """Wake up when the next thing comes due, or in the reactor's next turn."""
         now = self._clock.seconds()
         times = []
         due_ms = self.holding.next_due_ms()
@@ -458,16 +458,19 @@ class Outlet:
         first = self.lanes.oldest()
         if first is not None and self._batch.linger_ms:
             times.append(first.since + self._batch.linger_ms / 1000)
-        if self._rate is not None and first is not None:
-            times.append(now + self._rate.wait_s())
-        if self._not_before > now:
-            times = [max(at, self._not_before) for at in times] or [self._not_before]
+        room_at = self.pace.room_at(now)
+        if room_at is not None and first is not None:
+            times.append(room_at)
+        not_before = self.pace.not_before
+        if not_before > now:
+            times = [max(at, not_before) for at in times] or [not_before]
         times = [at for at in times if at > now]
         if self._wake is not None and self._wake.active():
             self._wake.cancel()
         self._wake = None
-        if times and not self._stopping:
-            self._wake = self._clock.callLater(max(min(times) - now, 0.001), self.pump)
+        if (times or at_once) and not self._stopping:
+            wait_s = 0 if at_once else max(min(times) - now, 0.001)
+            self._wake = self._clock.callLater(wait_s, self.pump)
 
     async def stop(self, within_s: float) -> None:
         """Begin nothing more, wait for what is in flight, settle, and let the target go."""

@@ -163,7 +163,7 @@ class QueueDesk:
 
     def _put(self, entry: PluginEntry, rows: Mapping[bytes, bytes | None]) -> Deferred[None]:
         """Put rows of a plugin that is not served now."""
-        return self.drainer.outbox.put(entry.key, self.cursor(entry), rows)
+        return self.drainer.outbox.put(entry.key, self.cursor(entry), rows, 0)
 
     def _now_ms(self) -> int:
         return int(self.drainer.clock.seconds() * 1000)

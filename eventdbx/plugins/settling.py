@@ -39,6 +39,7 @@ class Settling:
         self._done = done
         self._clock = clock
         self._cursor = cursor
+        self._era = outbox.eras[plugin]
         self._call: IDelayedCall | None = None
         self._putting: Deferred[None] | None = None
         self._stopped = False
@@ -71,20 +72,25 @@ class Settling:
 
     def _put(self) -> Deferred[None]:
         self._call = None
+        counters = self._done.take_changes(int(self._clock.seconds() * 1000))
         rows, self._holding.changes = self._holding.changes, {}
-        rows.update(self._done.take_changes(int(self._clock.seconds() * 1000)))
+        rows.update(counters)
         cursor = self._cursor()
-        known = self._outbox.cursors.get(self._plugin)
-        if known is None or (not rows and known._replace(skips=(), aliases=()) == cursor):
+        if not rows and not self._has_moved(cursor):
             return succeed(None)
-        self._putting = self._outbox.put(self._plugin, cursor, rows)
+        known = self._outbox.cursors.get(self._plugin)
+        held_from = self._holding.first_position if known and known.skips else None
+        self._putting = self._outbox.put(self._plugin, cursor, rows, held_from, self._era)
         return self._putting.addBoth(self._was_put)
+
+    def _has_moved(self, cursor: Cursor) -> bool:
+        known = self._outbox.cursors.get(self._plugin)
+        if known is None or self._outbox.eras[self._plugin] != self._era:
+            return False
+        return known._replace(skips=(), aliases=()) != cursor
 
     def _was_put(self, _outcome: Any) -> None:
         # A store that failed ends the process; until then nothing more is to be done here.
         self._putting = None
-        stored = self._outbox.cursors.get(self._plugin)
-        if self._holding.changes or (
-            stored is not None and stored.position != self._cursor().position
-        ):
+        if self._holding.changes or self._done.changed or self._has_moved(self._cursor()):
             self.soon(SETTLE_S)

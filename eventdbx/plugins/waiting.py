@@ -43,19 +43,21 @@ class Waiters:
 
     def tell(self) -> None:
         """Tell those whose events are settled by now; forget those who gave up."""
-        for waiter in tuple(self._waiters):
+        left, told = [], []
+        for waiter in self._waiters:
             if waiter.result.called:
-                self._waiters.remove(waiter)
-                continue
-            if waiter.position >= self._lanes.cursor:
                 continue
             held = self._holding.blocking(waiter.name, waiter.version)
-            if held is not None and not held.dead:
-                continue
-            self._waiters.remove(waiter)
-            waiter.result.callback(
-                ("delivered", "") if held is None else ("dead", held.last_error or "")
-            )
+            if waiter.position >= self._lanes.cursor or (held is not None and not held.dead):
+                left.append(waiter)
+            else:
+                told.append((waiter.result, held))
+        self._waiters = left
+        for result, held in told:  # Who is told may wait again, or give up for others.
+            if not result.called:
+                result.callback(
+                    ("delivered", "") if held is None else ("dead", held.last_error or "")
+                )
 
     def stop(self) -> None:
         """Tell everyone that nothing is delivered for now."""

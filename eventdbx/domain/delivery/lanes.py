@@ -57,6 +57,11 @@ class Lanes(Generic[T]):
         return self._count - self.in_flight
 
     @property
+    def span(self) -> int:
+        """Return how many events were offered from the cursor on, settled or not."""
+        return len(self._order)
+
+    @property
     def depth(self) -> int:
         """Return how many events wait or are in flight."""
         return self._count

@@ -57,8 +57,14 @@ class Breaker:
         return self._probe_at
 
     def failed(self, now: float) -> None:
-        """Note a failure that was the target's own."""
+        """Note a failure that was the target's own.
+
+        One that comes before the next probe may pass was under way when the breaker opened, and
+        says nothing new.
+        """
         was_open = self.is_open
+        if was_open and now < self._probe_at:
+            return
         self._failures += 1
         if self.is_open:
             if was_open:
