@@ -6,6 +6,7 @@ that begin with ``make`` or ``tox`` against the Makefile and tox.ini.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -155,12 +156,12 @@ class Examples(SynchronousTestCase):
 
     def test_program_of_the_readme(self) -> None:
         """The program in the README runs as it stands, beside a server in a workspace."""
-        blocks = dict(FENCE.findall((ROOT / "README.md").read_text()))
+        client, _plugin = programs_of_the_readme()
         with TemporaryDirectory() as folder:
             workspace = Workspace(Path(folder) / "database")
             workspace.start()
             try:
-                program = blocks["python"].replace("6363", str(workspace.port))
+                program = client.replace("6363", str(workspace.port))
                 done = subprocess.run(
                     [sys.executable, "-c", program],
                     cwd=workspace.folder,
@@ -174,6 +175,27 @@ class Examples(SynchronousTestCase):
             log = workspace.log
         self.assertEqual((done.returncode, status), (0, 0), done.stderr + log)
         self.assertIn("'version': 2", done.stdout)
+
+    def test_plugin_of_the_readme(self) -> None:
+        """So does the plugin, fed with an event as its author would feed it."""
+        _client, plugin = programs_of_the_readme()
+        event = {"aggregate_type": "order", "aggregate_id": "o-1", "event_type": "e", "version": 7}
+        done = subprocess.run(
+            [sys.executable, "-c", plugin, "--events", "-"],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            input=json.dumps({"event": {**event, "payload": {}}}) + "\n",
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("o-1 7", done.stdout + done.stderr)
+
+
+def programs_of_the_readme() -> list[str]:
+    """Return the programs in Python."""
+    blocks = FENCE.findall((ROOT / "README.md").read_text())
+    return [text for language, text in blocks if language == "python"]
 
 
 class Tables(SynchronousTestCase):
