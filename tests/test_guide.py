@@ -96,10 +96,16 @@ class Guides(SynchronousTestCase):
             check=False,
         )
 
-    def follow(self, document: Path) -> int:
-        """Do what a guide says; return how many commands that were."""
-        count = 0
+    def follow(self, document: Path, *, port: str | None = None) -> int:
+        """Do what a guide says; return how many commands that were.
+
+        A port that it uses is replaced by a free one.
+        """
+        count, free = 0, str(free_port())
         for step in steps(document):
+            if port is not None:
+                command = None if step.command is None else step.command.replace(port, free)
+                step = Step(command, step.text.replace(port, free))
             if step.command is None:
                 (self.folder / "schema.dbx").write_text(step.text, encoding="utf-8")
                 continue
@@ -134,6 +140,13 @@ class Guides(SynchronousTestCase):
         self.assertEqual(len(tests), 1)
         done = self.shell(f"python3 {tests[0].name}")
         self.assertEqual(done.returncode, 0, done.stderr)
+
+    def test_plugins(self) -> None:
+        """A file, a webhook that is away, an event that is refused, a read model that is rebuilt."""
+        guide = ROOT / "docs" / "plugins.md"
+        self.write_programs(guide)
+        self.addCleanup(self.shell, "kill $(cat receiver.pid) 2>/dev/null")
+        self.assertGreater(self.follow(guide, port="9000"), 30)
 
     def test_schemas(self) -> None:
         """From a prototype to strict mode."""

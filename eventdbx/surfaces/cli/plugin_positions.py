@@ -10,13 +10,15 @@ import click
 
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.plugin_calls import NAME, Asking, Document, asking, one_line, operate
 from eventdbx.surfaces.cli.plugin_options import NUMBER
 from eventdbx.surfaces.cli.plugin_replay import Progress
 from eventdbx.surfaces.cli.values import U64
 
-LOOK_S = 0.2
+LOOK_MS = 100
+"""Between two looks at how far a rebuild is."""
+
 WAIT_MS = 2_000
 """How long one operation waits; longer waits are several, so that an interrupt ends them."""
 
@@ -78,7 +80,8 @@ def _register_wait(group: click.Group) -> None:
         """Wait until a plugin has processed an event
 
         Ends with 0 when it is delivered (or nothing for this plugin), with 1 when it is dead or
-        the time is over. Without an event or a position: everything committed so far.
+        the time is over. Without an event or a position: the last event committed so far. What
+        failed before it, in other aggregates, may still be held back.
         """
         name = given["name"]
         operation: Document = {"do": "wait", "name": name}
@@ -187,32 +190,38 @@ def _register_rebuild(group: click.Group) -> None:
 
 
 def _catch_up(plugins: Asking, name: str) -> None:
-    """Wait until a plugin is at the end of the log. Raises Failure when it cannot get there."""
+    """Wait until nothing is left for a plugin. Raises Failure when it cannot get there."""
     progress = Progress(f"rebuilding {name}")
     total = 0
-    while True:
-        (found,) = plugins.do({"do": "lag", "name": name})["plugins"]
-        total = max(total, found["lag"])
-        progress.show(total - found["lag"], total)
-        answer = plugins.do(
-            {"do": "wait", "name": name, "position": "end", "timeout_ms": int(LOOK_S * 1_000)}
+    try:
+        while True:
+            (found,) = plugins.do({"do": "lag", "name": name})["plugins"]
+            left = found["lag"] - found["dead"]
+            total = max(total, left)
+            progress.show(total - left, total)
+            if left == 0 and not found["dead"]:
+                return
+            _refuse_hopeless(plugins, found, left)
+            # Without a server this is also what lets it go on.
+            waiting = {"do": "wait", "name": name, "position": "end"}
+            plugins.do({**waiting, "timeout_ms": LOOK_MS})
+            if not plugins.alone:
+                time.sleep(LOOK_MS / 1_000)
+    finally:
+        progress.end()
+
+
+def _refuse_hopeless(plugins: Asking, lag: Document, left: int) -> None:
+    """Raise Failure when a plugin will not get on, or not before somebody does something."""
+    name = lag["name"]
+    if lag["dead"]:
+        raise Failure(
+            f"plugin '{name}' gave up on {lag['dead']} event(s)",
+            hint=f"see `dbx queue --plugin {name}`",
+            code="storage",
         )
-        if answer["outcome"] == "dead":
-            progress.end()
-            raise Failure(
-                f"plugin '{name}' gave up on an event",
-                answer["reason"],
-                hint=f"see `dbx queue --plugin {name}`",
-                code="storage",
-            )
-        if answer["outcome"] == "delivered":
-            progress.show(total, total)
-            progress.end()
-            return
-        if found["paused"]:
-            progress.end()
-            raise Failure(f"plugin '{name}' is paused: {found['paused']}")
-        if plugins.alone and found["last_error"]:
-            progress.end()
-            note(f"last error: {found['last_error']}")
-            raise Failure(f"plugin '{name}' is {found['lag']} event(s) behind", code="storage")
+    if lag["paused"]:
+        raise Failure(f"plugin '{name}' is paused: {lag['paused']}")
+    if plugins.alone and lag["last_error"]:
+        behind = f"plugin '{name}' is {left} event(s) behind"
+        raise Failure(behind, lag["last_error"], code="storage")
