@@ -21,9 +21,9 @@ from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import ConfigError, EventDBXError, InvalidCursor, StorageError
 from eventdbx.plugins.interfaces import DeliveryFailed
 from eventdbx.plugins.kinds import make_delivery
-from eventdbx.plugins.outlet import Outlet
-from eventdbx.plugins.queueing import WAIT_MAX_S, QueueDesk, ahead
+from eventdbx.plugins.queueing import WAIT_MAX_S, QueueDesk
 from eventdbx.plugins.replays import entry_to_replay
+from eventdbx.plugins.standing import Standing, ahead, standing_of
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.outbox import Held, held_rows
@@ -94,19 +94,15 @@ class Desk(QueueDesk):
 
     def lags(self, name: str | None = None) -> Deferred[list[Lag]]:
         """Return how far plugins are behind."""
-        entries = self.entries(name)
-        return self.drainer.run_slowly(lambda: [self._lag(entry) for entry in entries])
+        standings = [standing_of(self.drainer, entry) for entry in self.entries(name)]
+        return self.drainer.run_slowly(lambda: [self._lag(one) for one in standings])
 
-    def _lag(self, entry: PluginEntry) -> Lag:
-        drainer = self.drainer
-        outlet = drainer.outlet(entry.key)
-        view = drainer.domain.store.view()
-        held = self.held(entry, view)
-        cursor = self.cursor(entry)
-        position = cursor.position if outlet is None else outlet.lanes.cursor
-        waiting = self.unsettled(entry)
-        oldest = _oldest_ns(view, position, [one for one in held if not one.dead])
-        now_ns = int(drainer.clock.seconds() * 1_000_000_000)
+    def _lag(self, now: Standing) -> Lag:
+        # On a thread: nothing of an outlet is looked at here.
+        entry, position, held = now.entry, now.cursor.position, now.held()
+        waiting = now.unread + len(held)
+        oldest = _oldest_ns(now.view, position, [one for one in held if not one.dead])
+        now_ns = now.now_ms * 1_000_000
         return Lag(
             name=entry.key,
             label=entry.label,
@@ -115,17 +111,11 @@ class Desk(QueueDesk):
             oldest_s=0.0 if oldest is None or not waiting else max(0.0, (now_ns - oldest) / 1e9),
             parked=sum(not one.dead for one in held),
             dead=sum(one.dead for one in held),
-            in_flight=0 if outlet is None else sum(len(one.offers) for one in outlet.flights),
-            paused=self._paused(entry, outlet),
-            breaker_open=outlet is not None and outlet.breaker.is_open,
-            last_error=drainer.broken.get(entry.key)
-            or (None if outlet is None else outlet.last_error),
+            in_flight=sum(len(one.offers) for one in now.flights),
+            paused=now.paused,
+            breaker_open=now.breaker_open,
+            last_error=now.last_error,
         )
-
-    def _paused(self, entry: PluginEntry, outlet: Outlet | None) -> str | None:
-        if outlet is not None:
-            return outlet.paused
-        return "paused" if entry.paused else self.cursor(entry).stopped
 
     def seek(self, name: str, to: str) -> Deferred[str]:
         """Move a cursor to ``start``, ``end``, a token or a time (RFC 3339); return the token.

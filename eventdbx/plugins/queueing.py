@@ -15,8 +15,8 @@ from eventdbx.errors import ConfigError
 from eventdbx.plugins.drainer import Drainer
 from eventdbx.plugins.holding import Holding
 from eventdbx.plugins.outlet import Outlet
+from eventdbx.plugins.standing import Standing, standing_of
 from eventdbx.storage import eventlog
-from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.outbox import Cursor, Held, held_rows
 
 WAIT_MAX_S = 30.0
@@ -30,34 +30,33 @@ class QueueDesk:
 
     def queue(self, name: str | None, limit: int) -> Deferred[dict[str, Any]]:
         """Return counts and jobs, at most ``limit`` of each status."""
-        entries = self.entries(name)
-        return self.drainer.run_slowly(lambda: self._queue(entries, limit))
+        standings = [standing_of(self.drainer, entry) for entry in self.entries(name)]
+        return self.drainer.run_slowly(lambda: self._queue(standings, limit))
 
-    def _queue(self, entries: list[PluginEntry], limit: int) -> dict[str, Any]:
-        view = self.drainer.domain.store.view()
+    def _queue(self, standings: list[Standing], limit: int) -> dict[str, Any]:
+        # On a thread: nothing of an outlet is looked at here.
         jobs: dict[str, list[dict[str, Any]]] = {"pending": [], "processing": [], "dead": []}
         pending = processing = done = dead = 0
-        for entry in entries:
-            outlet = self.drainer.outlet(entry.key)
-            flights = [] if outlet is None else tuple(outlet.flights)
-            flying = [offered_job(entry, offer, one.attempt) for one in flights for offer in one[0]]
-            held = self.held(entry, view)
+        for now in standings:
+            entry, view, held = now.entry, now.view, now.held()
+            flying = [
+                offered_job(entry, offer, one.attempt) for one in now.flights for offer in one[0]
+            ]
             names = {one.name for one in held if not one.loose}
             ids = {job["id"] for job in flying}
             waiting = [one for one in held if not one.dead and one.event_id not in ids]
             gone = [one for one in held if one.dead]
-            pending += max(self.unsettled(entry) - len(flying) - len(gone), len(waiting))
+            unsettled = now.unread + len(held)
+            pending += max(unsettled - len(flying) - len(gone), len(waiting))
             processing += len(flying)
             dead += len(gone)
-            now_ms = int(self.drainer.clock.seconds() * 1000)
-            counters = self.drainer.done(entry, view) if outlet is None else outlet.done
-            done += counters.total(now_ms)
+            counted = now.done
+            if counted is None:
+                counted = self.drainer.done(entry, view).total(now.now_ms)
+            done += counted
             listed = [held_job(entry, one, "pending") for one in waiting]
-            cursor = self.cursor(entry)
-            if outlet is not None:
-                cursor = cursor._replace(position=outlet.lanes.cursor)
             room = limit - len(jobs["pending"]) - len(listed)
-            listed += untried_jobs(view, entry, cursor, limit=room, flying=ids, held=names)
+            listed += untried_jobs(view, entry, now.cursor, limit=room, flying=ids, held=names)
             jobs["pending"] += sorted(listed, key=lambda job: job["id"])
             jobs["processing"] += flying
             jobs["dead"] += [held_job(entry, one, "dead") for one in gone]
@@ -73,14 +72,14 @@ class QueueDesk:
 
     def job(self, job_id: int, name: str | None = None) -> Deferred[dict[str, Any] | None]:
         """Return one job (of a plugin) with the document that would be sent, or None."""
-        entries = self.entries(name)
-        return self.drainer.run_slowly(lambda: self._job(job_id, entries))
+        standings = [standing_of(self.drainer, entry) for entry in self.entries(name)]
+        return self.drainer.run_slowly(lambda: self._job(job_id, standings))
 
-    def _job(self, job_id: int, entries: list[PluginEntry]) -> dict[str, Any] | None:
+    def _job(self, job_id: int, standings: list[Standing]) -> dict[str, Any] | None:
         domain = self.drainer.domain
-        view = domain.store.view()
-        for entry in entries:
-            for one in self.held(entry, view):
+        for now in standings:
+            entry, view = now.entry, now.view
+            for one in now.held():
                 if one.event_id != job_id:
                     continue
                 event = eventlog.load_event(view, one.name, one.version)
@@ -217,31 +216,6 @@ class QueueDesk:
         """Return where a plugin stands; a new one at the end."""
         known = self.drainer.outbox.cursors.get(entry.key)
         return Cursor(self.drainer.outbox.end()) if known is None else known
-
-    def held(self, entry: PluginEntry, view: IReadView) -> list[Held]:
-        """Return what a plugin holds back."""
-        outlet = self.drainer.outlet(entry.key)
-        return list(held_rows(view, entry.key)) if outlet is None else list(outlet.holding)
-
-    def unsettled(self, entry: PluginEntry) -> int:
-        """Return how many events wait, are under way, or are held back, at least."""
-        outlet = self.drainer.outlet(entry.key)
-        held = self.held(entry, self.drainer.domain.store.view())
-        unread = (
-            ahead(self.cursor(entry), self.drainer.outbox.end())
-            if outlet is None
-            else outlet.behind()
-        )
-        return unread + len(held)
-
-
-def ahead(cursor: Cursor, end: int) -> int:
-    """Return how many events behind a cursor are meant for its plugin."""
-    gaps = sum(
-        max(0, (end if stop is None else stop) - max(start, cursor.position))
-        for start, stop in cursor.skips
-    )
-    return max(0, end - cursor.position - gaps)
 
 
 def _is_in(held: Held, wanted: frozenset[int] | None) -> bool:

@@ -258,7 +258,7 @@ class ProgressTests(DrainingCase):
             waiting.append(Deferred())
             return waiting[-1]
 
-        self.drainer.outbox.put = slow  # type: ignore[method-assign]
+        self.drainer.outbox.put = slow  # type: ignore[assignment,method-assign]
         outlet.done.add(outlet.now_ms(), 1)
         outlet.changed()
         self.pass_time(0.1)
@@ -320,6 +320,37 @@ class ProgressTests(DrainingCase):
         self.pass_time(1)
         self.assertEqual(self.target().accepted, ["o-1.1", "o-2.1"])
         self.assertEqual(self.drainer.outbox.cursors["hook"].position, 2)
+
+
+class DeskTests(DrainingCase):
+    """What is told of plugins."""
+
+    def test_told_of_one_moment(self) -> None:
+        """Outlets are looked at when somebody asks, not by the thread that makes the answer."""
+        self.put(hook(concurrency=2))
+        self.target().answer = refusing("o-1.1")
+        self.order("o-1")
+        self.pass_time(0.2)
+        self.target().answer = lambda _items: Deferred()
+        for number in range(2, 6):
+            self.order(f"o-{number}")
+        self.pass_time(0.2)
+        todo: list[Any] = []
+
+        def later(work: Any) -> Deferred[Any]:
+            todo.append(work)
+            return Deferred()
+
+        self.drainer.run_slowly = later
+        self.desk.queue(None, 100)
+        self.desk.lags()
+        self.desk.job(1)
+        with patch.object(self.drainer, "outlet", side_effect=AssertionError("on a thread")):
+            self.drainer.outbox.cursors.clear()
+            shown, (lag,), job = [work() for work in todo]
+        self.assertEqual((shown["pending"], shown["processing"]), (3, 2))
+        self.assertEqual((lag.lag, lag.in_flight, lag.parked), (5, 2, 1))
+        self.assertIsNone(job)
 
 
 class SchemaTests(DrainingCase):
