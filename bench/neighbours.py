@@ -1,7 +1,7 @@
 """What writers pay for plugins that are ill: their p99 beside a dead and a hanging one.
 
 ``python -m bench.neighbours --rounds 9``. The real server; a process of clients appends in
-interleaved rounds with and without the two, which comes first changes; with one client that waits
+interleaved rounds without, again without and with the two, which comes first changes; with one client that waits
 and with many at once; first with no other plugin, then beside one that is well and follows. Nobody
 is killed here, and the second after each change is not measured. On a machine that others use
 single rounds differ much: the medians are what counts.
@@ -28,6 +28,9 @@ from eventdbx.client import BlockingClient
 STYLES = (("waiting", "blocking", 1), ("concurrent", "twisted", 16))
 """One client that waits for each answer, and many at once: how they are called."""
 
+ARMS = ("without", "again", "with")
+"""``again`` is without, too: how much it differs is the machine's doing."""
+
 P99 = 0.99
 WARM_S = 1.0
 
@@ -49,34 +52,30 @@ def compare(
 ) -> dict[str, Any]:
     """Append with and without, round by round; return medians."""
     how, clients = style
-    found: dict[bool, list[Outcome]] = {False: [], True: []}
+    found: dict[str, list[Outcome]] = {arm: [] for arm in ARMS}
     for number in range(options.rounds):
-        for is_present in (number % 2 == 0, number % 2 == 1):
-            present(client, sick, is_present)
+        first = number % len(ARMS)
+        for arm in (*ARMS[first:], *ARMS[:first]):
+            present(client, sick, arm == "with")
             append(process, daemon.pid, how, clients, WARM_S, options.rounds + number + 1)
             outcome = append(process, daemon.pid, how, clients, options.seconds, number + 1)
-            found[is_present].append(outcome)
+            found[arm].append(outcome)
     present(client, sick, False)
-    p99 = {
-        key: [percentile(one.latencies_ms, P99) for one in rounds] for key, rounds in found.items()
-    }
-    pairs = zip(p99[True], p99[False], strict=True)
-    ratios = [with_ / without for with_, without in pairs]
-    cost = {
-        key: statistics.median(one.server_s / one.operations * 1e6 for one in rounds)
-        for key, rounds in found.items()
-    }
-    return {
-        "p99_ms_without": round(statistics.median(p99[False]), 3),
-        "p99_ms_with": round(statistics.median(p99[True]), 3),
-        "ratio_of_medians": round(statistics.median(p99[True]) / statistics.median(p99[False]), 3),
-        "median_of_ratios": round(statistics.median(ratios), 3),
-        "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
-        "per_s_without": round(statistics.median(one.rate for one in found[False])),
-        "per_s_with": round(statistics.median(one.rate for one in found[True])),
-        "server_us_without": round(cost[False], 1),
-        "server_us_with": round(cost[True], 1),
-    }
+    figures: dict[str, Any] = {}
+    base = [percentile(one.latencies_ms, P99) for one in found["without"]]
+    for arm, rounds in found.items():
+        p99 = [percentile(one.latencies_ms, P99) for one in rounds]
+        costs = [one.server_s / one.operations * 1e6 for one in rounds]
+        ratios = [each / without for each, without in zip(p99, base, strict=True)]
+        figures[arm] = {
+            "p99_ms": round(statistics.median(p99), 3),
+            "ratio_of_medians": round(statistics.median(p99) / statistics.median(base), 3),
+            "median_of_ratios": round(statistics.median(ratios), 3),
+            "ratios": [round(min(ratios), 2), round(max(ratios), 2)],
+            "per_s": round(statistics.median(one.rate for one in rounds)),
+            "server_us": round(statistics.median(costs), 1),
+        }
+    return figures
 
 
 def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
@@ -92,7 +91,7 @@ def measure(options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
         with connect(daemon) as client:
             for hook in sick:
                 client.plugins({"do": "configure", "entry": {**hook.entry(), "enabled": False}})
-            for place in ("alone", "beside"):
+            for place in options.places:
                 if place == "beside":
                     client.plugins({"do": "configure", "entry": hooks[0].entry()})
                 for name, how, clients in STYLES:
@@ -113,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--seconds", type=float, default=4.0, help="of each round")
+    parser.add_argument("--places", nargs="*", default=["alone", "beside"])
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     options = parser.parse_args()
     figures, complaints = measure(options)
