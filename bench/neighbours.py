@@ -1,10 +1,10 @@
 """What writers pay for plugins that are ill: their p99 beside a dead and a hanging one.
 
 ``python -m bench.neighbours --rounds 9``. The real server; a process of clients appends in
-interleaved rounds without, again without and with the two, which comes first changes; with one client that waits
-and with many at once; first with no other plugin, then beside one that is well and follows. Nobody
-is killed here, and the second after each change is not measured. On a machine that others use
-single rounds differ much: the medians are what counts.
+interleaved rounds without, again without, and with the two; which comes first changes. With one
+client that waits and with many at once; first with no other plugin, then beside one that is well
+and follows. Nobody is killed here, and the second after each change is not measured. On a machine
+that others use single rounds differ much: the medians are what counts.
 """
 
 from __future__ import annotations
