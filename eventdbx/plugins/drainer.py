@@ -107,7 +107,9 @@ class Drainer:
 
     def nudge(self) -> None:
         """Look at what was committed, soon."""
-        if self._soon is None and self.served and not self._stopping:
+        if self._soon is not None or self._stopping:
+            return
+        if any(outlet.hungry() for outlet in self.outlets()):
             self._soon = self.clock.callLater(NUDGE_S, self._nudged)
 
     def turn(self) -> None:
@@ -294,7 +296,8 @@ class Drainer:
             self.turn()
             return
         for outlet in self.outlets():
-            self._guarded(outlet, outlet.pump)
+            if outlet.hungry():
+                self._guarded(outlet, outlet.pump)
 
     def _guarded(self, outlet: Outlet, work: Callable[[], None]) -> None:
         try:

@@ -102,6 +102,7 @@ class Outlet:
         self.last_error: str | None = None
         self.failures = self.delivered = 0
         self._batch = self.pace.batch
+        self._ahead = max(2 * self._batch.max_events, LOAD_EVENTS)
         self._strict = entry.order == "strict"
         self._concurrency = 1 if self._strict else entry.concurrency
         self._loading = self._stopping = self._held_last = self._pumping = False
@@ -220,18 +221,16 @@ class Outlet:
         settled = self.holding.all_dead and self.entry.on_dead == "continue"
         return self._strict and len(self.holding) > 0 and not settled
 
+    def hungry(self) -> bool:
+        """Say whether new events make a difference now; later, whatever makes room looks."""
+        return self._may_work() and not self._loading and self.lanes.waiting < self._ahead
+
     def _load_if_there_is_room(self) -> None:
         lanes = self.lanes
         room = min(WINDOW_EVENTS - lanes.depth, SPAN_EVENTS - lanes.span, LOAD_EVENTS)
-        if (
-            self._loading
-            or self._blocked()
-            or not self._is_current()
-            or lanes.size >= WINDOW_BYTES
-            or room <= 0
-        ):
+        if self._loading or self._blocked() or not self._is_current():
             return
-        if lanes.waiting >= max(2 * self._batch.max_events, LOAD_EVENTS):
+        if lanes.size >= WINDOW_BYTES or room <= 0 or lanes.waiting >= self._ahead:
             return
         if lanes.scanned >= self._outbox.end() or self._clock.seconds() < self.pace.not_before:
             return
