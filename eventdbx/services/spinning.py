@@ -15,7 +15,8 @@ _ran = False
 def run_until(done: Callable[[], bool], within_s: float | None) -> bool:
     """Run the reactor until ``done`` says so; False when the time is over before.
 
-    May be called again and again; raises what ``done`` raises. An interrupt from the terminal raises KeyboardInterrupt.
+    May be called again and again; raises what ``done`` raises. An interrupt from the terminal
+    raises KeyboardInterrupt.
     """
     global _ran
     if done():

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 from unittest import TestCase
+
+import eventdbx
 
 PROGRAM = """
 from eventdbx.services import spinning
@@ -32,6 +35,11 @@ class SpinningTests(TestCase):
     def test_ends_with_an_error(self) -> None:
         """A question that cannot be answered ends the run, which may be repeated."""
         ran = subprocess.run(
-            (sys.executable, "-c", PROGRAM), capture_output=True, text=True, timeout=60, check=True
+            (sys.executable, "-c", PROGRAM),
+            cwd=Path(eventdbx.__file__).parents[1],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
         )
         self.assertEqual(ran.stdout, "raised broken\nTrue False\n")
