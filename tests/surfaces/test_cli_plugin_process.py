@@ -154,7 +154,8 @@ class Beside(ForkedCase, ServedCase):
         self.assertRaises(ProcessLookupError, os.kill, pid, 0)
         off = "Process plugin 'w' worker is not running\n"
         self.assertEqual(self.answer(place, "plugin", "stop", "w"), off)
-        self.assertIn("  status: stopped\n", self.answer(place, "plugin", "status"))
+        lines = self.answer(place, "plugin", "status").splitlines()
+        self.assertEqual((lines[3], len(lines)), ("  status: stopped", 6))
         self.assertIn("stdout: started with eggs\n", self.answer(place, "plugin", "logs", "w"))
         self.assertEqual(self.answer(place, "plugin", "logs", "w", "--lines", "0"), "")
 

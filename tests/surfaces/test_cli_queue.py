@@ -54,6 +54,7 @@ class Queue(ForkedCase):
         self.assertEqual(len(self.queue("--limit", "2")["jobs"]["dead"]), 2)
         self.dbx("plugin", "config", "log", "--name", "quiet", "--path", "quiet")
         self.assertEqual(self.told("queue", "--plugin", "quiet"), EMPTY)
+        self.assertEqual(self.told("plugin", "stats", "quiet"), EMPTY)
         self.dbx("plugin", "set", "hook", "--max-attempts", "2")
         self.orders("o-4")
         waiting = self.told("queue").splitlines()

@@ -14,6 +14,8 @@ from eventdbx.surfaces.cli import (
     plugin_replay,
     plugin_test,
 )
+from eventdbx.surfaces.cli.options import argument
+from eventdbx.surfaces.cli.queue_commands import show_queue
 
 
 def register(root: click.Group) -> None:
@@ -39,3 +41,13 @@ def register(root: click.Group) -> None:
     plugin_test.register(plugin)
     plugin_replay.register(plugin)
     plugin_positions.register(plugin)
+    _register_stats(plugin)
+
+
+def _register_stats(group: click.Group) -> None:
+    @group.command("stats", hidden=True)
+    @argument("name", help="Name of the plugin")
+    @click.pass_context
+    def stats(context: click.Context, name: str) -> None:
+        """The queue of one plugin, as some documents spell it"""
+        show_queue(context, name)

@@ -16,7 +16,7 @@ import click
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import argument, option
 from eventdbx.surfaces.cli.output import print_line
-from eventdbx.surfaces.cli.plugin_calls import Document, asking, key_of, unknown
+from eventdbx.surfaces.cli.plugin_calls import Document, asking, key_of, one_line, unknown
 from eventdbx.surfaces.cli.plugin_listing import runtime_of
 from eventdbx.surfaces.cli.session import opened
 from eventdbx.surfaces.cli.values import U32
@@ -24,6 +24,9 @@ from eventdbx.surfaces.cli.values import U32
 PROCESS = argument("name", help="Name of the plugin, or of its program when it has no name")
 NOUN = "process plugin"
 FOLLOW_S = 0.2
+
+_ON_PURPOSE = ("was stopped", "disabled")
+"""Reasons of a child that is down which its state says already."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
@@ -147,7 +150,8 @@ def _status_block(context: click.Context, entry: Document) -> str:
     ]
     if process is not None:
         lines += [f"  restarts: {process['restarts']}"] if process["restarts"] else []
-        lines += [f"  reason: {process['reason']}"] if process["reason"] else []
+        if process["reason"] not in (None, "", *_ON_PURPOSE):
+            lines.append(f"  reason: {one_line(process['reason'])}")
     return "\n".join(lines)
 
 

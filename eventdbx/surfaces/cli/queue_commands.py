@@ -25,6 +25,7 @@ from eventdbx.surfaces.cli.values import U32, U64
 RETRY_WAIT_MS = 25_000
 """How long the outcome is waited for; below the time limit of an answer."""
 
+SHOWN_MAX = 100
 SHOWN = ("pending", "processing", "dead")
 _HOUR_MS = 3_600_000
 
@@ -42,14 +43,14 @@ def register(root: click.Group) -> None:
         examples=("dbx queue", "dbx queue --plugin hook --json", "dbx queue retry"),
     )
     @PLUGIN
-    @option("--limit", type=U32, default="100", metavar="N", show_default=True,
+    @option("--limit", type=U32, default=str(SHOWN_MAX), metavar="N", show_default=True,
             help="At most so many jobs of each status")  # fmt: skip
     @AS_JSON
     @click.pass_context
     def queue(context: click.Context, name: str | None, limit: int, as_json: bool) -> None:
         """Show or manage the plugin retry queue"""
         if not context.args:
-            _show(context, name, limit, as_json)
+            show_queue(context, name, limit=limit, as_json=as_json)
 
     _register_show(queue)
     _register_clear(queue)
@@ -62,7 +63,10 @@ def register(root: click.Group) -> None:
 # --- showing
 
 
-def _show(context: click.Context, name: str | None, limit: int, as_json: bool) -> None:
+def show_queue(
+    context: click.Context, name: str | None, *, limit: int = SHOWN_MAX, as_json: bool = False
+) -> None:
+    """Print the queue of one plugin, or of all."""
     found = operate(context, _named({"do": "queue", "limit": limit}, name))
     if as_json:
         print_json(found)
