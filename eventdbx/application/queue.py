@@ -25,6 +25,15 @@ LOOKED_AT_MAX = 10_000
 """Positions that a listing of untried events looks at."""
 
 
+def owed(view: IReadView, held: Held) -> int:
+    """Return how many events a row holds back: its own, and the later ones of its aggregate.
+
+    Those that are still behind the cursor are among them.
+    """
+    head = None if held.loose else eventlog.load_head(view, held.name)
+    return 1 if head is None else max(1, head.version - held.version + 1)
+
+
 def held_job(entry: PluginEntry, held: Held, status: Status) -> dict[str, Any]:
     """Return the job of an event that has failed."""
     return _job(

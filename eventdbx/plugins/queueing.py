@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 
 from eventdbx.application.parts import PartsBuilder
-from eventdbx.application.queue import held_job, offered_job, untried_jobs
+from eventdbx.application.queue import held_job, offered_job, owed, untried_jobs
 from eventdbx.domain.delivery.entries import PluginEntry
 from eventdbx.domain.delivery.envelopes import json_body
 from eventdbx.errors import ConfigError
@@ -46,7 +46,7 @@ class QueueDesk:
             ids = {job["id"] for job in flying}
             waiting = [one for one in held if not one.dead and one.event_id not in ids]
             gone = [one for one in held if one.dead]
-            unsettled = now.unread + len(held)
+            unsettled = now.unread + sum(owed(view, one) for one in held)
             pending += max(unsettled - len(flying) - len(gone), len(waiting))
             processing += len(flying)
             dead += len(gone)
