@@ -7,13 +7,14 @@ one row, and one more for each aggregate that waits for a retry or is dead.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from twisted.internet.defer import Deferred
+from twisted.python.failure import Failure
 
-from eventdbx.domain.delivery.entries import Entry, PluginEntry
+from eventdbx.errors import StorageError
 from eventdbx.storage import keys, outbox, records
-from eventdbx.storage.outbox import Cursor
+from eventdbx.storage.outbox import Cursor, Held
 from eventdbx.storage.store import Store, Transaction
 
 PARTITION = 0
@@ -37,21 +38,37 @@ class Outbox:
         """Return the position behind the last durable event."""
         return records.decode_tail(self.store.view().get(keys.tail(PARTITION))).next_position
 
-    def align(self, entries: Iterable[Entry]) -> Deferred[None]:
-        """Give new plugins a cursor at the end, and note since when events are not meant for one.
+    def held(self, plugin: str) -> list[Held]:
+        """Return the held rows of a plugin as of every step accepted so far, like ``cursors``.
+
+        Raises StorageError.
+        """
+        found: list[list[Held]] = []
+        failed: list[Failure] = []
+
+        def step(transaction: Transaction) -> None:
+            found.append(list(outbox.held_rows(transaction, plugin)))
+
+        self.store.transact(step).addErrback(failed.append)
+        if not found:
+            raise StorageError(failed[0].getErrorMessage() if failed else "unreadable rows")
+        return found[0]
+
+    def align(self, emits: Mapping[str, bool]) -> Deferred[None]:
+        """Give new plugins a cursor at the end, and note since when events are not meant for one;
+        ``emits`` says for which they are.
 
         What is committed before this call is meant for the plugins as they were, what comes later
         for the plugins as they are.
         """
-        known = [entry for entry in entries if isinstance(entry, PluginEntry)]
 
         def step(transaction: Transaction) -> None:
             end = records.decode_tail(transaction.get(keys.tail(PARTITION))).next_position
-            for entry in known:
-                before = self.cursors.get(entry.key)
-                after = _aligned(before, entry.emits, end)
+            for plugin, meant in emits.items():
+                before = self.cursors.get(plugin)
+                after = _aligned(before, meant, end)
                 if after != before:
-                    self._put(transaction, entry.key, after)
+                    self._put(transaction, plugin, after)
 
         return self.store.transact(step)
 
@@ -124,9 +141,14 @@ class Outbox:
         return self.store.transact(step)
 
     def rename(self, plugin: str, to: str) -> Deferred[None]:
-        """Move the rows of a plugin to another name, in place of those that are there."""
+        """Move the rows of a plugin to another name, in place of those that are there.
+
+        Nothing happens when there are none, or not any more.
+        """
 
         def step(transaction: Transaction) -> None:
+            if plugin not in self.cursors:
+                return
             self.eras.update((plugin, to))
             moving = list(outbox.rows_of(transaction, plugin))
             for family, rest, _record in list(outbox.rows_of(transaction, to)):
@@ -134,12 +156,9 @@ class Outbox:
             for family, rest, record in moving:
                 transaction.delete(keys.of_plugin(family, plugin) + rest)
                 transaction.put(keys.of_plugin(family, to) + rest, record)
-            cursor = self.cursors.pop(plugin, None)
-            if cursor is None:
-                self.cursors.pop(to, None)
-            else:
-                aliases = tuple(sorted({*cursor.aliases, plugin} - {to}))[:ALIASES_MAX]
-                self._put(transaction, to, cursor._replace(aliases=aliases))
+            cursor = self.cursors.pop(plugin)
+            aliases = tuple(sorted({*cursor.aliases, plugin} - {to}))[:ALIASES_MAX]
+            self._put(transaction, to, cursor._replace(aliases=aliases))
 
         return self.store.transact(step)
 

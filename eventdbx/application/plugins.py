@@ -18,6 +18,7 @@ from eventdbx.domain.commands import PublishTarget
 from eventdbx.domain.delivery.cleaning import check_name, cleaned, in_force
 from eventdbx.domain.delivery.editing import configured, with_options
 from eventdbx.domain.delivery.entries import Entry, PluginEntry
+from eventdbx.domain.delivery.former import with_former_name
 from eventdbx.domain.delivery.targets import Target, folded, targets_as_given
 from eventdbx.errors import ConfigError, EventDBXError
 
@@ -177,7 +178,7 @@ class Plugins:
             others = entries[:place] + entries[place + 1 :]
             if any(_answers(one, to) for one in others):
                 raise ConfigError(f"plugin name '{to}' is already used")
-            entry = replace(self._usable(entries[place]), name=to)
+            entry = _renamed(self._usable(entries[place]), to)
             entries[place] = entry
         return entry
 
@@ -187,7 +188,7 @@ class Plugins:
             old, new = self._place(entries, name), self._place(entries, by)
             if old == new:
                 raise ConfigError(f"plugin '{name}' cannot take its own place")
-            entry = replace(self._usable(entries[new]), name=entries[old].name or name)
+            entry = _renamed(self._usable(entries[new]), entries[old].name or name)
             entries[new] = entry
             del entries[old]
         return entry
@@ -303,3 +304,7 @@ def _answers(entry: Entry, name: str) -> bool:
 def _same(entry: Entry, wanted: PluginEntry) -> bool:
     kind = entry.kind if isinstance(entry, PluginEntry) else entry.type
     return (kind, entry.name) == (wanted.kind, wanted.name)
+
+
+def _renamed(entry: PluginEntry, to: str) -> PluginEntry:
+    return replace(entry, name=to, extra=with_former_name(entry.extra, entry.key))

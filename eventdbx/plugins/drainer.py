@@ -20,6 +20,7 @@ from eventdbx.application.feed import Feed
 from eventdbx.application.outbox import Outbox
 from eventdbx.application.parts import PartsBuilder
 from eventdbx.domain.delivery.entries import PluginEntry
+from eventdbx.domain.delivery.former import former_names
 from eventdbx.domain.delivery.selecting import selector
 from eventdbx.errors import EventDBXError
 from eventdbx.plugins.done import Done
@@ -30,7 +31,7 @@ from eventdbx.plugins.replays import Replays
 from eventdbx.plugins.surroundings import Surroundings
 from eventdbx.settings import Config
 from eventdbx.storage.interfaces import IReadView
-from eventdbx.storage.outbox import done_counts, held_rows
+from eventdbx.storage.outbox import done_counts
 
 T = TypeVar("T")
 NUDGE_S = 0.002
@@ -140,7 +141,10 @@ class Drainer:
         self._stale = False
         self._reload_at = self.clock.seconds() + RELOAD_S
         entries = self.plugins.entries
-        self.outbox.align(entries).addErrback(self._unaligned)
+        usable = [one for one in entries if isinstance(one, PluginEntry)]
+        moving = self._follow_names(usable)
+        places = {self._place(one, moving): one.emits for one in usable}
+        self.outbox.align(places).addErrback(self._unaligned)
         wanted = {
             entry.key: entry
             for entry in entries
@@ -156,8 +160,39 @@ class Drainer:
                 if served.outlet is not None:
                     served.outlet.entry = entry
         for key, entry in wanted.items():
-            if not (key in self.served or key in self._retiring or key in self._aside):
+            if not (key in self.served or key in self._retiring or key in moving):
                 self._load(entry)
+
+    def _place(self, entry: PluginEntry, moving: set[str]) -> str:
+        """Return under which name the rows of a plugin lie by now."""
+        if entry.key in moving and entry.key not in self.outbox.cursors:
+            for former in former_names(entry):
+                if former in self.outbox.cursors:
+                    return former
+        return entry.key
+
+    def _follow_names(self, entries: list[PluginEntry]) -> set[str]:
+        """Give renamed plugins the rows that still lie under a former name; return whose rows
+        somebody is moving.
+
+        Whoever renames in order has both names aside until it is done. An alias says that it was.
+        """
+        moving = set(self._aside)
+        cursors, taken = self.outbox.cursors, {one.key for one in entries}
+        for entry in entries:
+            known = cursors.get(entry.key)
+            for former in former_names(entry):
+                if former in moving:
+                    moving.add(entry.key)
+                    break
+                if former in taken or former not in cursors:
+                    continue
+                if known is None or former not in known.aliases:
+                    self.retire(former)
+                    self.retire(entry.key)
+                    self.outbox.rename(former, entry.key).addErrback(self._unaligned)
+                break
+        return moving
 
     def retire(self, key: str) -> Deferred[None]:
         """Stop serving a plugin; fires when it is let go of."""
@@ -256,7 +291,7 @@ class Drainer:
             self.outbox,
             Holding(
                 entry,
-                held_rows(view, entry.key),
+                self.outbox.held(entry.key),
                 max_attempts=min(max(self._config.plugin_max_attempts, 1), 255),
                 chance=self._chance,
             ),

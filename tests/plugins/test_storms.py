@@ -138,11 +138,11 @@ class Stormy(DrainingCase):
             publish = (PublishTarget("other", None, None),)
         elif kind < 0.2 and self.entry.enabled:
             rank = self.chance.choice(("low", "normal", "high"))
-            publish = (PublishTarget("hook", None, rank),)
+            publish = (PublishTarget(self.entry.key, None, rank),)
         write = Write("append", "order", name, "paid", "{}", publish_targets=publish)
         self.writer.write([write], actor=ALICE, render=lambda _committed: None)
         self.versions[name] = self.versions.get(name, 0) + 1
-        for_us = not publish or publish[0].plugin == "hook"
+        for_us = not publish or publish[0].plugin != "other"
         self.log.append(((name, self.versions[name]), for_us, self.entry.enabled))
 
     def restart(self) -> None:
@@ -172,6 +172,20 @@ class Stormy(DrainingCase):
         self.entry = replace(self.entry, enabled=not self.entry.enabled)
         self.put(self.entry, self.others)
 
+    def rename(self) -> None:
+        """Give the plugin another name, in order or in the file alone."""
+        self.pass_time(0.1)
+        before, to = self.entry.key, self.chance.choice("abc")
+        if to == before:
+            return
+        self.targets[to] = self.target("hook")
+        self.entry = self.plugins.rename(before, to)
+        if self.chance.random() < 0.5:
+            self.desk.rename(before, to)
+        else:
+            self.plugins.refresh(now=True)
+            self.drainer.reconcile()
+
     def pause(self) -> None:
         """Pause or resume the plugin."""
         self.entry = replace(self.entry, paused=not self.entry.paused)
@@ -197,7 +211,7 @@ class Stormy(DrainingCase):
             return aside(plugin, position)
 
         self.drainer.outbox.move = move  # type: ignore[method-assign]
-        moved = self.desk.seek("hook", "start")
+        moved = self.desk.seek(self.entry.key, "start")
         self.pass_time(15)
         self.successResultOf(moved)
 
@@ -207,8 +221,8 @@ class Stormy(DrainingCase):
 
     def go_on(self) -> None:
         """Go on after a target said that it is gone."""
-        if self.drainer.outlet("hook") is not None:
-            self.desk.resume("hook")
+        if self.drainer.outlet(self.entry.key) is not None:
+            self.desk.resume(self.entry.key)
 
     def storm(self, *happen: tuple[float, Callable[[], None]]) -> None:
         """Write for a while, with what may happen and how often; then let all be well."""
@@ -287,6 +301,7 @@ class StormTests(Stormy):
                 (0.02, self.restart),
                 (0.05, self.switch),
                 (0.03, self.pause),
+                (0.03, self.rename),
                 (0.03, self.change_schemas),
                 (0.005, self.seek),
                 (0.05, self.retry),
