@@ -142,7 +142,7 @@ class Guides(SynchronousTestCase):
         self.assertEqual(done.returncode, 0, done.stderr)
 
     def test_plugins(self) -> None:
-        """A file, a webhook that is away, an event that is refused, a read model that is rebuilt."""
+        """A file, a webhook that is away, a refused event, a read model that is rebuilt."""
         guide = ROOT / "docs" / "plugins.md"
         self.write_programs(guide)
         self.addCleanup(self.shell, "kill $(cat receiver.pid) 2>/dev/null")
