@@ -116,6 +116,7 @@ class QueueDesk:
                 outlet.holding.revive(held, outlet.now_ms())
                 revived.append((outlet, held))
         for outlet in {id(one): one for one, _held in revived}.values():
+            outlet.breaker.hurry(drainer.clock.seconds())
             outlet.changed()
         until = drainer.clock.seconds() + min(wait_s, WAIT_MAX_S)
         while drainer.clock.seconds() < until:

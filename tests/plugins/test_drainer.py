@@ -243,6 +243,22 @@ class OrderTests(DrainingCase):
         self.assertEqual(len(set(self.target().accepted)), 50)
         self.assertEqual(self.counts(), (0, 0, 50, 0))
 
+    def test_retry_asks_at_once(self) -> None:
+        """Who retries says that the target is there again: no probe is waited for."""
+        self.max_attempts = 1
+        self.open()
+        self.put(hook())
+        self.target().answer = lambda _items: DeliveryFailed("down", unavailable=True)
+        for number in range(8):
+            self.order(f"o-{number}")
+        self.pass_time(200)
+        self.assertEqual(self.counts()[3], 8)
+        self.target().answer = lambda _items: None
+        retried = self.desk.retry(job_id=None, name=None, since_ms=None, wait_s=5)
+        self.pass_time(1)
+        self.assertEqual(self.successResultOf(retried), (8, 0))
+        self.assertEqual(len(self.target().accepted), 8)
+
     def test_gone(self) -> None:
         """A target that is gone for good pauses the plugin; nothing is lost."""
         self.put(hook())

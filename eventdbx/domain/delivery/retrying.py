@@ -71,6 +71,10 @@ class Breaker:
                 self._interval_s = min(self._interval_s * 2, BREAKER_MAX_S)
             self._probe_at = now + self._interval_s
 
+    def hurry(self, now: float) -> None:
+        """Let the next probe pass at once: somebody says that the target is there again."""
+        self._probe_at = min(self._probe_at, now)
+
     def answered(self) -> None:
         """Note that the target is there."""
         self._failures = 0
