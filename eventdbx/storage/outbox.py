@@ -78,9 +78,7 @@ def decode_cursor(record: bytes) -> Cursor:
     document = _document(record)
     try:
         skips = tuple((start, stop) for start, stop in document["skips"])
-        return Cursor(
-            document["position"], skips, document["stopped"], tuple(document["aliases"])
-        )
+        return Cursor(document["position"], skips, document["stopped"], tuple(document["aliases"]))
     except (KeyError, TypeError, ValueError):
         raise DamagedRecord("unreadable cursor of a plugin") from None
 
