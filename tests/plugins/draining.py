@@ -80,6 +80,17 @@ def hook(name: str = "hook", **options: Any) -> PluginEntry:
     return PluginEntry(enabled=True, name=name, config=LogConfig(), **options)
 
 
+def refusing(*places: str, unavailable: bool = False) -> Any:
+    """Return an answer that refuses every delivery with one of these events."""
+
+    def answer(items: Sequence[Item]) -> DeliveryFailed | None:
+        if any(place(item) in places for item in items):
+            return DeliveryFailed("no", unavailable=unavailable)
+        return None
+
+    return answer
+
+
 class DrainingCase(WriterCase):
     """Orders that are written, and plugins that get them."""
 

@@ -16,8 +16,7 @@ from eventdbx.domain.delivery.entries import Backoff, Batch
 from eventdbx.domain.delivery.parts import Item
 from eventdbx.domain.delivery.retrying import Breaker
 from eventdbx.plugins.interfaces import DeliveryFailed
-from tests.plugins.draining import DrainingCase, Scripted, hook, place
-from tests.plugins.test_drainer import refusing
+from tests.plugins.draining import DrainingCase, Scripted, hook, place, refusing
 
 
 class LossTests(DrainingCase):

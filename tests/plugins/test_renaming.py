@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from eventdbx.domain.delivery.entries import LogConfig, PluginEntry
-from tests.plugins.draining import DrainingCase, hook
-from tests.plugins.test_drainer import refusing
+from tests.plugins.draining import DrainingCase, hook, refusing
 
 
 class RenamingTests(DrainingCase):
