@@ -194,8 +194,9 @@ PLUGIN_ANSWER_BYTES_MAX = 65_536
 PLUGIN_REASON_BYTES_MAX = 1_024
 """What is kept of the reason that a plugin gives."""
 
-PLUGIN_LINE_BYTES_MAX = 65_536
-"""One line that a child writes to its output; longer ones are cut."""
+PLUGIN_LINE_BYTES_MAX = 60_000
+"""One line that a child writes to its output; longer ones are cut, so that a line of the log with
+its time and origin stays below 64 KiB, which is what some collectors take."""
 
 PLUGIN_OUTPUT_BYTES_PER_S = 8 * 1_048_576
 """Output read from one child; one that writes more waits, as for a slow terminal."""

@@ -21,17 +21,27 @@ PARTITION = 0
 PRIORITY_OF = {rank: name for name, rank in RANKS.items()}
 Status = Literal["pending", "processing", "dead"]
 
+OWED_MAX = 1_000
+"""Later events of one row that are looked at for gaps, in which they were for nobody."""
+
 LOOKED_AT_MAX = 10_000
 """Positions that a listing of untried events looks at."""
 
 
-def owed(view: IReadView, held: Held) -> int:
+def owed(view: IReadView, cursor: Cursor, held: Held) -> int:
     """Return how many events a row holds back: its own, and the later ones of its aggregate.
 
-    Those that are still behind the cursor are among them.
+    Those that the cursor has not reached are among them.
     """
     head = None if held.loose else eventlog.load_head(view, held.name)
-    return 1 if head is None else max(1, head.version - held.version + 1)
+    if head is None:
+        return 1
+    if not cursor.skips:
+        return max(1, head.version - held.version + 1)
+    until = min(head.version, held.version + OWED_MAX)
+    later = eventlog.events(view, held.name, after=held.version, until=until)
+    places = (eventlog.position_after_id(view, PARTITION, one.event_id - 1) for one in later)
+    return 1 + sum(not cursor.skips_position(place) for place in places)
 
 
 def held_job(entry: PluginEntry, held: Held, status: Status) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class Desk(QueueDesk):
     def _lag(self, now: Standing) -> Lag:
         # On a thread: nothing of an outlet is looked at here.
         entry, position, held = now.entry, now.cursor.position, now.held()
-        waiting = now.unread + sum(owed(now.view, one) for one in held)
+        waiting = now.unread + sum(owed(now.view, now.cursor, one) for one in held)
         oldest = _oldest_ns(now.view, position, [one for one in held if not one.dead])
         now_ns = now.now_ms * 1_000_000
         return Lag(

@@ -46,7 +46,7 @@ class QueueDesk:
             ids = {job["id"] for job in flying}
             waiting = [one for one in held if not one.dead and one.event_id not in ids]
             gone = [one for one in held if one.dead]
-            unsettled = now.unread + sum(owed(view, one) for one in held)
+            unsettled = now.unread + sum(owed(view, now.cursor, one) for one in held)
             pending += max(unsettled - len(flying) - len(gone), len(waiting))
             processing += len(flying)
             dead += len(gone)

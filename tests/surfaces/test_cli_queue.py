@@ -86,7 +86,7 @@ class Queue(ForkedCase):
         for answer in ("", "no\n", "dead\n"):
             said = self.told("queue", "clear", stdin=answer)
             self.assertEqual(said, f"{question}clear cancelled\n")
-        self.assertEqual(self.counts(), (0, 0, 2))
+        self.assertEqual(self.counts(), (1, 0, 2))
         self.target.status = 200
         self.arrived()
         said = self.told("queue", "clear", stdin="  CLEAR \n")
