@@ -37,7 +37,13 @@ from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, EventDBXError, IoError
 from eventdbx.plugins.surroundings import Installation
 from eventdbx.services.fetching import fetch, is_url
-from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
+from eventdbx.services.files import (
+    locked_directory,
+    make_directory,
+    read_text,
+    replace_text,
+    sync_path,
+)
 from eventdbx.services.unpacking import system_text, unpack
 
 PLUGINS_NAME = "plugins"
@@ -240,7 +246,7 @@ def _prepare(
     _check_program(program, chosen)
     program.chmod(program.stat().st_mode | 0o111)
     for file in files:
-        _sync(content / file)
+        sync_path(content / file)
     place = _place(work.parent.absolute(), (name, version, target))
     return Installed(
         name=name,
@@ -336,7 +342,7 @@ def _finish(folder: Path, work: Path, record: Installed) -> None:
         if os.path.lexists(place):
             place.rename(work / _OLD)
         (work / _NEW).rename(place)
-        _sync(place.parent)
+        sync_path(place.parent)
     replace_text(folder / REGISTRY_NAME, _registry(folder).with_record(record).text())
 
 
@@ -380,14 +386,6 @@ def _prune(place: Path) -> None:
             parent.rmdir()
         except OSError:
             break
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _sha256(path: Path) -> str:

@@ -44,13 +44,14 @@ def replace_text(path: Path, text: str) -> None:
         except BaseException:
             os.unlink(name)
             raise
-        _sync_directory(target.parent)
+        sync_path(target.parent)
     except OSError as error:
         raise IoError(f"cannot write {path}: {error.strerror}") from None
 
 
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+def sync_path(path: Path) -> None:
+    """Make a file, or the names in a directory, survive a power cut; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:
