@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
+from eventdbx import limits
 from eventdbx.application.parts import PartsBuilder
 from eventdbx.application.rules import InForce
 from eventdbx.domain.delivery.entries import PayloadMode, PluginEntry
@@ -23,9 +24,6 @@ from eventdbx.storage.records import LogEntry, decode_log
 PARTITION = 0
 LOOKED_AT_MAX = 1_024
 """Positions that one load looks at, wanted or not: the next load sees a newer view."""
-
-DOCUMENT_BYTES_MAX = 8 * 1024 * 1024
-"""What is larger is dead at once; no event is, but a state may grow to it."""
 
 
 class Offer(NamedTuple):
@@ -158,5 +156,5 @@ class Feed:
         if parts is None or parts.is_empty:
             return None
         content = self._encode(parts)
-        item = Item(parts, content) if len(content) <= DOCUMENT_BYTES_MAX else None
+        item = Item(parts, content) if len(content) <= limits.DOCUMENT_BYTES_MAX else None
         return Offer(position, name, version, event.event_id, event.event_type, rank, asked, item)

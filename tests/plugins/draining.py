@@ -40,10 +40,12 @@ class Scripted:
         self.tried: list[list[str]] = []
         self.accepted: list[str] = []
         self.attempts: list[int] = []
+        self.modes: set[str] = set()
         self.closed = 0
         self.answer: Answer = lambda _items: None
 
     def encode(self, parts: Parts) -> bytes:
+        self.modes.add(parts.mode)
         return b"{}"
 
     def deliver(self, items: Sequence[Item], *, attempt: int, purpose: Purpose) -> Deferred[None]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -299,69 +297,3 @@ class OrderTests(DrainingCase):
         self.target().answer = lambda _items: None
         self.pass_time(3)
         self.assertEqual(sorted(self.target().accepted), ["o-1.1", "o-2.1"])
-
-
-class StormTests(DrainingCase):
-    """Failures, crashes and restarts at random; the promise holds whatever happens."""
-
-    max_attempts = 1_000
-
-    def storm(self, seed: int, **options: Any) -> None:
-        """Write for a while with a target that fails at random, and with crashes in between."""
-        chance = random.Random(seed)
-        self.put(hook(backoff=Backoff(first_s=0.05, max_s=0.2), **options))
-        target = self.target()
-
-        def answer(items: Sequence[Item]) -> DeliveryFailed | Deferred[None] | None:
-            outcome = chance.random()
-            if outcome < 0.25:
-                return DeliveryFailed("no")
-            if outcome < 0.35:
-                return DeliveryFailed("no", accepted=chance.randrange(len(items)), blames=True)
-            if outcome < 0.4:
-                return DeliveryFailed("down", unavailable=True)
-            if outcome < 0.6:
-                later: Deferred[None] = Deferred()
-                self.time.callLater(chance.random() / 5, later.callback, None)
-                return later
-            return None
-
-        target.answer = answer
-        written: dict[str, int] = {}
-        for _ in range(300):
-            name = f"o-{chance.randrange(12)}"
-            self.order(name)
-            written[name] = written.get(name, 0) + 1
-            if chance.random() < 0.3:
-                self.pass_time(0.1)
-            if chance.random() < 0.04:
-                self.crash()
-            elif chance.random() < 0.03:
-                stopping = self.drainer.stop()
-                self.pass_time(11)
-                self.successResultOf(stopping)
-                self.open()
-        target.answer = lambda _items: None
-        self.pass_time(700, 0.25)
-        self.assertEqual(self.counts()[0], 0)
-        seen: dict[str, int] = {}
-        for one in target.accepted:
-            name, version = one.rsplit(".", 1)
-            # A repetition goes back; nothing may ever be left out.
-            self.assertLessEqual(int(version), seen.get(name, 0) + 1, one)
-            seen[name] = max(seen.get(name, 0), int(version))
-        self.assertEqual(seen, written)
-
-    def test_one_by_one(self) -> None:
-        """One event at a time."""
-        for seed in range(4):
-            self.targets.clear()
-            self.setUp()
-            self.storm(seed)
-
-    def test_batches(self) -> None:
-        """Batches, several in flight."""
-        for seed in range(4, 10):
-            self.targets.clear()
-            self.setUp()
-            self.storm(seed, concurrency=4, batch=Batch(max_events=7))

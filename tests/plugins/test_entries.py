@@ -49,6 +49,21 @@ class EntryTests(DrainingCase):
         self.assertEqual(self.target().accepted, ["o-1.1"])
         self.assertEqual(self.target().closed, 0)
 
+    def test_another_payload_mode(self) -> None:
+        """What waits is delivered in the mode of now, from the same place in the log."""
+        self.put(hook())
+        self.order("o-1")
+        self.pass_time(1)
+        self.assertEqual(self.target().modes, {"all"})
+        self.target().modes.clear()
+        self.put(hook(paused=True))
+        self.order("o-1")
+        self.put(hook(payload_mode="event-only"))
+        self.order("o-2")
+        self.pass_time(1)
+        self.assertEqual(self.target().modes, {"event-only"})
+        self.assertEqual(self.target().accepted, ["o-1.1", "o-1.2", "o-2.1"])
+
     def test_removed_and_added(self) -> None:
         """A plugin of the same name begins anew, at the end."""
         self.put(hook(paused=True))
