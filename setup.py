@@ -46,7 +46,9 @@ REQUIRED = [
     "incremental >= 24.7.2",
     "jsonpatch >= 1.33",
     "jsonschema >= 4.23",
+    "klein >= 24.8",
     "orjson >= 3.10",
+    "prometheus_client >= 0.21",
     "pycapnp >= 2.0",
     "referencing >= 0.30",
     "rocksdict >= 0.3.29",
@@ -139,8 +141,13 @@ setup(
             "noiseprotocol >= 0.3.1",
             "pymerkle >= 6.1",
             "ruff >= 0.6",
+            "schemathesis >= 4",
             "setuptools >= 77",
             "wheel",
+        ],
+        "tracing": [
+            "opentelemetry-api >= 1.27",
+            "opentelemetry-sdk >= 1.27",
         ],
         "bench": [
             "psycopg[binary] >= 3.2",

@@ -332,7 +332,12 @@ def fresh_text(*, data_dir: str, created_at: str) -> str:
         for path, value, item in _rows(Config(), "")
         if path.split(".")[0] in written or "." not in path
     ]
-    unwritten = {"durability", "interval_ms", "auth.bootstrap_ttl_secs"}
+    unwritten = {
+        "durability",
+        "interval_ms",
+        "auth.bootstrap_ttl_secs",
+        "auth.failures_per_minute",
+    }
     return _toml([row for row in rows if row[0] not in unwritten])
 
 

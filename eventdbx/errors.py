@@ -51,7 +51,7 @@ class Unauthorized(EventDBXError):
     """The token is valid but does not allow this."""
 
     code = "unauthorized"
-    fixed = "unauthorized"
+    fixed: ClassVar[str | None] = "unauthorized"
 
 
 class AggregateNotFound(EventDBXError):
@@ -204,3 +204,17 @@ class AggregateMissing(AggregateNotFound):
 
     def __init__(self, aggregate_type: str, aggregate_id: str) -> None:
         super().__init__(f"aggregate {aggregate_type}::{aggregate_id} does not exist")
+
+
+class TokenRevoked(InvalidToken):
+    """The token that is to be refreshed has been revoked."""
+
+
+class AttemptsExceeded(Unauthorized):
+    """Too many failed attempts from one address; ``retry_after_s`` says when to try again."""
+
+    fixed: ClassVar[str | None] = None
+
+    def __init__(self, retry_after_s: int) -> None:
+        self.retry_after_s = retry_after_s
+        super().__init__(f"too many failed attempts; try again in {retry_after_s} s")

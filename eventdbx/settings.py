@@ -124,6 +124,8 @@ class Socket:
     """The control listener."""
 
     bind_addr: str = _key(LOOPBACK_ADDRESS, check=_address, lean=True)
+    endpoints: tuple[str, ...] = _key(())
+    """More listeners beside ``bind_addr``, as Twisted endpoint strings: ``ssl:6364:...``."""
 
     @property
     def host(self) -> str:
@@ -149,6 +151,10 @@ class Admin:
     enabled: bool = _key(False)
     bind_addr: str = _key("127.0.0.1")
     port: int = _key(7171, low=0, high=65_535)
+    endpoints: tuple[str, ...] = _key(())
+    """More listeners beside the port, as Twisted endpoint strings: ``ssl:...``, ``unix:...``."""
+    requests_per_second: int = _key(50, low=1, high=1_000_000)
+    requests_burst: int = _key(100, low=1, high=1_000_000)
     require_if_match: bool = _key(False)
     cors_origins: tuple[str, ...] = _key(())
     hosts: tuple[str, ...] = _key(())
@@ -175,6 +181,7 @@ class Auth:
     default_ttl_secs: int = _key(3600, low=60, high=_TTL_SECS_MAX, clamp=True, lean=True)
     clock_skew_secs: int = _key(30, low=0, high=300, clamp=True, lean=True)
     bootstrap_ttl_secs: int = _key(0, low=0, high=_TTL_SECS_MAX)
+    failures_per_minute: int = _key(10, low=1, high=1_000_000)
     previous_keys: tuple[PreviousKey, ...] = _many(PreviousKey)
 
 

@@ -1,0 +1,44 @@
+"""What surfaces may ask of the installation as a whole: its configuration, remotes and status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, Protocol
+
+from twisted.internet.defer import Deferred
+
+from eventdbx.settings import Value
+
+
+class Reloaded(NamedTuple):
+    """What a reload came to: keys (dotted paths) in force now, and keys that need a restart."""
+
+    changed: tuple[str, ...]
+    restart_required: tuple[str, ...]
+
+
+class Administration(Protocol):
+    """The installation of a running server. Deferreds fail with EventDBXError."""
+
+    def configuration(self) -> dict[str, Any]:
+        """Return every key that is in force, as nested tables, secrets as ``"<hidden>"``."""
+
+    def change(self, changes: Mapping[str, Value]) -> Deferred[Reloaded]:
+        """Check and save keys (dotted path to value, None removes), then reload."""
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Read the configuration again and put into force what can be; all or nothing."""
+
+    def remotes(self) -> dict[str, dict[str, Any]]:
+        """Return the remotes by name, tokens sealed or ``"<redacted>"``, never plain."""
+
+    def put_remote(
+        self, name: str, endpoint: str, token: str | None, token_env: str | None = None
+    ) -> Deferred[tuple[bool, dict[str, Any]]]:
+        """Store a remote; fires with whether it is new, and its document."""
+
+    def delete_remote(self, name: str) -> Deferred[bool]:
+        """Remove a remote; fires with False when there is none of that name."""
+
+    def status(self) -> dict[str, Any]:
+        """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
