@@ -77,6 +77,7 @@ COMPILED = (
     "eventdbx/application/domains.py",
     "eventdbx/application/drafting.py",
     "eventdbx/application/headcache.py",
+    "eventdbx/application/headrecords.py",
     "eventdbx/application/idempotency.py",
     "eventdbx/application/tokens.py",
     "eventdbx/application/writer.py",
