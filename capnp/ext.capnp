@@ -26,6 +26,7 @@ struct ExtensionRequest {
     scanReferrers @9 :ScanReferrersRequest;
     plugins @10 :PluginOperation;
     follow @11 :FollowRequest;
+    administer @12 :AdminOperation;
   }
 }
 
@@ -148,6 +149,12 @@ struct SchemaOperation {
 # One operation on plugins or on what waits for them, as a JSON document (docs/protocol.md,
 # "Plugins"); so is its answer.
 struct PluginOperation {
+  json @0 :Data;
+}
+
+# One operation on the installation (docs/protocol.md, "Administration"), as a JSON document; so is
+# its answer.
+struct AdminOperation {
   json @0 :Data;
 }
 

@@ -351,6 +351,11 @@ def _plugins(body: Any, request: rq.PluginOperation) -> None:
     body.init("plugins").json = request.json
 
 
+def _administer(body: Any, request: rq.AdminOperation) -> None:
+    body.token = request.token
+    body.init("administer").json = request.json
+
+
 def _follow(body: Any, request: rq.Follow) -> None:
     body.token = request.token
     inner = body.init("follow")
@@ -388,4 +393,5 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.SchemaOperation: ("extension", _schemas),
         rq.PluginOperation: ("extension", _plugins),
         rq.Follow: ("extension", _follow),
+        rq.AdminOperation: ("extension", _administer),
     }

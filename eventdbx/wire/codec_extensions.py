@@ -181,6 +181,7 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     8: _scan_referrers,
     9: lambda token, body: rq.PluginOperation(token, body.data(0)),
     10: _follow,
+    11: lambda token, body: rq.AdminOperation(token, body.data(0)),
 }
 
 

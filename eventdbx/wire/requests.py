@@ -346,6 +346,13 @@ class PluginOperation(NamedTuple):
     json: bytes
 
 
+class AdminOperation(NamedTuple):
+    """One operation on the installation, as a JSON document."""
+
+    token: str
+    json: bytes
+
+
 class Follow(NamedTuple):
     """Events of the commit log behind a place, waiting for some if there are none."""
 
@@ -399,6 +406,7 @@ Request = (
     | SchemaOperation
     | PluginOperation
     | Follow
+    | AdminOperation
     | Unreadable
 )
 

@@ -45,6 +45,7 @@ from eventdbx.errors import (
     InvalidToken,
     Unauthorized,
 )
+from eventdbx.surfaces.control.administration import AdministrationRoutes
 from eventdbx.surfaces.control.extensions import ExtensionRoutes
 from eventdbx.surfaces.control.following import FollowRoutes
 from eventdbx.surfaces.control.pages import (
@@ -139,6 +140,7 @@ class Routes:
         self.rehearsals = Rehearsals(run_slowly, clock, opened)
         self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)
         self.references = ReferenceRoutes(self, run_slowly, open_domain)
+        self.administration = AdministrationRoutes(self)
         self._blank = not settings.verbose_responses
         self._table: dict[type, Callable[[Session, Any], Any]] = {
             rq.ListAggregates: self._list_aggregates,
@@ -160,6 +162,7 @@ class Routes:
             **self.references.table(),
             **self._extensions.table(),
             **PluginRoutes(self).table(),
+            **self.administration.table(),
             **FollowRoutes(self, run_slowly, clock).table(),
         }
 

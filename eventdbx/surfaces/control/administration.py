@@ -1,0 +1,78 @@
+"""Operations on the installation, on the control protocol: one request, a JSON document each.
+
+docs/protocol.md, "Administration", lists what there is to ``do`` and which right each needs. What
+is offered is put in by whoever has it (:meth:`AdministrationRoutes.offer`): a store that is opened
+without a server offers nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from twisted.internet.defer import Deferred
+
+from eventdbx.errors import ConfigError
+from eventdbx.surfaces.control.asked import Asked, read_asked
+from eventdbx.wire import requests as rq
+from eventdbx.wire import responses as rs
+
+if TYPE_CHECKING:
+    from eventdbx.application.administering import Administration, Reloaded
+    from eventdbx.domain.grants import Grant
+    from eventdbx.surfaces.control.routes import Routes, Session
+
+AdminOperation = Callable[["Session", Asked, "Grant"], "dict[str, Any] | Deferred[dict[str, Any]]"]
+"""Carries out one operation; returns its document, or a Deferred of it."""
+
+ROOT = "*.*"
+"""The right to what has none of its own."""
+
+
+class AdministrationRoutes:
+    """The method of the operation, and the table of what can be asked of it."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+        self.rights: dict[str, str] = {}
+        self._operations: dict[str, AdminOperation] = {}
+
+    def table(self) -> dict[type, Callable[[Session, Any], Any]]:
+        """Return which method answers which request."""
+        return {rq.AdminOperation: self._operate}
+
+    def offer(self, do: str, right: str, operation: AdminOperation) -> None:
+        """Let clients with a right ask for an operation."""
+        self.rights[do] = right
+        self._operations[do] = operation
+
+    def offer_installation(self, installation: Administration) -> None:
+        """Offer what an installation can be asked for: its configuration, and its status."""
+        self.offer(
+            "reload", "config.write", lambda *_: installation.reload().addCallback(_reloaded)
+        )
+        self.offer("configuration", "config.read", lambda *_: installation.configuration())
+        self.offer("status", "metrics.read", lambda *_: installation.status())
+
+    def _operate(self, session: Session, request: rq.AdminOperation) -> Any:
+        grant = self._routes.grant(session, request.token)
+        asked = read_asked(request.json, "an administrative operation", ConfigError)
+        do = asked.required("do")
+        grant.require(self.rights.get(do, ROOT))
+        operation = self._operations.get(do)
+        if operation is None:
+            raise ConfigError(f"unknown administrative operation '{do[:64]}'")
+        answer = operation(session, asked, grant)
+        return answer.addCallback(_answer) if isinstance(answer, Deferred) else _answer(answer)
+
+
+def _answer(document: dict[str, Any]) -> rs.Extension:
+    return rs.Extension(orjson.dumps(document))
+
+
+def _reloaded(reloaded: Reloaded) -> dict[str, Any]:
+    return {
+        "changed": list(reloaded.changed),
+        "restart_required": list(reloaded.restart_required),
+    }
