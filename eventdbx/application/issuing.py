@@ -50,9 +50,10 @@ class Tokens(Protocol):
     ) -> dict[str, Any]:
         """Issue a token in the place of another; TokenExpired or TokenRevoked for an ended one."""
 
-    def rotate_key(self) -> dict[str, Any]:
+    def rotate_key(self, *, overlap_s: int | None = None) -> dict[str, Any]:
         """Sign with a new key from now on; return ``key_id``, ``public_key`` and ``previous``
-        (key ids that verify still, each with ``not_after``)."""
+        (key ids that verify still, each with ``not_after``). The old key goes on verifying for
+        ``overlap_s`` seconds, None for as long as any token that was issued under it."""
 
     def public_keys(self) -> dict[str, Any]:
         """Return the keys that verify as a JWK set (RFC 7517, RFC 8037)."""

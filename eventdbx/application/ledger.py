@@ -20,7 +20,14 @@ from eventdbx.application.tokens import (
 )
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
-from eventdbx.errors import InvalidToken, SerializationError, TokenExpired
+from eventdbx.errors import (
+    InvalidToken,
+    SerializationError,
+    TokenExpired,
+    TokenRevoked,
+    Unauthorized,
+)
+from eventdbx.wire.noise import pre_shared_key
 
 KEPT_AFTER_EXPIRY_NS = 30 * 24 * 3600 * NS_PER_S
 """How long an expired token stays in the ledger; afterwards nobody asks for it any more."""
@@ -34,7 +41,8 @@ class TokenRecord(NamedTuple):
     """One issued token, without the token itself. Times are nanoseconds, None for never.
 
     ``status_revoked`` is what the file says; whether a token counts is decided by the list of
-    revocations.
+    revocations. ``digest`` (:func:`digest_of`) is what proves the token to a listener; records of
+    older programs have none, and nobody is ever shown it.
     """
 
     jti: str
@@ -51,9 +59,10 @@ class TokenRecord(NamedTuple):
     status_revoked: bool
     write_limit: int | None
     keep_alive: bool
+    digest: str | None = None
 
     @classmethod
-    def of(cls, grant: Grant, now_ns: int) -> TokenRecord:
+    def of(cls, grant: Grant, now_ns: int, digest: str | None = None) -> TokenRecord:
         """Return the record of a token issued now; its grant has whole seconds."""
         expires_at = None
         if grant.expires_at is not None:
@@ -62,7 +71,7 @@ class TokenRecord(NamedTuple):
         return cls(
             grant.jti, grant.subject, grant.group, grant.user, grant.actions, grant.resources,
             grant.tenants, now_ns, not_before, expires_at, grant.issued_by, False,
-            grant.write_limit, grant.keep_alive,
+            grant.write_limit, grant.keep_alive, digest,
         )  # fmt: skip
 
     def document(self, *, revoked: bool, token: str | None = None) -> dict[str, Any]:
@@ -147,6 +156,11 @@ class Ledger:
     def _counts_as_revoked(self, record: TokenRecord) -> bool:
         return record.status_revoked or record.jti in self._revocations
 
+    def counts(self, record: TokenRecord, now_ns: int) -> bool:
+        """Tell whether a recorded token is good still, or will be."""
+        ended = record.expires_at is not None and record.expires_at <= now_ns
+        return not ended and not self._counts_as_revoked(record)
+
     def shown(self, now_ns: int) -> list[TokenRecord]:
         """Return what a list shows: everything but revoked tokens that have expired, too."""
         return [
@@ -164,9 +178,22 @@ class Ledger:
     def issue(self, terms: Terms, grant: Grant, now_ns: int) -> tuple[str, TokenRecord]:
         """Sign a token for the grant and record it."""
         token = sign_grant(terms.key, grant, issuer=terms.issuer, audience=terms.audience)
-        record = TokenRecord.of(grant, now_ns)
+        record = TokenRecord.of(grant, now_ns, digest_of(token))
         self.add(record)
         return token, record
+
+    def recognise(self, terms: Terms, token: str) -> bool:
+        """Add the digest of a token that an older program recorded without; tell whether it was
+        missing. A token that was not signed here, or is not recorded, changes nothing."""
+        try:
+            jti = terms_verifier(terms, lambda: 0, lambda _jti: False).signed(token).jti
+        except (InvalidToken, Unauthorized):
+            return False
+        record = self._records.get(jti)
+        if record is None or record.digest is not None:
+            return False
+        self._records[jti] = record._replace(digest=digest_of(token))
+        return True
 
     def revoke(
         self, terms: Terms, text: str, *, reason: str | None, now_ns: int
@@ -197,14 +224,25 @@ class Ledger:
         return found
 
     def refresh(
-        self, terms: Terms, text: str, *, jti: str, ttl_s: int | None, now_ns: int
+        self,
+        terms: Terms,
+        text: str,
+        *,
+        jti: str,
+        ttl_s: int | None,
+        now_ns: int,
+        by: Grant | None = None,
     ) -> tuple[str, TokenRecord]:
         """Issue a token ``jti`` in the place of another, given itself or by its id.
 
-        ``ttl_s`` 0 never expires; None takes the lifetime of the old one. Raises InvalidToken
-        for a token that is revoked or not recorded here, TokenExpired for one that has ended.
+        ``ttl_s`` 0 never expires; None takes the lifetime of the old one. What the old one had
+        to wait for is over: the new one counts at once. Raises InvalidToken for a token that is
+        not recorded here, TokenRevoked and TokenExpired for one that has ended, Unauthorized
+        for more than ``by`` may hand on, its own token excepted.
         """
         old = self._refreshable(terms, text, now_ns)
+        if by is not None and by.jti != old.jti:
+            require_cover(by, old.actions or ("*.*",), old.resources, old.tenants)
         if ttl_s is None:
             ttl_s = 0 if old.expires_at is None else (old.expires_at - old.issued_at) // NS_PER_S
         now_s = now_ns // NS_PER_S
@@ -229,10 +267,15 @@ class Ledger:
     def _refreshable(self, terms: Terms, text: str, now_ns: int) -> TokenRecord:
         jti = text
         if text.count(".") == 2:
-            jti = terms_verifier(terms, lambda: now_ns / NS_PER_S, self.is_revoked).verify(text).jti
+            verifier = terms_verifier(terms, lambda: now_ns / NS_PER_S, lambda _jti: False)
+            jti = verifier.verify(text).jti
         old = self._records.get(jti)
-        if old is None or self._counts_as_revoked(old):
+        if old is None and self.is_revoked(jti):
+            raise TokenRevoked
+        if old is None:
             raise InvalidToken
+        if self._counts_as_revoked(old):
+            raise TokenRevoked
         if old.expires_at is not None and now_ns > old.expires_at + terms.skew_s * NS_PER_S:
             raise TokenExpired
         return old
@@ -255,6 +298,19 @@ class Ledger:
             for jti, one in self._revocations.items()
             if one.expires_at is None or one.expires_at >= ended
         }
+
+
+def require_cover(
+    by: Grant, actions: Iterable[str], resources: Iterable[str], tenants: Iterable[str]
+) -> None:
+    """Raise Unauthorized unless a token may hand on all of this."""
+    if not by.may_hand_on(actions, resources, tenants):
+        raise Unauthorized
+
+
+def digest_of(token: str) -> str:
+    """Return the lower-case hex SHA-256 of a whole token: the pre-shared key of its sessions."""
+    return pre_shared_key(token).hex()
 
 
 def terms_verifier(
@@ -289,7 +345,13 @@ def read_revocations(text: str, origin: str) -> list[Revocation]:
 
 def records_text(ledger: Ledger) -> str:
     """Return the ledger file's text."""
-    return orjson.dumps([ledger.document(record) for record in ledger.records]).decode()
+    entries = []
+    for record in ledger.records:
+        entry = ledger.document(record)
+        if record.digest is not None:
+            entry["digest"] = record.digest
+        entries.append(entry)
+    return orjson.dumps(entries).decode()
 
 
 def revocations_text(ledger: Ledger) -> str:
@@ -345,6 +407,7 @@ def _record(entry: Mapping[str, Any]) -> TokenRecord:
         status_revoked=entry.get("status", "active") == "revoked",
         write_limit=bounds.get("write_events"),
         keep_alive=bool(bounds.get("keep_alive", False)),
+        digest=None if entry.get("digest") is None else _text(entry["digest"]),
     )
 
 

@@ -6,6 +6,7 @@ operation asks for which action is decided by the surfaces.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import NamedTuple
@@ -49,8 +50,10 @@ def _prefix(literal: str) -> Callable[[str], bool]:
     return lambda candidate: candidate.startswith(literal)
 
 
-def _glob(pattern: str, candidate: str) -> bool:
+def _glob(pattern: str, candidate: str, closed: str = "") -> bool:
     """Match with one place to go back to: never worse than the product of the two lengths.
+
+    ``closed`` is a letter that ``?`` does not stand for.
 
     When a later star is reached, earlier ones need never be tried again; so a hostile pattern
     such as ``*a*a*a*a*b`` costs no more than others, which a regular expression cannot promise.
@@ -63,7 +66,7 @@ def _glob(pattern: str, candidate: str) -> bool:
         if letter == "*":
             star, resume = at, place
             at += 1
-        elif letter == "?" or (letter and letter == candidate[place]):
+        elif letter == candidate[place] or (letter == "?" and candidate[place] != closed):
             at += 1
             place += 1
         elif star >= 0:
@@ -72,6 +75,29 @@ def _glob(pattern: str, candidate: str) -> bool:
         else:
             return False
     return not pattern[at:].strip("*")
+
+
+def covers(patterns: Iterable[str], pattern: str) -> bool:
+    """Tell whether one of the patterns matches whatever this pattern matches.
+
+    Never says yes wrongly. It may say no where only several patterns together cover one, or
+    where a ``?`` would have to stand for a letter of a later word.
+    """
+    inner = "*" if pattern in _EVERYTHING else _ordered(pattern)
+    for wide in patterns:
+        if wide in _EVERYTHING:
+            return True
+        if len(wide) <= limits.PATTERN_CHARACTERS_MAX and _glob(_ordered(wide), inner, closed="*"):
+            return True
+    return False
+
+
+_WILD = re.compile(r"[*?]*\*[*?]*", re.ASCII)
+
+
+def _ordered(pattern: str) -> str:
+    """Write a run of wildcards in one way: its ``?`` first, then one star."""
+    return _WILD.sub(lambda run: "?" * run[0].count("?") + "*", pattern)
 
 
 def _any_match(patterns: Iterable[str], candidate: str) -> bool:
@@ -134,6 +160,22 @@ class Grant(NamedTuple):
     def actor(self) -> Actor | None:
         """Who writes are recorded for; None if the token names nobody, and so may only read."""
         return Actor(self.group, self.user) if self.group and self.user else None
+
+    def may_hand_on(
+        self, actions: Iterable[str], resources: Iterable[str], tenants: Iterable[str]
+    ) -> bool:
+        """Tell whether all of this is covered by what the token allows itself.
+
+        No resources are all of them, no tenants any.
+        """
+        if self.resources and not all(
+            covers(self.resources, one) for one in tuple(resources) or (ROOT_RESOURCE,)
+        ):
+            return False
+        named = tuple(tenants)
+        if self.tenants and not (named and all(map(self.allows_tenant, named))):
+            return False
+        return all(covers(self.actions, one) for one in actions)
 
     def require_actor(self) -> Actor:
         """Return the actor; raise Unauthorized for a token that may only read."""

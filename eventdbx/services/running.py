@@ -22,6 +22,7 @@ from twisted.python.failure import Failure
 
 from eventdbx.config import Config
 from eventdbx.errors import EventDBXError
+from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.logs import (
     LOG_NAME,
     LogFile,
@@ -30,7 +31,7 @@ from eventdbx.services.logs import (
     write_to_terminal,
 )
 from eventdbx.services.pidfile import PidFile
-from eventdbx.services.workspace import Opened, Workspace, ensure_cli_token, exposed_secrets
+from eventdbx.services.workspace import Opened, Workspace, exposed_secrets
 
 
 class Tree(Protocol):

@@ -10,7 +10,6 @@ import base64
 import os
 import pwd
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -26,12 +25,11 @@ from eventdbx.config import (
     updated_text,
 )
 from eventdbx.domain.timestamps import format_ns
-from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.errors import ConfigError
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
 from eventdbx.services.revocations import REVOCATIONS_NAME, Revocations
 
 if TYPE_CHECKING:
-    from eventdbx.application.ledger import Ledger, Terms
     from eventdbx.services.tokenfiles import TokenFiles
 
 CONFIG_NAME = "config.toml"
@@ -59,6 +57,7 @@ class Workspace:
     def __init__(self, place: Place, config: Config, environ: Mapping[str, str]) -> None:
         self.config_path = place.config_path
         self.local = place.local
+        self.environ = environ
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
         self._shares_plugins = config.tenants.multi_tenant
@@ -307,94 +306,3 @@ def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
     if auth.key_id is None:
         changes["auth.key_id"] = time.strftime("key-%Y%m%d%H%M%S", time.gmtime())
     return changes
-
-
-def ensure_cli_token(
-    opened: Opened, *, ttl_s: int | None = None, fresh_ttl_s: int | None = None
-) -> str:
-    """Return the operator's token from ``cli.token``, making a new one unless it is still good.
-
-    ``ttl_s`` asks for a lifetime in seconds, 0 for none; None accepts any that the file has and
-    gives a new one ``fresh_ttl_s``, by default the configured lifetime. The file is readable by
-    its owner alone, the token is recorded in the ledger. Raises ConfigError if the signing key
-    is unusable, IoError if a file cannot be written, and what reading the ledger raises.
-    """
-    workspace, config = opened
-    with locked_directory(workspace.data_dir):
-        present = (read_text(workspace.token_path) or "").strip()
-        if present and _still_good(present, opened, ttl_s):
-            if exposed_secrets(workspace.token_path):
-                workspace.token_path.chmod(0o600)
-            return present
-        if ttl_s is None:
-            ttl_s = config.auth.bootstrap_ttl_secs if fresh_ttl_s is None else fresh_ttl_s
-        with workspace.token_files(_say_nothing).change_locked() as ledger:
-            token = _bootstrap_token(opened, ledger, ttl_s)
-        replace_text(workspace.token_path, token + "\n")
-        return token
-
-
-def _say_nothing(_line: str) -> None:
-    """Pass over a ledger that was moved aside: nothing in it counted any more."""
-
-
-def new_bootstrap_token(opened: Opened, ttl_s: int, notice: Callable[[str], None]) -> str:
-    """Return a new token that may do everything; it is recorded, but in no file of its own.
-
-    ``ttl_s`` 0 never expires. Raises as :func:`ensure_cli_token` does.
-    """
-    with opened.workspace.token_files(notice).change() as ledger:
-        return _bootstrap_token(opened, ledger, ttl_s)
-
-
-def _bootstrap_token(opened: Opened, ledger: Ledger, ttl_s: int) -> str:
-    from eventdbx.application.tokens import new_grant
-
-    now_ns = time.time_ns()
-    grant = new_grant(
-        jti=str(uuid.uuid4()),
-        now_s=now_ns // 10**9,
-        ttl_s=ttl_s,
-        subject="cli:bootstrap",
-        group="cli",
-        user="root",
-        actions=["*.*"],
-        resources=["*"],
-        issued_by="cli-bootstrap",
-    )
-    return ledger.issue(token_terms(opened.config), grant, now_ns)[0]
-
-
-def token_terms(config: Config) -> Terms:
-    """Return what signs tokens here, and which are accepted. Raises ConfigError."""
-    from eventdbx.application.ledger import Terms
-    from eventdbx.application.tokens import signing_key, verification_keys
-
-    auth = config.auth
-    accepted = tuple(verification_keys(config))
-    return Terms(signing_key(auth), auth.issuer, auth.audience, accepted, auth.clock_skew_secs)
-
-
-def _still_good(token: str, opened: Opened, ttl_s: int | None) -> bool:
-    from eventdbx.application.tokens import Verifier, verification_keys
-
-    workspace, config = opened
-    auth = config.auth
-    verifier = Verifier(
-        verification_keys(config),
-        auth.issuer,
-        auth.audience,
-        auth.clock_skew_secs,
-        time.time,
-        workspace.is_revoked,
-    )
-    try:
-        grant = verifier.verify(token)
-    except EventDBXError:
-        return False  # Signed by an earlier key, expired or revoked: a new one takes its place.
-    if "*.*" not in grant.actions or "*" not in grant.resources:
-        return False
-    if ttl_s is None:
-        return True
-    lifetime = 0 if grant.expires_at is None else grant.expires_at - grant.issued_at
-    return abs(lifetime - ttl_s) <= 1

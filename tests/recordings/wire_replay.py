@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 import orjson
 
 from eventdbx.application.tokens import new_grant
-from eventdbx.services.workspace import open_workspace, token_terms
+from eventdbx.services.keyring import token_terms
+from eventdbx.services.workspace import open_workspace
 from tests.daemon import Workspace
 from tests.recordings.matching import Placeholders
 from tests.recordings.wire_peer import FIRST_GENERATION, Peer, request_message, with_token

@@ -14,11 +14,11 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx.application.tokens import SigningKey
 from eventdbx.config import Value
 from eventdbx.errors import ConfigError, EventDBXError, IoError, SerializationError
+from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record, remove_stale
 from eventdbx.services.revocations import Revocations
 from eventdbx.services.workspace import (
     Opened,
-    ensure_cli_token,
     exposed_secrets,
     find_place,
     open_workspace,

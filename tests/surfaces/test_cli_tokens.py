@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx.application.ledger import terms_verifier
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import InvalidToken
-from eventdbx.services.workspace import open_workspace, token_terms
+from eventdbx.services.keyring import token_terms
+from eventdbx.services.workspace import open_workspace
 from eventdbx.surfaces.control.blocking import BlockingClient
 from eventdbx.surfaces.control.calls import Calls
 from tests.daemon import Workspace

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
+from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.workspace import (
     CONFIG_NAME,
     LOCAL_NAME,
     Place,
-    ensure_cli_token,
     open_place,
     with_secret_files,
 )

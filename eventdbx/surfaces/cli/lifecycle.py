@@ -16,8 +16,9 @@ import click
 
 from eventdbx.domain.timestamps import format_ns, format_offset
 from eventdbx.errors import EventDBXError, IoError
+from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, remove_stale
-from eventdbx.services.workspace import Opened, ensure_cli_token
+from eventdbx.services.workspace import Opened
 from eventdbx.settings import RESTRICT_MODES
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.destroying import register_destroy

@@ -16,7 +16,8 @@ import click
 
 from eventdbx.config import split_address
 from eventdbx.errors import ConfigError, EventDBXError, IoError
-from eventdbx.services.workspace import Opened, ensure_cli_token
+from eventdbx.services.bootstrap import ensure_cli_token
+from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.options import includes_hidden

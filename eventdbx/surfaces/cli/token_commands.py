@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventdbx.domain.timestamps import NS_PER_S, format_offset
-from eventdbx.services.workspace import Opened, ensure_cli_token, new_bootstrap_token, token_terms
+from eventdbx.services.bootstrap import ensure_cli_token, new_bootstrap_token
+from eventdbx.services.keyring import token_terms
+from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
