@@ -146,6 +146,18 @@ class ConfigError(EventDBXError):
     prefix = "configuration error: "
 
 
+class UnknownName(ConfigError):
+    """Nothing of the name is configured: no plugin, no version of the schemas, no domain."""
+
+
+class NameTaken(ConfigError):
+    """Something else has the name already."""
+
+
+class StillInUse(ConfigError):
+    """What is to go is at work; it must be switched off first."""
+
+
 class StorageError(EventDBXError):
     """The store cannot be read or written, or its data is damaged."""
 

@@ -20,7 +20,10 @@ from eventdbx.domain.delivery.editing import configured, with_options
 from eventdbx.domain.delivery.entries import Entry, PluginEntry
 from eventdbx.domain.delivery.former import with_former_name
 from eventdbx.domain.delivery.targets import Target, folded, targets_as_given
-from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.errors import ConfigError, EventDBXError, NameTaken, StillInUse, UnknownName
+
+Make = Callable[["Entry | None"], PluginEntry]
+"""Makes an entry of the one that is there, or of None."""
 
 
 class EntryFile(Protocol):
@@ -65,8 +68,8 @@ class Plugins:
     """The configured plugins, as one domain sees them. For one thread, the reactor's.
 
     Names are those of entries, exact; one without a name answers to its kind. Every change is in
-    the file when its method returns, and raises ConfigError for an unknown name (``no plugin named
-    'x' is configured``), IoError or SerializationError when the file cannot be read or written.
+    the file when its method returns, and raises UnknownName (``no plugin named 'x' is
+    configured``), IoError or SerializationError when the file cannot be read or written.
     ``on_change`` is called after each change, whoever made it; ``problem`` says why the file
     cannot be read now: the entries read before stay in force.
     """
@@ -124,18 +127,46 @@ class Plugins:
         """
         with self._changing() as entries:
             wanted = configured(document, None, given)
-            name = wanted.name
-            place = next((n for n, one in enumerate(entries) if _same(one, wanted)), None)
-            used = next((one for one in entries if name is not None and _answers(one, name)), None)
+            place = _place_for(entries, wanted.kind, wanted.name)
             if place is None:
-                if used is not None:
-                    kind = used.kind if isinstance(used, PluginEntry) else used.type
-                    raise ConfigError(f"plugin name '{name}' is already used by {kind}")
                 entries.append(wanted)
                 return True, wanted
             wanted = configured(document, entries[place], given)
             entries[place] = wanted
         return False, wanted
+
+    def planned(self, name: str, kind: str, make: Make) -> tuple[Entry | None, PluginEntry]:
+        """Return what :meth:`put` would find and store, and store nothing."""
+        entries = cleaned(self._file.load())
+        place = _place_for(entries, kind, check_name(name))
+        found = None if place is None else entries[place]
+        return found, make(found)
+
+    def put(self, name: str, kind: str, make: Make) -> tuple[Entry | None, PluginEntry]:
+        """Store what ``make`` makes of the entry of a name and kind, or of None when it is new.
+
+        Returns both. Raises NameTaken when a plugin of another kind has the name; whatever
+        ``make`` raises leaves everything as it was.
+        """
+        with self._changing() as entries:
+            place = _place_for(entries, kind, check_name(name))
+            found = None if place is None else entries[place]
+            wanted = make(found)
+            if place is None:
+                entries.append(wanted)
+            else:
+                entries[place] = wanted
+        return found, wanted
+
+    def edit(
+        self, name: str, change: Callable[[PluginEntry], PluginEntry]
+    ) -> tuple[PluginEntry, PluginEntry]:
+        """Put what ``change`` makes of an entry in its place; return the old and the new one."""
+        with self._changing() as entries:
+            place = self._place(entries, name)
+            before = self._usable(entries[place])
+            entries[place] = after = change(before)
+        return before, after
 
     def enable(self, name: str) -> bool:
         """Enable a plugin, without a check whether it can be reached; False if it was enabled."""
@@ -153,17 +184,24 @@ class Plugins:
         """Let deliveries go on; False if they were not stopped."""
         return self._switch(name, paused=False)
 
-    def remove(self, name: str, *, disable: bool = False) -> bool:
+    def remove(
+        self,
+        name: str,
+        *,
+        disable: bool = False,
+        check: Callable[[Entry], None] = lambda entry: None,
+    ) -> bool:
         """Remove an entry, an enabled one only with ``disable``; say whether it was enabled.
 
-        An unavailable entry delivers nothing and needs no ``disable``.
+        An unavailable entry delivers nothing and needs no ``disable``. ``check`` may refuse.
         """
         with self._changing() as entries:
             place = self._place(entries, name)
             entry = entries[place]
+            check(entry)
             enabled = isinstance(entry, PluginEntry) and entry.enabled
             if enabled and not disable:
-                raise ConfigError(
+                raise StillInUse(
                     f"disable plugin '{name}' before removing it "
                     f"(use plugin disable {name} or pass --disable)"
                 )
@@ -177,7 +215,7 @@ class Plugins:
             to = check_name(to)
             others = entries[:place] + entries[place + 1 :]
             if any(_answers(one, to) for one in others):
-                raise ConfigError(f"plugin name '{to}' is already used")
+                raise NameTaken(f"plugin name '{to}' is already used")
             entry = _renamed(self._usable(entries[place]), to)
             entries[place] = entry
         return entry
@@ -200,11 +238,7 @@ class Plugins:
 
         Raises ConfigError for an option that the kind does not have, and for a wrong value.
         """
-        with self._changing() as entries:
-            place = self._place(entries, name)
-            entry = with_options(self._usable(entries[place]), changes, unset)
-            entries[place] = entry
-        return entry
+        return self.edit(name, lambda entry: with_options(entry, changes, unset))[1]
 
     def check_targets(self, targets: Sequence[PublishTarget]) -> tuple[Target, ...]:
         """Return publish targets by the keys of their plugins; raise ConfigError for unknown ones.
@@ -268,11 +302,7 @@ class Plugins:
         self._take(entries)
 
     def _switch(self, name: str, **flag: bool) -> bool:
-        with self._changing() as entries:
-            place = self._place(entries, name)
-            before = self._usable(entries[place])
-            after = replace(before, **flag)  # type: ignore[arg-type]
-            entries[place] = after
+        before, after = self.edit(name, lambda entry: replace(entry, **flag))  # type: ignore[arg-type]
         return after != before
 
     def _place(self, entries: Sequence[Entry], name: str) -> int:
@@ -292,18 +322,26 @@ class Plugins:
 
 
 def _unknown(name: str) -> NoReturn:
-    raise ConfigError(f"no plugin named '{name}' is configured")
+    raise UnknownName(f"no plugin named '{name}' is configured")
 
 
 def _answers(entry: Entry, name: str) -> bool:
-    if entry.name is not None:
-        return entry.name == name
-    return name == (entry.kind if isinstance(entry, PluginEntry) else entry.type)
+    return name == (_kind(entry) if entry.name is None else entry.name)
 
 
-def _same(entry: Entry, wanted: PluginEntry) -> bool:
-    kind = entry.kind if isinstance(entry, PluginEntry) else entry.type
-    return (kind, entry.name) == (wanted.kind, wanted.name)
+def _kind(entry: Entry) -> str:
+    return entry.kind if isinstance(entry, PluginEntry) else entry.type
+
+
+def _place_for(entries: Sequence[Entry], kind: str, name: str | None) -> int | None:
+    """Return where the entry of a kind and name stands, None where a new one may be added."""
+    for place, one in enumerate(entries):
+        if (_kind(one), one.name) == (kind, name):
+            return place
+    used = next((one for one in entries if name is not None and _answers(one, name)), None)
+    if used is not None:
+        raise NameTaken(f"plugin name '{name}' is already used by {_kind(used)}")
+    return None
 
 
 def _renamed(entry: PluginEntry, to: str) -> PluginEntry:

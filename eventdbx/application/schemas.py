@@ -82,6 +82,8 @@ class Exported(NamedTuple):
 
 Export = Callable[[Exported], "Deferred[None]"]
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+Check = Callable[[InForce], None]
+"""Raises when the set in force is not the one that a change is meant for; from any thread."""
 
 
 def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
@@ -177,15 +179,18 @@ class Catalogue:
         *,
         origin: Origin = NOBODY,
         expect: str | None = None,
+        check: Check = lambda in_force: None,
     ) -> Deferred[Changed]:
         """Carry out changes of single schemas, all or none (see ``domain.schemas.changes``).
 
-        ``expect`` is the digest of the set that the caller has seen. Fails with SchemaExists,
-        SchemaNotFound, InvalidSchema, SchemaViolation.
+        ``expect`` is the digest of the set that the caller has seen; ``check`` may refuse the set
+        that is to be changed. Fails with SchemaExists, SchemaNotFound, InvalidSchema,
+        SchemaViolation.
         """
 
         def plan(known: Known) -> Callable[[Work], Changed]:
             _expect(known.in_force, expect)
+            check(known.in_force)
             now = self._clock_ns()
             schemas: SchemaSet = known.in_force.schemas
             warnings: list[str] = []
@@ -205,12 +210,18 @@ class Catalogue:
         return self._in_turn(lambda known: self._run_slowly(partial(plan, known)))
 
     def replace(
-        self, prepared: Prepared, *, origin: Origin = NOBODY, expect: str | None = None
+        self,
+        prepared: Prepared,
+        *,
+        origin: Origin = NOBODY,
+        expect: str | None = None,
+        check: Check = lambda in_force: None,
     ) -> Deferred[Changed]:
-        """Put a whole set in force in place of the present one."""
+        """Put a whole set in force in place of the present one, which ``check`` may refuse."""
 
         def carry_out(work: Work) -> Changed:
             _expect(self.in_force, expect)
+            check(self.in_force)
             names = work.put_in_force(prepared.in_force, "replace", origin)
             return Changed(prepared.in_force, names, prepared.warnings)
 

@@ -11,7 +11,7 @@ from eventdbx.application.parts import PartsBuilder
 from eventdbx.application.queue import held_job, offered_job, owed, untried_jobs
 from eventdbx.domain.delivery.entries import PluginEntry
 from eventdbx.domain.delivery.envelopes import json_body
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, UnknownName
 from eventdbx.plugins.drainer import Drainer
 from eventdbx.plugins.holding import Holding
 from eventdbx.plugins.outlet import Outlet
@@ -196,7 +196,7 @@ class QueueDesk:
         """Return the usable entry of a name; raises ConfigError."""
         entry = self.drainer.plugins.find(name)
         if entry is None:
-            raise ConfigError(f"no plugin named '{name}' is configured")
+            raise UnknownName(f"no plugin named '{name}' is configured")
         if not isinstance(entry, PluginEntry):
             raise ConfigError(f"plugin '{name}' is unavailable: {entry.reason}")
         return entry

@@ -24,7 +24,7 @@ from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
-from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.errors import ConfigError, EventDBXError, UnknownName
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
@@ -165,7 +165,7 @@ class StoreService(Service):
         if known is not None:
             return known
         if not self._store_path(name).is_dir():
-            raise ConfigError(f"domain '{name}' does not exist")
+            raise UnknownName(f"domain '{name}' does not exist")
         return self._open(name)
 
     def opened(self) -> list[Domain]:

@@ -12,7 +12,7 @@ from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from eventdbx.domain.timestamps import NS_PER_MS, NS_PER_S, format_ns
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, UnknownName
 
 Action: TypeAlias = Literal["publish", "activate", "rollback"]
 
@@ -60,16 +60,16 @@ class History(NamedTuple):
     def find(self, word: str) -> Version:
         """Return the version that an id, a label, ``active`` or ``latest`` names.
 
-        Of several versions with the label it is the newest. Raises ConfigError.
+        Of several versions with the label it is the newest. Raises UnknownName.
         """
         lowered = word.strip().lower()
         if lowered == "latest":
             if not self.versions:
-                raise ConfigError("no schema versions recorded")
+                raise UnknownName("no schema versions recorded")
             return self.versions[-1]
         if lowered == "active":
             if self.active is None:
-                raise ConfigError("no active schema version available")
+                raise UnknownName("no active schema version available")
             word = self.active
         for version in self.versions:
             if version.id == word:
@@ -77,16 +77,16 @@ class History(NamedTuple):
         for version in reversed(self.versions):
             if word in version.labels:
                 return version
-        raise ConfigError(f"schema version '{word}' was not found")
+        raise UnknownName(f"schema version '{word}' was not found")
 
     def before_active(self) -> Version:
-        """Return the version published before the active one. Raises ConfigError."""
+        """Return the version published before the active one. Raises UnknownName."""
         ids = [version.id for version in self.versions]
         if self.active is None or self.active not in ids:
-            raise ConfigError("no active schema version available")
+            raise UnknownName("no active schema version available")
         place = ids.index(self.active)
         if place == 0:
-            raise ConfigError("no earlier schema version to roll back to")
+            raise UnknownName("no earlier schema version to roll back to")
         return self.versions[place - 1]
 
 

@@ -16,7 +16,7 @@ from eventdbx.application.delivering import Delivering, Outcome, ReplayAsked
 from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PluginEntry, Unavailable
 from eventdbx.domain.delivery.positions import parse_position_token, position_token
 from eventdbx.domain.timestamps import parse_ns
-from eventdbx.errors import ConfigError, InvalidCursor
+from eventdbx.errors import ConfigError, InvalidCursor, UnknownName
 from eventdbx.storage import eventlog
 from eventdbx.surfaces.control.asked import Asked
 from eventdbx.surfaces.control.waiting import Waiting
@@ -44,7 +44,7 @@ def usable(domain: Domain, name: str) -> PluginEntry:
     """Return the entry of a name. Raises ConfigError."""
     entry = domain.plugins.find(name)
     if entry is None:
-        raise ConfigError(f"no plugin named '{name}' is configured")
+        raise UnknownName(f"no plugin named '{name}' is configured")
     if isinstance(entry, Unavailable):
         raise ConfigError(f"plugin '{name}' is unavailable: {entry.reason}")
     return entry
