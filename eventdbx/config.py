@@ -15,6 +15,15 @@ from dataclasses import Field, fields
 from typing import Any, NamedTuple
 
 from eventdbx.errors import ConfigError, SerializationError
+from eventdbx.keys import (
+    ALIASES,
+    changed_from_default,
+    environment_names,
+    key_at,
+    meant,
+    rows,
+    unknown_keys,
+)
 from eventdbx.settings import (
     LEGACY_ADDRESSES,
     RESTRICT_MODES,
@@ -69,25 +78,6 @@ __all__ = [
 
 HIDDEN = "<hidden>"
 
-_ALIASES = {"cache_threshold": "memory_threshold", "token": "public_key"}
-"""Older names of keys, read where the present one is absent (``token``: of a remote)."""
-
-_ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
-    "data_dir": (),  # Naming it here would make existing volumes look empty; see workspace.
-    "created_at": (),
-    "updated_at": (),
-    "data_encryption_key": ("EVENTDBX_DATA_ENCRYPTION_KEY", "EVENTDBX_DEK"),
-    "restrict": ("EVENTDBX_RESTRICT", "EVENTDB_RESTRICT", "EVENTFUL_RESTRICT"),
-    "log.level": ("EVENTDBX_LOG", "EVENTDBX_LOG_LEVEL", "RUST_LOG"),
-}
-"""The names of keys that do not follow the rule ``EVENTDBX_<PATH>``."""
-
-
-def environment_names(path: str) -> tuple[str, ...]:
-    """Return the variables that may set a key, the strongest first."""
-    named = _ENVIRONMENT.get(path)
-    return ("EVENTDBX_" + path.upper().replace(".", "_"),) if named is None else named
-
 
 class _Reading(NamedTuple):
     """What one parse carries along: where values come from, and what to tell the operator."""
@@ -112,7 +102,7 @@ def parse_config(
 
     Raises SerializationError if the text is not TOML, and ConfigError naming the key and
     ``origin`` (the path of the file) or the environment variable if a value does not fit.
-    Unknown keys are passed over.
+    Unknown keys are passed over with a warning.
     """
     try:
         document = tomllib.loads(text)
@@ -122,6 +112,8 @@ def parse_config(
         # Scripts look for the first line; people need the second.
         raise SerializationError(f"TOML parse error at {place}\n  in {origin}: {reason}") from None
     reading = _Reading(origin, environ, overrides or {}, [])
+    for path in unknown_keys(document):
+        reading.warnings.append(f"unknown configuration key '{path}' in {origin}{meant(path)}")
     values = _read_table(Config, document, "", reading)
     if values["list_page_size"] > values["page_limit"]:
         raise reading.wrong("list_page_size", f"must not exceed page_limit {values['page_limit']}")
@@ -141,7 +133,7 @@ def _read_table(
         if not item.metadata:
             continue
         path = prefix + item.name
-        found = source.get(item.name, source.get(_ALIASES.get(item.name, item.name)))
+        found = source.get(item.name, source.get(ALIASES.get(item.name, item.name)))
         if "table" in item.metadata:
             inner = item.metadata["table"]
             if not isinstance(found or {}, Mapping):
@@ -214,21 +206,6 @@ def _read_restrict(found: Any, source: str | None, reading: _Reading) -> str:
     return RESTRICT_MODES.get(found, "default")
 
 
-def _field_at(path: str) -> Field[Any]:
-    """Return the declaration of a key; raise ConfigError if there is none of that name."""
-    kind: Any = Config
-    *tables, name = path.split(".")
-    for step in tables:
-        inner = {item.name: item.metadata.get("table") for item in fields(kind)}.get(step)
-        if inner is None:
-            raise ConfigError(f"unknown configuration key '{path}'")
-        kind = inner
-    for item in fields(kind):
-        if item.name == name and item.metadata and "table" not in item.metadata:
-            return item
-    raise ConfigError(f"unknown configuration key '{path}'")
-
-
 def _checked(item: Field[Any], value: Any) -> Any:
     """Return the value in the type of its key; raise ValueError saying what it must be."""
     kind, rules = str(item.type), item.metadata
@@ -274,7 +251,7 @@ def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
     """
     checked: dict[str, Value] = {}
     for path, value in changes.items():
-        item = _field_at(path)
+        item = key_at(path).item
         if path == "restrict" and isinstance(value, str):
             value = parse_restrict(value)
         try:
@@ -327,9 +304,9 @@ def fresh_text(*, data_dir: str, created_at: str) -> str:
         "updated_at": created_at,
     }
     written = ("plugin_queue", "socket", "tenants", "auth")
-    rows = [
+    listed = [
         (path, given.get(path, value))
-        for path, value, item in _rows(Config(), "")
+        for path, value, item in rows(Config())
         if path.split(".")[0] in written or "." not in path
     ]
     unwritten = {
@@ -338,32 +315,7 @@ def fresh_text(*, data_dir: str, created_at: str) -> str:
         "auth.bootstrap_ttl_secs",
         "auth.failures_per_minute",
     }
-    return _toml([row for row in rows if row[0] not in unwritten])
-
-
-def _rows(value: Any, prefix: str) -> Iterator[tuple[str, Any, Field[Any]]]:
-    """Yield path, value and declaration of every key, the keys of a table after its scalars."""
-    declared = [item for item in fields(value) if item.metadata]
-    inner = [item for item in declared if "table" in item.metadata or "many" in item.metadata]
-    for item in declared:
-        if item not in inner:
-            yield prefix + item.name, getattr(value, item.name), item
-    for item in inner:
-        found = getattr(value, item.name)
-        if "table" in item.metadata:
-            yield from _rows(found, f"{prefix}{item.name}.")
-            continue
-        for place, entry in enumerate(found):
-            name = getattr(entry, "name", "") or str(place)
-            quoted = name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else json.dumps(name)
-            for path, one, inner_item in _rows(entry, f"{prefix}{item.name}.{quoted}."):
-                if inner_item.name != "name":
-                    yield path, one, inner_item
-
-
-def changed_from_default(config: Config) -> dict[str, Value]:
-    """Return the keys (dotted paths) whose value is not the default."""
-    return {path: value for path, value, item in _rows(config, "") if value != item.default}
+    return _toml([row for row in listed if row[0] not in unwritten])
 
 
 def shown_text(config: Config, *, everything: bool = False, secrets: bool = False) -> str:
@@ -372,12 +324,12 @@ def shown_text(config: Config, *, everything: bool = False, secrets: bool = Fals
     Shows the keys that everybody asks about and all that differ from their default, or really
     ``everything``; secrets only if ``secrets``, else as ``"<hidden>"``.
     """
-    rows: list[tuple[str, Any]] = []
-    for path, value, item in _rows(config, ""):
+    listed: list[tuple[str, Any]] = []
+    for path, value, item in rows(config):
         if everything or item.metadata["lean"] or value != item.default:
             hide = item.metadata["secret"] and value and not secrets
-            rows.append((path, HIDDEN if hide else value))
-    return _toml(rows)
+            listed.append((path, HIDDEN if hide else value))
+    return _toml(listed)
 
 
 def shown_document(

@@ -100,18 +100,26 @@ def _key(
     check: Callable[[str], None] | None = None,
     secret: bool = False,
     lean: bool = False,
+    live: bool = False,
+    about: str = "",
 ) -> Any:
-    """Declare one key. ``clamp``: values outside the range are moved into it, as always was."""
+    """Declare one key.
+
+    ``clamp``: values outside the range are moved into it, as always was. ``live``: a running
+    server takes a new value up when it reads its configuration again, others at its next start.
+    """
     rules = {"low": low, "high": high, "clamp": clamp, "check": check}
-    return field(default=default, metadata={**rules, "secret": secret, "lean": lean})
+    told = {"secret": secret, "lean": lean, "live": live, "about": about}
+    return field(default=default, metadata={**rules, **told})
 
 
 def _table(kind: Any) -> Any:
     return field(default=kind(), metadata={"table": kind})
 
 
-def _many(kind: type) -> Any:
-    return field(default=(), metadata={"many": kind})
+def _many(kind: type, *, about: str = "") -> Any:
+    """Declare a list of tables; all there are is live."""
+    return field(default=(), metadata={"many": kind, "live": True, "about": about})
 
 
 _U32 = 2**32 - 1
@@ -123,9 +131,12 @@ _TTL_SECS_MAX = 100 * 365 * 24 * 3600
 class Socket:
     """The control listener."""
 
-    bind_addr: str = _key(LOOPBACK_ADDRESS, check=_address, lean=True)
-    endpoints: tuple[str, ...] = _key(())
-    """More listeners beside ``bind_addr``, as Twisted endpoint strings: ``ssl:6364:...``."""
+    bind_addr: str = _key(
+        LOOPBACK_ADDRESS, check=_address, lean=True, about="HOST:PORT of the control listener"
+    )
+    endpoints: tuple[str, ...] = _key(
+        (), about="more control listeners, as Twisted endpoint strings (`ssl:6364:…`)"
+    )
 
     @property
     def host(self) -> str:
@@ -140,67 +151,128 @@ class Socket:
 class Http:
     """The health and metrics listener; its port is the top-level ``port``."""
 
-    bind_addr: str = _key("127.0.0.1")
-    metrics_token: str | None = _key(None, secret=True)
+    bind_addr: str = _key("127.0.0.1", about="address of the health and metrics port")
+    metrics_token: str | None = _key(
+        None, secret=True, live=True, about="bearer token that `/metrics` asks for"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admin:
     """The Admin API. Port 0, or the main port, mounts it on the main listener."""
 
-    enabled: bool = _key(False)
-    bind_addr: str = _key("127.0.0.1")
-    port: int = _key(7171, low=0, high=65_535)
-    endpoints: tuple[str, ...] = _key(())
-    """More listeners beside the port, as Twisted endpoint strings: ``ssl:...``, ``unix:...``."""
-    requests_per_second: int = _key(50, low=1, high=1_000_000)
-    requests_burst: int = _key(100, low=1, high=1_000_000)
-    require_if_match: bool = _key(False)
-    cors_origins: tuple[str, ...] = _key(())
-    hosts: tuple[str, ...] = _key(())
+    enabled: bool = _key(False, live=True, about="serve the Admin API")
+    bind_addr: str = _key("127.0.0.1", about="address of the Admin API")
+    port: int = _key(
+        7171,
+        low=0,
+        high=65_535,
+        about="port of the Admin API; 0, or that of `port`: on the main listener",
+    )
+    endpoints: tuple[str, ...] = _key(
+        (), about="more Admin listeners, as Twisted endpoint strings (`ssl:…`, `unix:…`)"
+    )
+    requests_per_second: int = _key(
+        50, low=1, high=1_000_000, live=True, about="requests a second of one token or address"
+    )
+    requests_burst: int = _key(
+        100, low=1, high=1_000_000, live=True, about="requests at once of one token or address"
+    )
+    require_if_match: bool = _key(False, live=True, about="refuse changes without `If-Match`")
+    cors_origins: tuple[str, ...] = _key(
+        (), live=True, about="web origins that may call, exactly as written"
+    )
+    hosts: tuple[str, ...] = _key((), live=True, about="accepted `Host` headers; empty: any")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PreviousKey:
     """A retired signing key: accepted for verification until ``not_after``."""
 
-    key_id: str | None = _key(None)
-    public_key: str = _key("")
-    not_after: str | None = _key(None)
+    key_id: str | None = _key(None, live=True, about="its id")
+    public_key: str = _key("", live=True, about="the key, 32 bytes as base64")
+    not_after: str | None = _key(
+        None, live=True, about="time (RFC 3339) until which it verifies; absent: for ever"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Auth:
     """Signing keys and the terms of tokens; ``bootstrap_ttl_secs`` 0 means no expiry."""
 
-    issuer: str = _key("eventdbx://self", lean=True)
-    audience: str = _key("eventdbx-clients", lean=True)
-    private_key: str | None = _key(None, secret=True, lean=True)
-    public_key: str | None = _key(None, lean=True)
-    key_id: str | None = _key(None, lean=True)
-    default_ttl_secs: int = _key(3600, low=60, high=_TTL_SECS_MAX, clamp=True, lean=True)
-    clock_skew_secs: int = _key(30, low=0, high=300, clamp=True, lean=True)
-    bootstrap_ttl_secs: int = _key(0, low=0, high=_TTL_SECS_MAX)
-    failures_per_minute: int = _key(10, low=1, high=1_000_000)
-    previous_keys: tuple[PreviousKey, ...] = _many(PreviousKey)
+    issuer: str = _key("eventdbx://self", lean=True, about="`iss` of tokens")
+    audience: str = _key("eventdbx-clients", lean=True, about="`aud` of tokens")
+    private_key: str | None = _key(
+        None,
+        secret=True,
+        lean=True,
+        live=True,
+        about="key that signs tokens; made at the first start",
+    )
+    public_key: str | None = _key(None, lean=True, live=True, about="its public half")
+    key_id: str | None = _key(None, lean=True, live=True, about="its id, `kid` of tokens")
+    default_ttl_secs: int = _key(
+        3600,
+        low=60,
+        high=_TTL_SECS_MAX,
+        clamp=True,
+        lean=True,
+        live=True,
+        about="lifetime of tokens for which none is asked",
+    )
+    clock_skew_secs: int = _key(
+        30, low=0, high=300, clamp=True, lean=True, live=True, about="how far clocks may differ"
+    )
+    bootstrap_ttl_secs: int = _key(
+        0,
+        low=0,
+        high=_TTL_SECS_MAX,
+        live=True,
+        about="lifetime of the operator's token in `cli.token`; 0: no end",
+    )
+    failures_per_minute: int = _key(
+        10,
+        low=1,
+        high=1_000_000,
+        live=True,
+        about="refused tokens of one address before it has to wait",
+    )
+    previous_keys: tuple[PreviousKey, ...] = _many(
+        PreviousKey, about="earlier signing keys that verify still"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenants:
     """Several tenants in one server."""
 
-    multi_tenant: bool = _key(False)
-    shard_count: int = _key(16, low=1, high=65_535)
-    shard_map_path: str | None = _key(None)
+    multi_tenant: bool = _key(False, about="serve several tenants")
+    shard_count: int = _key(16, low=1, high=65_535, about="shards of the tenants")
+    shard_map_path: str | None = _key(None, about="folder of the shard map")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prune:
     """When finished plugin jobs are forgotten."""
 
-    done_ttl_secs: int = _key(86_400, low=0, high=_U64)
-    interval_secs: int = _key(300, low=60, high=_U64, clamp=True)
-    max_done_jobs: int | None = _key(None, low=0, high=_U64)
+    done_ttl_secs: int = _key(
+        86_400,
+        low=0,
+        high=_U64,
+        live=True,
+        about="age at which finished plugin jobs are forgotten; 0: no limit",
+    )
+    interval_secs: int = _key(
+        300,
+        low=60,
+        high=_U64,
+        clamp=True,
+        live=True,
+        about="kept for older versions; finished jobs are pruned as others finish",
+    )
+    max_done_jobs: int | None = _key(
+        None, low=0, high=_U64, live=True, about="finished jobs that are kept at most"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,69 +286,137 @@ class PluginQueue:
 class Replication:
     """Kept for older versions, which write it; read by nothing."""
 
-    bind_addr: str = _key(LOOPBACK_ADDRESS)
+    bind_addr: str = _key(
+        LOOPBACK_ADDRESS, live=True, about="kept for older versions; read by nothing"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
     """A peer for replication; its token may be sealed, or stand in an environment variable."""
 
-    name: str = _key("")
-    endpoint: str = _key("")
-    token: str | None = _key(None, secret=True)
-    token_env: str | None = _key(None)
-    locator: str | None = _key(None)
-    remote_domain: str | None = _key(None)
-    tenant: str | None = _key(None)
+    name: str = _key("", live=True)
+    endpoint: str = _key("", live=True, about="`tcp://HOST:PORT` of the peer")
+    token: str | None = _key(None, secret=True, live=True, about="its token, sealed or plain")
+    token_env: str | None = _key(
+        None, live=True, about="variable that holds the token, and wins over `token`"
+    )
+    locator: str | None = _key(None, live=True, about="kept for older versions")
+    remote_domain: str | None = _key(None, live=True, about="domain at the peer")
+    tenant: str | None = _key(None, live=True, about="tenant at the peer")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Log:
     """Level ``off`` to ``trace``, format ``text`` or ``json``, old files kept in ``dir``."""
 
-    level: str = _key("info", check=_one_of("off", "error", "warn", "info", "debug", "trace"))
-    format: str = _key("text", check=_one_of("text", "json"))
-    dir: str | None = _key(None)
-    keep: int = _key(14, low=0, high=10_000)
+    level: str = _key(
+        "info",
+        check=_one_of("off", "error", "warn", "info", "debug", "trace"),
+        live=True,
+        about="`off`, `error`, `warn`, `info`, `debug` or `trace`",
+    )
+    format: str = _key("text", check=_one_of("text", "json"), about="`text` or `json`")
+    dir: str | None = _key(None, about="folder of the log; absent: `~/.eventdbx/logs`")
+    keep: int = _key(14, low=0, high=10_000, live=True, about="old log files that are kept")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The bounds that an operator may move; all others are fixed in :mod:`eventdbx.limits`."""
 
-    connections_max: int = _key(limits.CONNECTIONS_MAX, low=1, high=1_000_000)
-    connections_per_peer_max: int = _key(limits.CONNECTIONS_PER_PEER_MAX, low=1, high=1_000_000)
-    requests_in_flight_max: int = _key(limits.REQUESTS_IN_FLIGHT_MAX, low=1, high=65_536)
-    hello_timeout_secs: int = _key(int(limits.HELLO_TIMEOUT_S), low=1, high=3600)
-    idle_timeout_secs: int = _key(int(limits.IDLE_TIMEOUT_S), low=1, high=31 * 24 * 3600)
-    drain_timeout_secs: int = _key(10, low=0, high=3600)
+    connections_max: int = _key(
+        limits.CONNECTIONS_MAX, low=1, high=1_000_000, live=True, about="connections at once"
+    )
+    connections_per_peer_max: int = _key(
+        limits.CONNECTIONS_PER_PEER_MAX,
+        low=1,
+        high=1_000_000,
+        live=True,
+        about="connections of one address at once",
+    )
+    requests_in_flight_max: int = _key(
+        limits.REQUESTS_IN_FLIGHT_MAX,
+        low=1,
+        high=65_536,
+        live=True,
+        about="requests of one connection at once",
+    )
+    hello_timeout_secs: int = _key(
+        int(limits.HELLO_TIMEOUT_S), low=1, high=3600, live=True, about="time for the hello"
+    )
+    idle_timeout_secs: int = _key(
+        int(limits.IDLE_TIMEOUT_S),
+        low=1,
+        high=31 * 24 * 3600,
+        live=True,
+        about="silence after which a connection is closed",
+    )
+    drain_timeout_secs: int = _key(
+        10, low=0, high=3600, live=True, about="time for requests in flight when the server stops"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that can be configured. ``data_dir`` "" means the default of the workspace."""
 
-    port: int = _key(7070, low=0, high=65_535, lean=True)
-    data_dir: str = _key("", lean=True)
-    domain: str = _key("default")
-    cache_threshold: int = _key(limits.HEAD_CACHE_ENTRIES, low=0, high=_U32, lean=True)
-    snapshot_threshold: int | None = _key(None, low=1, high=_U64)
-    data_encryption_key: str | None = _key(None, check=_data_key, secret=True)
-    data_encryption_keys: tuple[str, ...] = _key((), check=_data_key, secret=True)
-    created_at: str | None = _key(None)
-    updated_at: str | None = _key(None)
-    restrict: Restrict = _key("default", lean=True)
-    list_page_size: int = _key(10, low=1, high=100_000, lean=True)
-    page_limit: int = _key(1000, low=1, high=100_000, lean=True)
-    plugin_max_attempts: int = _key(10, low=1, high=255, clamp=True)
-    verbose_responses: bool = _key(True)
-    reference_default_depth: int = _key(2, low=0, high=5)
-    reference_max_depth: int = _key(5, low=0, high=5, clamp=True)
-    reference_none_blocks: bool = _key(False)
-    snowflake_worker_id: int = _key(0, low=0, high=1023, lean=True)
-    no_noise: bool = _key(False, lean=True)
-    durability: Durability = _key("always", check=_one_of("always", "interval", "never"))
-    interval_ms: int = _key(100, low=1, high=60_000)
+    port: int = _key(
+        7070, low=0, high=65_535, lean=True, about="port of health and metrics; 0 picks a free one"
+    )
+    data_dir: str = _key("", lean=True, about="folder of the data")
+    domain: str = _key("default", about="the active domain")
+    cache_threshold: int = _key(
+        limits.HEAD_CACHE_ENTRIES, low=0, high=_U32, lean=True, about="aggregates kept in memory"
+    )
+    snapshot_threshold: int | None = _key(
+        None, low=1, high=_U64, live=True, about="events between snapshots, for new schemas"
+    )
+    data_encryption_key: str | None = _key(
+        None, check=_data_key, secret=True, about="key for data at rest: 32 bytes as base64"
+    )
+    data_encryption_keys: tuple[str, ...] = _key(
+        (), check=_data_key, secret=True, about="older keys that still read"
+    )
+    created_at: str | None = _key(None, live=True, about="when the file was made")
+    updated_at: str | None = _key(None, live=True, about="when it was last changed")
+    restrict: Restrict = _key(
+        "default", lean=True, live=True, about="how far schemas bind: `off`, `default` or `strict`"
+    )
+    list_page_size: int = _key(
+        10, low=1, high=100_000, lean=True, live=True, about="items of a page by default"
+    )
+    page_limit: int = _key(
+        1000, low=1, high=100_000, lean=True, live=True, about="items of a page at most"
+    )
+    plugin_max_attempts: int = _key(
+        10,
+        low=1,
+        high=255,
+        clamp=True,
+        live=True,
+        about="deliveries tried of an event, for plugins that do not say",
+    )
+    verbose_responses: bool = _key(True, live=True, about="answer writes with documents")
+    reference_default_depth: int = _key(
+        2, low=0, high=5, live=True, about="references followed by default"
+    )
+    reference_max_depth: int = _key(
+        5, low=0, high=5, clamp=True, live=True, about="references followed at most"
+    )
+    reference_none_blocks: bool = _key(
+        False, about="references without a cascade keep their target from being archived"
+    )
+    snowflake_worker_id: int = _key(
+        0, low=0, high=1023, lean=True, about="number of this server in event ids"
+    )
+    no_noise: bool = _key(False, lean=True, live=True, about="allow sessions without encryption")
+    durability: Durability = _key(
+        "always",
+        check=_one_of("always", "interval", "never"),
+        about="when an acknowledged write is on disk: `always`, `interval` or `never`",
+    )
+    interval_ms: int = _key(100, low=1, high=60_000, about="pause between syncs, for `interval`")
     plugin_queue: PluginQueue = _table(PluginQueue)
     replication: Replication = _table(Replication)
     socket: Socket = _table(Socket)
@@ -286,6 +426,6 @@ class Config:
     auth: Auth = _table(Auth)
     log: Log = _table(Log)
     limits: Limits = _table(Limits)
-    remotes: tuple[Remote, ...] = _many(Remote)
+    remotes: tuple[Remote, ...] = _many(Remote, about="peers for replication")
     warnings: tuple[str, ...] = ()
     """What the operator should know, e.g. a value that was replaced; not a key."""

@@ -25,6 +25,7 @@ BESIDE = ("tests", "bench", "docs", "examples")
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "limits", "_version"),
     ("settings",),
+    ("keys",),
     ("config",),
     ("domain",),
     ("wire", "storage"),
