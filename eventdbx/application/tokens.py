@@ -339,20 +339,38 @@ class Verifier:
         self._is_revoked = is_revoked
         self._cache: OrderedDict[str, tuple[Grant, float, float]] = OrderedDict()
 
+    def cached(self, token: str) -> Grant | None:
+        """Return the grant of a token that was verified before and is still good, None else."""
+        known = self._cache.get(token)
+        if known is None:
+            return None
+        grant, earliest, latest = known
+        if not earliest <= self._clock() <= latest or self._is_revoked(grant.jti):
+            return None  # The long way round says why.
+        self._cache.move_to_end(token)
+        return grant
+
     def verify(self, token: str) -> Grant:
         """Return the grant; raise InvalidToken, Unauthorized or TokenExpired.
 
         The order is fixed: form and signature, issuer and audience, expiry, not before, issued
         at, revocation. Times are checked with the configured skew.
         """
-        known = self._cache.get(token)
+        known = self.cached(token)
         if known is not None:
-            grant, earliest, latest = known
-            if earliest <= self._clock() <= latest and not self._is_revoked(grant.jti):
-                self._cache.move_to_end(token)
-                return grant
-            # No longer good: the long way round says why.
+            return known
         grant, key_until = self._read(token)
+        earliest, latest = self.check(grant, key_until)
+        self._cache[token] = grant, earliest, latest
+        if len(self._cache) > self.cache_entries:
+            self._cache.popitem(last=False)
+        return grant
+
+    def check(self, grant: Grant, key_until: float = _NEVER) -> tuple[float, float]:
+        """Return from when to when, in seconds, a grant counts that nobody doubts is ours.
+
+        Raises as :meth:`verify` does, in its order, when it does not count now.
+        """
         now, skew = self._clock(), self._skew_s
         if now > key_until:
             raise InvalidToken
@@ -364,10 +382,7 @@ class Verifier:
             raise Unauthorized
         if self._is_revoked(grant.jti):
             raise InvalidToken
-        self._cache[token] = grant, earliest, min(latest, key_until)
-        if len(self._cache) > self.cache_entries:
-            self._cache.popitem(last=False)
-        return grant
+        return earliest, min(latest, key_until)
 
     def signed(self, token: str) -> Grant:
         """Return what a token says if it was signed for us, whatever has become of it since.

@@ -1,0 +1,105 @@
+"""The issued tokens as the listeners ask for them: by id, and by the token itself.
+
+Read from ``tokens.json`` whenever something is asked that was not known and the file has changed
+since; writing it is in :mod:`eventdbx.services.tokenfiles`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import orjson
+from twisted.logger import Logger
+
+from eventdbx.application.admission import Issued
+from eventdbx.application.ledger import TokenRecord, read_records
+from eventdbx.application.tokens import unseal
+from eventdbx.domain.grants import Grant
+from eventdbx.domain.timestamps import NS_PER_S
+from eventdbx.errors import EventDBXError, SerializationError
+from eventdbx.services.files import read_text
+from eventdbx.wire.noise import pre_shared_key
+
+
+class KnownTokens:
+    """What the ledger at ``path`` says of issued tokens.
+
+    Records are kept as the text of each, which is small, and read when they are asked for. A
+    ledger that cannot be read is as good as an empty one, and the log says so.
+    """
+
+    log = Logger()
+
+    def __init__(self, path: Path, data_keys: Sequence[str]) -> None:
+        self._path = path
+        self._data_keys = data_keys
+        self._identity: tuple[int, int, int] | None = None
+        self._records: dict[str, bytes] = {}
+        self._digests: frozenset[bytes] = frozenset()
+
+    def find(self, jti: str) -> Issued | None:
+        """Return the token of an id, None when it is unknown or recorded without its digest."""
+        text = self._records.get(jti)
+        if text is None and self._changed():
+            text = self._records.get(jti)
+        if text is None:
+            return None
+        record = read_records(f"[{text.decode()}]", os.fspath(self._path))[0]
+        assert record.digest is not None
+        return Issued(_grant(record), bytes.fromhex(record.digest), record.status_revoked)
+
+    def has(self, token: str) -> bool:
+        """Tell whether the ledger has exactly this token."""
+        digest = pre_shared_key(token)
+        return digest in self._digests or (self._changed() and digest in self._digests)
+
+    def _changed(self) -> bool:
+        """Read the file if it is another one than before; tell whether it was."""
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            return False
+        identity = (found.st_mtime_ns, found.st_size, found.st_ino)
+        if identity == self._identity:
+            return False
+        self._identity = identity
+        try:
+            self._records, self._digests = self._read()
+        except EventDBXError as error:
+            self.log.error("the issued tokens cannot be read: {reason}", reason=str(error))
+            self._records, self._digests = {}, frozenset()
+        return True
+
+    def _read(self) -> tuple[dict[str, bytes], frozenset[bytes]]:
+        text = unseal(read_text(self._path) or "", self._data_keys, "tokens")
+        try:
+            entries: list[dict[str, Any]] = orjson.loads(text) if text.strip() else []
+            proven = [one for one in entries if one.get("digest") is not None]
+            records = {one["jti"]: orjson.dumps(one) for one in proven}
+            return records, frozenset(bytes.fromhex(one["digest"]) for one in proven)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise SerializationError(f"cannot read {self._path}: {error}") from None
+
+
+def _grant(record: TokenRecord) -> Grant:
+    """Return what the recorded token says."""
+    expires_at = None if record.expires_at is None else record.expires_at // NS_PER_S
+    not_before = None if record.not_before is None else record.not_before // NS_PER_S
+    return Grant(
+        jti=record.jti,
+        subject=record.subject,
+        group=record.group,
+        user=record.user,
+        actions=record.actions,
+        resources=record.resources,
+        tenants=record.tenants,
+        issued_at=record.issued_at // NS_PER_S,
+        expires_at=expires_at,
+        not_before=not_before,
+        issued_by=record.issued_by,
+        write_limit=record.write_limit,
+        keep_alive=record.keep_alive,
+    )
