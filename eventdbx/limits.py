@@ -107,6 +107,9 @@ TOKEN_CHARACTERS_MAX = 16_384
 TOKEN_CACHE_ENTRIES = 4_096
 """Verified tokens; a flood of distinct tokens must not grow memory."""
 
+FAILING_ADDRESSES_MAX = 10_000
+"""Addresses whose failed attempts are remembered, some 200 bytes each; the oldest is forgotten."""
+
 PATTERN_CHARACTERS_MAX = 256
 """One action or resource pattern of a token."""
 
