@@ -60,6 +60,11 @@ class SchemaRoutes:
             "reload": self._reload,
         }
 
+    @property
+    def names(self) -> frozenset[str]:
+        """What there is to do."""
+        return self._rehearsals.names.union(self._operations)
+
     def table(self) -> dict[type, Callable[[Session, Any], Any]]:
         """Return which method answers which request."""
         return {
