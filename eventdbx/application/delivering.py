@@ -71,6 +71,9 @@ class Delivering(Protocol):
     def check(self, entry: PluginEntry) -> Deferred[None]:
         """Try the readiness of an entry, which need not be in force; fails with StorageError."""
 
+    def check_program(self, entry: PluginEntry) -> Deferred[None]:
+        """Fail with ConfigError unless the program of a process plugin is installed."""
+
     def test(self, names: Sequence[str]) -> Deferred[list[Tested]]:
         """Deliver the sample event to plugins, to all that emit when no name is given."""
 

@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application.delivering import Lag, Outcome, ReplayAsked, Tested
 from eventdbx.application.queue import owed
 from eventdbx.domain.canonical import JSON
-from eventdbx.domain.delivery.entries import PluginEntry
+from eventdbx.domain.delivery.entries import PluginEntry, ProcessConfig
 from eventdbx.domain.delivery.envelopes import sample_parts
 from eventdbx.domain.delivery.parts import Item
 from eventdbx.domain.delivery.positions import parse_position_token, position_token
@@ -47,6 +47,14 @@ class Desk(QueueDesk):
             raise StorageError(failed.reason.removeprefix(StorageError.prefix)) from None
         finally:
             await delivery.close()
+
+    def check_program(self, entry: PluginEntry) -> Deferred[None]:
+        """Fail with ConfigError unless the program of a process plugin is installed."""
+        config = entry.config
+        if not isinstance(config, ProcessConfig):
+            return succeed(None)
+        find = partial(self.drainer.surroundings.installation, config.name, config.version)
+        return self.drainer.run_slowly(find).addCallback(lambda _found: None)
 
     def test(self, names: Sequence[str]) -> Deferred[list[Tested]]:
         """Deliver the sample event to plugins, to all that emit when no name is given."""

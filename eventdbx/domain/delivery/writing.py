@@ -22,9 +22,6 @@ from eventdbx.domain.delivery.entries import (
     SocketConfig,
 )
 
-MASK = "***"
-_SECRET_WORDS = ("authorization", "token", "key", "secret", "cookie")
-
 Document = dict[str, Any]
 
 
@@ -81,34 +78,6 @@ def plugin_document(entry: PluginEntry) -> Document:
         **_given(optional),
         **entry.extra,
     }
-
-
-def masked_document(entry: Entry) -> JSON:
-    """Return an entry for people to see: credentials are :data:`MASK`."""
-    return _masked(entry_document(entry))
-
-
-def _masked(document: JSON) -> JSON:
-    if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
-        return document
-    config: Document = dict(document["config"])  # type: ignore[arg-type]
-    for member in ("headers", "env"):
-        if isinstance(config.get(member), dict):
-            config[member] = {
-                name: MASK if _is_secret(name) else value for name, value in config[member].items()
-            }
-    if "secret" in config:
-        config["secret"] = MASK
-    if isinstance(config.get("secrets"), list):
-        config["secrets"] = [MASK] * len(config["secrets"])
-    if isinstance(config.get("connection_string"), str):  # Of a kind that was removed.
-        config["connection_string"] = MASK
-    return {**document, "config": config}
-
-
-def _is_secret(name: str) -> bool:
-    lower = name.lower()
-    return any(word in lower for word in _SECRET_WORDS)
 
 
 def _config_document(config: Config) -> Document:

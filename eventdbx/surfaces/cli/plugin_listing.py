@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
+from eventdbx.domain.delivery.masking import masked_document
 from eventdbx.domain.delivery.reading import parse_entry
-from eventdbx.domain.delivery.writing import masked_document
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.plugin_calls import NAME, Document, asking, key_of, one_line

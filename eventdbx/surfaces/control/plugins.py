@@ -13,11 +13,12 @@ import orjson
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.domain.delivery.entries import PluginEntry, Unavailable
-from eventdbx.domain.delivery.writing import entry_document, masked_document, plugin_document
-from eventdbx.errors import ConfigError, Unauthorized
+from eventdbx.domain.delivery.masking import masked_document
+from eventdbx.domain.delivery.writing import entry_document, plugin_document
+from eventdbx.errors import ConfigError, Unauthorized, UnknownName
+from eventdbx.surfaces.control import deliveries
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.deliveries import (
-    OPERATIONS,
     Operation,
     check_place,
     delivering,
@@ -54,19 +55,7 @@ class PluginRoutes:
 
     def __init__(self, routes: Routes) -> None:
         self._routes = routes
-        self._operations: dict[str, Operation] = {
-            "list": _list,
-            "configure": _configure,
-            "enable": _enable,
-            "disable": lambda d, asked, _: {"changed": d.plugins.disable(asked.required("name"))},
-            "remove": _remove,
-            "rename": _rename,
-            "switch": _switch,
-            "options": _options,
-            "pause": lambda d, asked, _: {"changed": d.plugins.pause(asked.required("name"))},
-            "resume": _resume,
-            **OPERATIONS,
-        }
+        self._operations = OPERATIONS
 
     def table(self) -> dict[type, Callable[[Session, Any], Any]]:
         """Return which method answers which request."""
@@ -107,7 +96,7 @@ def _key(domain: Domain, name: str) -> str:
     """Return what the rows of a plugin are kept under. Raises ConfigError for an unknown name."""
     entry = domain.plugins.find(name)
     if entry is None:
-        raise ConfigError(f"no plugin named '{name}' is configured")
+        raise UnknownName(f"no plugin named '{name}' is configured")
     return entry.key if isinstance(entry, PluginEntry) else entry.name or entry.type
 
 
@@ -215,3 +204,19 @@ def _resume(domain: Domain, asked: Asked, _grant: Grant) -> dict[str, Any]:
     if domain.delivering is not None:
         changed = domain.delivering.resume(name) or changed
     return {"changed": changed}
+
+
+OPERATIONS: dict[str, Operation] = {
+    "list": _list,
+    "configure": _configure,
+    "enable": _enable,
+    "disable": lambda d, asked, _: {"changed": d.plugins.disable(asked.required("name"))},
+    "remove": _remove,
+    "rename": _rename,
+    "switch": _switch,
+    "options": _options,
+    "pause": lambda d, asked, _: {"changed": d.plugins.pause(asked.required("name"))},
+    "resume": _resume,
+    **deliveries.OPERATIONS,
+}
+"""Everything that there is to ``do``; which right each needs is in ``_RIGHTS``."""

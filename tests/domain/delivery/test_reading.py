@@ -23,12 +23,7 @@ from eventdbx.domain.delivery.entries import (
     Unavailable,
 )
 from eventdbx.domain.delivery.reading import LEGACY_KINDS, parse_entry, read_entries
-from eventdbx.domain.delivery.writing import (
-    MASK,
-    entries_text,
-    entry_document,
-    masked_document,
-)
+from eventdbx.domain.delivery.writing import entries_text, entry_document
 from eventdbx.errors import SerializationError
 
 OLD = """[
@@ -252,41 +247,3 @@ class Reading(SynchronousTestCase):
         assert isinstance(both, HttpConfig)
         self.assertEqual((one.secrets, two.secrets), (("a",), ("a", "b")))
         self.assertEqual(both.secrets, ("b", "a"))
-
-
-class Masking(SynchronousTestCase):
-    """Entries for people to see."""
-
-    def test_credentials(self) -> None:
-        """Headers and variables whose names tell that they are secret are masked, and secrets."""
-        config = {
-            "headers": {"Authorization": "Bearer x", "X-Api-KEY": "k", "x-plain": "p"},
-            "secrets": ["a", "b"],
-            "client_key": "/etc/key.pem",
-        }
-        found = masked_document(parse_entry(entry(config=config)))
-        assert isinstance(found, dict) and isinstance(found["config"], dict)
-        self.assertEqual(
-            found["config"]["headers"],
-            {"Authorization": MASK, "X-Api-KEY": MASK, "x-plain": "p"},
-        )
-        self.assertEqual(found["config"]["secrets"], [MASK, MASK])
-        self.assertEqual(found["config"]["client_key"], "/etc/key.pem")
-        env = {"SESSION_COOKIE": "c", "DB_TOKEN": "t", "CLIENT_SECRET": "s", "PORT": "1"}
-        found = masked_document(parse_entry(entry("process", {"env": env})))
-        assert isinstance(found, dict) and isinstance(found["config"], dict)
-        self.assertEqual(
-            found["config"]["env"],
-            {"SESSION_COOKIE": MASK, "DB_TOKEN": MASK, "CLIENT_SECRET": MASK, "PORT": "1"},
-        )
-
-    def test_unavailable(self) -> None:
-        """What cannot be used is masked all the same."""
-        found = masked_document(
-            parse_entry(entry("magic", {"headers": {"cookie": "c"}, "secret": "s"}))
-        )
-        assert isinstance(found, dict)
-        self.assertEqual(
-            found["config"], {"type": "magic", "headers": {"cookie": MASK}, "secret": MASK}
-        )
-        self.assertEqual(masked_document(parse_entry(3)), 3)
