@@ -39,6 +39,8 @@ SCHEMA_DOCUMENT = b"gd"
 PLUGIN_CURSOR = b"oc"
 PLUGIN_HELD = b"oh"
 PLUGIN_DONE = b"on"
+TOKEN_WRITES = b"wn"
+TOKEN_WRITES_END = b"we"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -116,6 +118,21 @@ def idempotency(digest: bytes) -> bytes:
 def idempotency_age(millis: int, digest: bytes) -> bytes:
     """Return the key that orders idempotency results by age."""
     return IDEMPOTENCY_AGE + _U64.pack(millis + _SIGN) + digest
+
+
+def token_writes(jti: str) -> bytes:
+    """Return the key of how many writes a token with a limit has made."""
+    return TOKEN_WRITES + jti.encode()
+
+
+def token_writes_end(millis: int, jti: str) -> bytes:
+    """Return the key that orders tokens with a limit by their expiry."""
+    return TOKEN_WRITES_END + _U64.pack(millis + _SIGN) + jti.encode()
+
+
+def token_of_writes_end(key: bytes) -> str:
+    """Return the id of the token at the end of such a key."""
+    return key[len(TOKEN_WRITES_END) + 8 :].decode()
 
 
 def archive_audit(aggregate: bytes, audit_id: int) -> bytes:
