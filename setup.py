@@ -74,6 +74,7 @@ COMPILED = (
     "eventdbx/storage/overlay.py",
     "eventdbx/storage/records.py",
     "eventdbx/storage/store.py",
+    "eventdbx/application/authorising.py",
     "eventdbx/application/domains.py",
     "eventdbx/application/drafting.py",
     "eventdbx/application/headcache.py",

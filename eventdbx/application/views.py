@@ -15,6 +15,7 @@ import orjson
 from eventdbx.domain.aggregate import PLAIN, Fold, Head
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.events import Event
+from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.domain.schemas.model import AggregateSchema, SchemaSet
 from eventdbx.domain.schemas.upcasting import Upcasting, fold_mark, revision_of
 from eventdbx.domain.snapshots import Snapshot
@@ -133,6 +134,7 @@ class Views:
 
     def __init__(self, schemas: SchemaSet) -> None:
         views = {name: TypeView(schema) for name, schema in schemas.items()}
+        views[AUDIT_TYPE] = TypeView(AggregateSchema(aggregate=AUDIT_TYPE, hidden=True))
         self._types = {name: view for name, view in views.items() if not view.is_plain}
         self._public, self._all = Seen(self._types, False), Seen(self._types, True)
         self.marks = {name: view.fold.mark for name, view in views.items() if view.fold.mark}
@@ -158,9 +160,9 @@ class Seen:
         self._all = include_hidden
 
     def shows(self, aggregate_type: str) -> bool:
-        """Say whether aggregates of a type are there at all."""
+        """Say whether aggregates of a type are there at all; the audit trail never is."""
         view = self._types.get(aggregate_type)
-        return view is None or self._all or not view.hidden
+        return view is None or not view.hidden or (self._all and aggregate_type != AUDIT_TYPE)
 
     def shows_field(self, aggregate_type: str, field: str) -> bool:
         """Say whether a top-level key of the states of a type is there."""

@@ -14,6 +14,9 @@ from typing import TypeVar
 from twisted.internet.defer import Deferred
 
 from eventdbx import limits
+from eventdbx.application.authorising import Authorise as Authorise
+from eventdbx.application.authorising import allow_all as allow_all
+from eventdbx.application.authorising import as_audit_trail, authorise_write, check_open
 from eventdbx.application.drafting import DraftWrite, check_idempotency_key, draft_write
 from eventdbx.application.headcache import HeadCache
 from eventdbx.application.headrecords import put_head
@@ -42,9 +45,6 @@ from eventdbx.storage.store import Store, Transaction
 PARTITION = 0
 """The embedded store has one partition (docs/storage-format.md)."""
 
-Authorise = Callable[[str, str], None]
-"""Called with (action, resource); raises Unauthorized."""
-
 CheckTargets = Callable[[Sequence[PublishTarget]], tuple[Target, ...]]
 """Returns the plugins that a writer named, by their keys; raises ConfigError."""
 
@@ -70,10 +70,6 @@ class Committed:
             assert self._fold is not None
             self._head = self._fold()
         return self._head
-
-
-def allow_all(_action: str, _resource: str) -> None:
-    """Authorise everything: for callers who own the store's files."""
 
 
 class Writer:
@@ -141,7 +137,7 @@ class Writer:
             known = recall(transaction, scope, digest, idempotency_key)
             if known is not None:
                 for write in writes:
-                    _authorise_write(write, authorise)
+                    authorise_write(write, authorise)
                 return [self._recalled(transaction, place) for place in known]
         done = [work.write(draft, authorise) for draft in drafts]
         if idempotency_key is not None:
@@ -184,6 +180,7 @@ class Writer:
         def step(transaction: Transaction) -> T:
             check_aggregate_type(aggregate_type)
             check_aggregate_id(aggregate_id)
+            check_open(aggregate_type, authorise)
             authorise("aggregate.archive", f"aggregate:{aggregate_type}:{aggregate_id}")
             check_comment(comment, "archive note")
             work = _Work(self, transaction)
@@ -227,6 +224,7 @@ class Writer:
         def step(transaction: Transaction) -> T:
             check_aggregate_type(aggregate_type)
             check_aggregate_id(aggregate_id)
+            check_open(aggregate_type, authorise)
             authorise("aggregate.append", f"aggregate:{aggregate_type}:{aggregate_id}")
             check_comment(comment, "snapshot comment")
             work = _Work(self, transaction)
@@ -263,13 +261,6 @@ def check_comment(comment: str | None, what: str) -> None:
     """Raise InvalidSchema when an archive note or snapshot comment is too long."""
     if comment is not None and len(comment.encode()) > limits.COMMENT_BYTES_MAX:
         raise InvalidSchema(f"{what} cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
-
-
-def _authorise_write(write: Write, authorise: Authorise) -> None:
-    resource = f"aggregate:{write.aggregate_type}:{write.aggregate_id}"
-    if write.kind == "create":
-        authorise("aggregate.create", resource)
-    authorise("aggregate.append", resource)
 
 
 class _Work:
@@ -334,7 +325,7 @@ class _Work:
     def write(self, write: DraftWrite, authorise: Authorise) -> Committed:
         """Check one write against the head, decide its event, and put the event's records."""
         command = write.command
-        _authorise_write(command, authorise)
+        authorise_write(command, authorise)
         name = keys.name(command.aggregate_type, command.aggregate_id)
         if write.idempotency_key is not None:
             scope, digest = scope_digest(name, write.idempotency_key), request_digest([write])
@@ -351,7 +342,8 @@ class _Work:
             under = head.state
             draft = write.with_payload(apply_patch(under, draft.payload))
         rules = self._writer._rules
-        draft = rules.admit(command.aggregate_type, draft, under)
+        if authorise is not as_audit_trail:
+            draft = rules.admit(command.aggregate_type, draft, under)
         bound = draft.schema is not None
         if bound:
             draft = rules.references.canonical(head, draft, self.load, authorise)

@@ -20,6 +20,9 @@ WHITE_SPACE = (
 """What counts as white space: the Unicode property, without the four ASCII separators that
 ``str.strip`` adds."""
 
+AUDIT_TYPE = "dbx_admin"
+"""The aggregate type of administrative actions: only the audit trail writes it."""
+
 _AGGREGATE_TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _AGGREGATE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{limits.AGGREGATE_ID_BYTES_MAX - 1}}}")

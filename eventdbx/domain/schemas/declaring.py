@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from eventdbx import limits
-from eventdbx.domain.identifiers import WHITE_SPACE, check_domain_name
+from eventdbx.domain.identifiers import AUDIT_TYPE, WHITE_SPACE, check_domain_name
 from eventdbx.domain.schemas.columns import RANGED, Comparable, bound_fault, parse_bound
 from eventdbx.domain.schemas.model import (
     REFERENCE,
@@ -94,6 +94,8 @@ def _longer(text: str, bytes_max: int) -> bool:
 def _excesses(schema: AggregateSchema) -> Iterator[str]:
     """Yield what is over a limit."""
     yield from _name_excess("aggregate name", "must be provided", schema.aggregate)
+    if schema.aggregate == AUDIT_TYPE:
+        yield f"aggregate {AUDIT_TYPE} is the server's own audit trail and takes no schema"
     for name, rule in schema.events.items():
         yield from _name_excess("event names", "cannot be empty", name)
         yield from _upcast_excess(name, rule)
