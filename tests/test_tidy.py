@@ -23,7 +23,7 @@ BESIDE = ("tests", "bench", "docs", "examples")
 
 # Low to high. A room imports lower rooms and itself; rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "limits", "_version"),
+    ("errors", "limits", "measures", "_version"),
     ("settings",),
     ("keys",),
     ("config",),
