@@ -22,11 +22,13 @@ from eventdbx.application.headcache import HeadCache
 from eventdbx.application.headrecords import put_head
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
 from eventdbx.application.rules import SchemaRules
+from eventdbx.application.writelimits import spend
 from eventdbx.domain import snowflake
 from eventdbx.domain.aggregate import Draft, Fold, Head, decide, new_head
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.domain.delivery.targets import Target, targets_as_given
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
+from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.patches import apply_patch
 from eventdbx.domain.snapshots import Snapshot
@@ -106,6 +108,7 @@ class Writer:
         actor: Actor | None,
         authorise: Authorise = allow_all,
         idempotency_key: str | None = None,
+        spender: Grant | None = None,
         render: Callable[[list[Committed]], T],
     ) -> Deferred[T]:
         """Commit all the writes in one step, or none.
@@ -113,10 +116,13 @@ class Writer:
         The Deferred fires with ``render`` of what was committed, in order, when that is durable.
         It fails with the error of the first write that is refused; nothing is written then.
         ``idempotency_key`` covers the writes as a whole, beside the keys of single writes.
+        The writes count against the limit of the ``spender``, if its token has one; those that
+        only repeat earlier ones do not.
         """
 
         def step(transaction: Transaction) -> T:
-            return render(self._commit(transaction, writes, actor, authorise, idempotency_key))
+            done = self._commit(transaction, writes, actor, authorise, idempotency_key, spender)
+            return render(done)
 
         return self._store.transact(step)
 
@@ -127,6 +133,7 @@ class Writer:
         actor: Actor | None,
         authorise: Authorise,
         idempotency_key: str | None,
+        spender: Grant | None,
     ) -> list[Committed]:
         work = _Work(self, transaction)
         drafts = [draft_write(write, actor) for write in writes]
@@ -144,6 +151,8 @@ class Writer:
             events = [one.event for one in done]
             places = [(one.aggregate_type, one.aggregate_id, one.version) for one in events]
             work.remember(scope, digest, places)
+        if spender is not None and spender.write_limit is not None:
+            spend(transaction, self._store.view(), spender, work.made, work.now_ns)
         work.finish()
         return done
 
@@ -269,14 +278,14 @@ class _Work:
     Heads and indexes are put once per step, however many events of an aggregate it holds.
     """
 
-    __slots__ = ("_last_id", "_moved", "_position", "_transaction", "_writer", "now_ns")
+    __slots__ = ("_last_id", "_moved", "_position", "_transaction", "_writer", "made", "now_ns")
 
     def __init__(self, writer: Writer, transaction: Transaction) -> None:
         self._writer = writer
         self._transaction = transaction
         self._moved: dict[bytes, tuple[Head | None, Head]] = {}
         self._position, self._last_id = writer._tail
-        self.now_ns = writer._clock_ns()
+        self.now_ns, self.made = writer._clock_ns(), 0
 
     def next_id(self) -> int:
         """Return an id greater than every one before it, across restarts and clock steps."""
@@ -350,6 +359,7 @@ class _Work:
         if head.archived:
             raise AggregateArchived()
         done = self.append(name, before, head, draft, bound=bound, targets=targets)
+        self.made += 1
         if write.idempotency_key is not None:
             place = (command.aggregate_type, command.aggregate_id, done.event.version)
             self.remember(scope, digest, [place])

@@ -80,6 +80,7 @@ class ExtensionRoutes:
             request.writes,
             actor=grant.actor,
             authorise=writing(session, grant),
+            spender=grant,
             idempotency_key=request.idempotency_key,
             render=partial(_RENDER[request.answer], session),
         )
