@@ -74,6 +74,7 @@ __all__ = [
     "shown_text",
     "split_address",
     "updated_text",
+    "with_remote",
 ]
 
 HIDDEN = "<hidden>"
@@ -284,6 +285,34 @@ def updated_text(text: str, changes: Mapping[str, Value]) -> str:
                 place[name] = list(value) if isinstance(value, tuple) else value
             elif name in place:
                 del place[name]
+    return tomlkit.dumps(document)
+
+
+def with_remote(text: str, name: str, members: Mapping[str, str] | None) -> str:
+    """Return the text with one remote, or without it; everything else stays as it is."""
+    import tomlkit
+
+    document = tomlkit.parse(text)
+    remotes: Any = document.get("remotes")
+    if isinstance(remotes, list):
+        # [[remotes]] with names inside: read as well, though no version writes it.
+        entries = [entry for entry in remotes if entry.get("name") != name]
+        remotes = tomlkit.table(is_super_table=True)
+        for entry in entries:
+            remotes[str(entry.get("name", ""))] = {
+                key: value for key, value in entry.items() if key != "name"
+            }
+        document["remotes"] = remotes
+    elif remotes is None:
+        if members is None:
+            return text
+        remotes = document["remotes"] = tomlkit.table(is_super_table=True)
+    if members is None:
+        remotes.pop(name, None)
+    else:
+        table = tomlkit.table()
+        table.update(members)
+        remotes[name] = table
     return tomlkit.dumps(document)
 
 

@@ -23,6 +23,9 @@ class Administration(Protocol):
     def configuration(self) -> dict[str, Any]:
         """Return every key that is in force, as nested tables, secrets as ``"<hidden>"``."""
 
+    def waiting(self) -> tuple[str, ...]:
+        """Return the keys that were changed in the file and count at the next start."""
+
     def change(self, changes: Mapping[str, Value]) -> Deferred[Reloaded]:
         """Check and save keys (dotted path to value, None removes), then reload."""
 
@@ -40,5 +43,5 @@ class Administration(Protocol):
     def delete_remote(self, name: str) -> Deferred[bool]:
         """Remove a remote; fires with False when there is none of that name."""
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> Deferred[dict[str, Any]]:
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""

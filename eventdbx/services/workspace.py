@@ -26,6 +26,7 @@ from eventdbx.config import (
 )
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError
+from eventdbx.keys import declared, environment_names
 from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
 from eventdbx.services.revocations import REVOCATIONS_NAME, Revocations
 
@@ -40,7 +41,7 @@ TOKEN_NAME = "cli.token"
 
 INIT_HINT = "Run `dbx init` to create a workspace here."
 
-_SECRETS = ("data_encryption_key", "auth.private_key", "http.metrics_token")
+_SECRETS = [one.path for one in declared() if one.many is None and one.item.metadata["secret"]]
 
 
 class Place(NamedTuple):
@@ -54,10 +55,17 @@ class Place(NamedTuple):
 class Workspace:
     """One configuration file and the data directory it names; both absolute paths."""
 
-    def __init__(self, place: Place, config: Config, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        place: Place,
+        config: Config,
+        environ: Mapping[str, str],
+        overrides: Mapping[str, Value] | None = None,
+    ) -> None:
         self.config_path = place.config_path
         self.local = place.local
-        self.environ = environ
+        self.environ = with_secret_files(environ)
+        self._source = place, environ, overrides
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
         self._shares_plugins = config.tenants.multi_tenant
@@ -65,6 +73,11 @@ class Workspace:
         self.revocations = Revocations(self.data_dir / REVOCATIONS_NAME, self._data_keys)
         configured = config.log.dir
         self.log_dir = Path(os.path.abspath(configured or home(environ) / HOME_NAME / "logs"))
+
+    @property
+    def data_keys(self) -> list[str]:
+        """The keys for data at rest, that in use first."""
+        return list(self._data_keys)
 
     @property
     def pid_path(self) -> Path:
@@ -100,6 +113,18 @@ class Workspace:
     def is_revoked(self, jti: str) -> bool:
         """Tell whether a token was revoked; the file is read again whenever it has changed."""
         return jti in self.revocations
+
+    def read(self, changes: Mapping[str, Value] | None = None) -> Config:
+        """Return the configuration as it is in effect now, or would be after the changes.
+
+        Files named by ``EVENTDBX_…_FILE`` are read again, too. Raises as opening does, and
+        ConfigError naming a wrong key among the changes.
+        """
+        place, environ, overrides = self._source
+        text = read_text(self.config_path) or ""
+        if changes:
+            text = updated_text(text, check_changes(changes))
+        return _parse(text, place, with_secret_files(environ), overrides)
 
     def save(self, changes: Mapping[str, Value]) -> None:
         """Check the changes and put them into the configuration file, all or none.
@@ -176,7 +201,7 @@ def open_workspace(
     ``overrides`` are values of this call alone (dotted path to value). Raises ConfigError,
     SerializationError or IoError with the path in the message.
     """
-    environ = with_secret_files(os.environ if environ is None else environ)
+    environ = os.environ if environ is None else environ
     place = find_place(option, cwd=cwd or Path.cwd(), environ=environ, create=create)
     return open_place(place, environ=environ, overrides=overrides)
 
@@ -185,13 +210,14 @@ def open_place(
     place: Place, *, environ: Mapping[str, str], overrides: Mapping[str, Value] | None = None
 ) -> Opened:
     """Like :func:`open_workspace`, for a place already found."""
+    source, environ = environ, with_secret_files(environ)
     text = read_text(place.config_path)
     if text is None:
         text = _create(place, environ)
     config = _parse(text, place, environ, overrides)
     if _generated(config, environ):
         config = _parse(_complete(place, environ), place, environ, overrides)
-    workspace = Workspace(place, config, environ)
+    workspace = Workspace(place, config, source, overrides)
     make_directory(workspace.data_dir)
     if "plugins" in text:
         _move_plugins(workspace, config.domain)
@@ -238,9 +264,9 @@ def with_secret_files(environ: Mapping[str, str]) -> Mapping[str, str]:
     """
     found = dict(environ)
     for path in _SECRETS:
-        name = "EVENTDBX_" + path.upper().replace(".", "_")
+        name = environment_names(path)[0]
         source = environ.get(name + "_FILE", "").strip()
-        if source and not _set(environ, name):
+        if source and not any(_set(environ, one) for one in environment_names(path)):
             text = read_text(Path(source))
             if text is None:
                 raise ConfigError(f"{name}_FILE names {source}, which does not exist")

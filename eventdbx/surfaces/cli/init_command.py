@@ -13,7 +13,6 @@ from eventdbx.services.workspace import (
     LOCAL_NAME,
     Place,
     open_place,
-    with_secret_files,
 )
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import print_json, print_line
@@ -47,7 +46,7 @@ def register(root: click.Group) -> None:
         folder = path.parent
         existed = path.exists()
         place = Place(path, folder, folder.name == LOCAL_NAME)
-        opened = open_place(place, environ=with_secret_files(os.environ))
+        opened = open_place(place, environ=os.environ)
         ttl_s = DEFAULT_TTL_S if ttl is None else ttl
         token = ensure_cli_token(opened, ttl_s=ttl_s)
         if as_json:

@@ -1,0 +1,172 @@
+"""The configuration of a running server: read again, checked, and put into force part by part.
+
+What is live is said in :mod:`eventdbx.settings`; what each part of the server makes of a new value
+is that part's own business (:class:`Part`), put in by the service tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.logger import Logger
+
+from eventdbx.application.administering import Reloaded
+from eventdbx.config import Config, Value, shown_document
+from eventdbx.keys import Taken, taken_up, with_value
+from eventdbx.services.remotes import Remotes
+from eventdbx.services.workspace import Workspace
+
+T = TypeVar("T")
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+
+
+class Step(NamedTuple):
+    """What a part made ready: ``commit`` puts it into force, ``cancel`` lets go of it. Neither
+    may fail; one of them is called."""
+
+    commit: Callable[[], None]
+    cancel: Callable[[], None] = lambda: None
+
+
+Part = Callable[[Config, Config], "Step | Deferred[Step]"]
+"""Gets ready for a change from one configuration to another; an EventDBXError refuses it, and then
+nothing of the change is put into force."""
+
+
+def at_once(put_in_force: Callable[[Config], None]) -> Part:
+    """Return the part of something that takes any valid configuration without further ado."""
+    return lambda _old, new: Step(lambda: put_in_force(new))
+
+
+class LiveConfiguration:
+    """The configuration in force, as :class:`eventdbx.application.administering.Administration`.
+
+    ``config`` is the one the server was started with, but for what has been taken up since. Files
+    are read and written by ``run_slowly``, on a thread.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        config: Config,
+        workspace: Workspace,
+        *,
+        run_slowly: RunSlowly,
+        report: Callable[[], Deferred[dict[str, Any]]],
+    ) -> None:
+        self.config = config
+        self.parts: list[Part] = []
+        self.restart_required: tuple[str, ...] = ()
+        self._workspace = workspace
+        self._run_slowly = run_slowly
+        self._report = report
+        self._turns = DeferredLock()
+        self._remotes = Remotes(workspace)
+
+    def current(self) -> Config:
+        """Return the configuration that is in force."""
+        return self.config
+
+    def configuration(self) -> dict[str, Any]:
+        """Return every key that is in force, as nested tables, secrets as ``"<hidden>"``."""
+        placed = with_value(self.config, "data_dir", str(self._workspace.data_dir))
+        return shown_document(placed, everything=True)
+
+    def waiting(self) -> tuple[str, ...]:
+        """Return the keys that were changed in the file and count at the next start."""
+        return self.restart_required
+
+    def reload(self) -> Deferred[Reloaded]:
+        """Read the configuration again and put into force what can be; all or nothing."""
+        return self._in_turn(self._reload)
+
+    def change(self, changes: Mapping[str, Value]) -> Deferred[Reloaded]:
+        """Check and save keys (dotted path to value, None removes), then reload.
+
+        Nothing is saved when a part of the server refuses the change.
+        """
+
+        async def change() -> Reloaded:
+            wanted = await self._run_slowly(lambda: self._workspace.read(changes))
+            taken, steps = await self._prepare(wanted)
+            try:
+                await self._run_slowly(lambda: self._workspace.save(changes))
+            except BaseException:
+                _cancel(steps)
+                raise
+            return self._commit(taken, steps)
+
+        return self._in_turn(change)
+
+    def remotes(self) -> dict[str, dict[str, Any]]:
+        """Return the remotes by name, tokens sealed or ``"<redacted>"``, never plain."""
+        return self._remotes.documents()
+
+    def put_remote(
+        self, name: str, endpoint: str, token: str | None, token_env: str | None = None
+    ) -> Deferred[tuple[bool, dict[str, Any]]]:
+        """Store a remote; fires with whether it is new, and its document."""
+
+        async def put() -> tuple[bool, dict[str, Any]]:
+            done: tuple[bool, dict[str, Any]] = await self._run_slowly(
+                lambda: self._remotes.put(name, endpoint, token, token_env)
+            )
+            await self._reload()
+            return done
+
+        return self._in_turn(put)
+
+    def delete_remote(self, name: str) -> Deferred[bool]:
+        """Remove a remote; fires with False when there is none of that name."""
+
+        async def delete() -> bool:
+            found: bool = await self._run_slowly(lambda: self._remotes.delete(name))
+            await self._reload()
+            return found
+
+        return self._in_turn(delete)
+
+    def status(self) -> Deferred[dict[str, Any]]:
+        """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
+        return self._report()
+
+    def _in_turn(self, work: Callable[[], Any]) -> Deferred[Any]:
+        return self._turns.run(lambda: Deferred.fromCoroutine(work()))
+
+    async def _reload(self) -> Reloaded:
+        wanted = await self._run_slowly(self._workspace.read)
+        taken, steps = await self._prepare(wanted)
+        return self._commit(taken, steps)
+
+    async def _prepare(self, wanted: Config) -> tuple[Taken, list[Step]]:
+        """Let every part get ready, or none."""
+        taken = taken_up(self.config, wanted)
+        steps: list[Step] = []
+        try:
+            for part in self.parts:
+                steps.append(await maybeDeferred(part, self.config, taken.config))
+        except BaseException:
+            _cancel(steps)
+            raise
+        return taken, steps
+
+    def _commit(self, taken: Taken, steps: list[Step]) -> Reloaded:
+        self.config, self.restart_required = taken.config, taken.restart_required
+        for step in steps:
+            step.commit()
+        for warning in taken.config.warnings:
+            self.log.warn("{warning}", warning=warning)
+        if taken.changed:
+            self.log.info("configuration in force now: {keys}", keys=", ".join(taken.changed))
+        if taken.restart_required:
+            keys = ", ".join(taken.restart_required)
+            self.log.info("restart required for: {keys}", keys=keys)
+        return Reloaded(taken.changed, taken.restart_required)
+
+
+def _cancel(steps: list[Step]) -> None:
+    for step in steps:
+        step.cancel()
