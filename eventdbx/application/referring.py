@@ -75,7 +75,7 @@ class Referring:
         self._domain = domain
         self._in_force = in_force
         self._indexing = indexing
-        self._off = off
+        self.off = off
         self._none_blocks = none_blocks
 
     def paths(self, aggregate_type: str) -> tuple[ReferencePath, ...]:
@@ -109,7 +109,7 @@ class Referring:
         self, path: ReferencePath, text: str, head: Head, load: Load, authorise: Authorise
     ) -> Reference | None:
         domain, aggregate_type = self._domain, head.aggregate_type
-        if self._off:
+        if self.off:
             return parsed_or_none(text, domain=domain, aggregate_type=aggregate_type)
         reference = parse_reference(text, domain=domain, aggregate_type=aggregate_type)
         fault = rule_fault(path, reference)

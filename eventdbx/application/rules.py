@@ -100,11 +100,15 @@ class ContractRules:
     """The rules that the schemas in force make, in one mode of restriction."""
 
     def __init__(self, restrict: Restrict, in_force: InForce, references: Referring) -> None:
-        self.restrict = restrict
         self.references = references
         self.put_in_force(in_force)
-        self._off = restrict == "off"
+        self.bind(restrict)
         self._checks: DocumentChecks | None = None
+
+    def bind(self, restrict: Restrict) -> None:
+        """From now on let schemas bind so far."""
+        self.restrict = restrict
+        self._off = self.references.off = restrict == "off"
 
     def put_in_force(self, in_force: InForce) -> None:
         """From now on let these schemas make the rules."""

@@ -145,6 +145,11 @@ class Catalogue:
         """The mode of restriction."""
         return self.rules.restrict
 
+    def take_up(self, restrict: Restrict, default_threshold: int | None) -> None:
+        """From now on let schemas bind so far, and new ones ask for snapshots so often."""
+        self.rules.bind(restrict)
+        self._default_threshold = default_threshold
+
     def _load(self) -> Known:
         view = self._store.view()
         state = catalog.load_state(view)

@@ -20,9 +20,13 @@ class Done:
     ) -> None:
         self._plugin = plugin
         self._counts = dict(counts)
+        self.keep(ttl_s, jobs_max)
+        self._changed: set[int] = set()
+
+    def keep(self, ttl_s: int, jobs_max: int | None) -> None:
+        """Keep deliveries for so long from now on."""
         self._ttl_s = ttl_s
         self._jobs_max = jobs_max
-        self._changed: set[int] = set()
 
     @property
     def changed(self) -> bool:

@@ -92,6 +92,20 @@ class Drainer:
         self._stopping = False
         self._soon: IDelayedCall | None = None
 
+    def take_up(self, config: Config) -> None:
+        """Go on under another configuration."""
+        self._config = config
+        prune = config.plugin_queue.prune
+        self.replays.max_attempts = config.plugin_max_attempts
+        for served in self.served.values():
+            if served.outlet is not None:
+                served.outlet.holding.allow(self._attempts_max)
+                served.outlet.done.keep(prune.done_ttl_secs, prune.max_done_jobs)
+
+    @property
+    def _attempts_max(self) -> int:
+        return min(max(self._config.plugin_max_attempts, 1), 255)
+
     def start(self) -> None:
         """Load the plugins, and follow their entries."""
         self.plugins.on_change.append(self._changed)
@@ -292,7 +306,7 @@ class Drainer:
             Holding(
                 entry,
                 self.outbox.held(entry.key),
-                max_attempts=min(max(self._config.plugin_max_attempts, 1), 255),
+                max_attempts=self._attempts_max,
                 chance=self._chance,
             ),
             self.done(entry, view),

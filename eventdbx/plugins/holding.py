@@ -33,7 +33,7 @@ class Holding:
         chance: Callable[[], float],
     ) -> None:
         self._entry = entry
-        self._max_attempts = entry.max_attempts or max_attempts
+        self.allow(max_attempts)
         self._chance = chance
         self._rows: dict[bytes, Held] = {held_key(entry.key, row): row for row in rows}
         self._names = {row.name: row for row in self._rows.values() if not row.loose}
@@ -45,6 +45,10 @@ class Holding:
         heapify(self._due)
         self.changes: dict[bytes, bytes | None] = {}
         """Rows to put, and None for those to delete, since this was last emptied."""
+
+    def allow(self, max_attempts: int) -> None:
+        """Try a delivery so often from now on, unless the entry says how often."""
+        self._max_attempts = self._entry.max_attempts or max_attempts
 
     def __len__(self) -> int:
         return len(self._rows)

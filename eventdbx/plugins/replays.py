@@ -115,7 +115,7 @@ class Replays:
         self._clock = clock
         self._domain = domain
         self._run_slowly = run_slowly
-        self._max_attempts = max_attempts
+        self.max_attempts = max_attempts
         self._document_bytes_max = document_bytes_max
         self._chance = chance
         self._jobs: dict[str, _Job] = {}
@@ -273,7 +273,7 @@ class Replays:
     def _is_last(self, entry: PluginEntry, failed: DeliveryFailed, attempt: int) -> bool:
         if entry.give_up == "never" and failed.unavailable:
             return False
-        return attempt >= (entry.max_attempts or self._max_attempts)
+        return attempt >= (entry.max_attempts or self.max_attempts)
 
     def _delay_s(self, entry: PluginEntry, failed: DeliveryFailed, attempt: int) -> float:
         asked = min(failed.retry_after_s or 0.0, RETRY_AFTER_MAX_S)

@@ -70,6 +70,11 @@ class DrainService(Service):
         if self.running:
             drainer.serve()
 
+    def take_up(self, config: Config) -> None:
+        """Go on under another configuration."""
+        for drainer in self._drainers:
+            drainer.take_up(config)
+
     def startService(self) -> None:
         """Begin to deliver."""
         super().startService()  # type: ignore[no-untyped-call]

@@ -72,13 +72,13 @@ def write_to_terminal(stream: TextIO) -> Callable[[str], None]:
 
 def start_logging(
     write: Callable[[str], None], *, level: str, style: str, colour: bool = False
-) -> None:
-    """Send everything that is logged to ``write``, a line at a time.
+) -> Callable[[str], None]:
+    """Send everything that is logged to ``write``, a line at a time; return what sets the level.
 
     ``level`` is ``off`` or the least level that counts, ``style`` ``text`` or ``json``. The
     framework's own news appear on level ``debug`` and below only.
     """
-    least = len(_ORDER) if level == "off" else _ORDER.index(level)
+    least = _least(level)
     line_of = json_line if style == "json" else text_line
 
     @implementer(ILogObserver)
@@ -91,7 +91,16 @@ def start_logging(
                 line = f"\x1b[{_COLOURS[name]}m{line[:-1]}\x1b[0m\n"
             write(line)
 
+    def set_level(level: str) -> None:
+        nonlocal least
+        least = _least(level)
+
     globalLogBeginner.beginLoggingTo([observe], redirectStandardIO=False)
+    return set_level
+
+
+def _least(level: str) -> int:
+    return len(_ORDER) if level == "off" else _ORDER.index(level)
 
 
 def _rank(event: LogEvent) -> int:

@@ -168,6 +168,12 @@ class StoreService(Service):
             raise UnknownName(f"domain '{name}' does not exist")
         return self._open(name)
 
+    def take_up(self, config: Config) -> None:
+        """Go on under another configuration, in the domains that are open and in later ones."""
+        self._config = config
+        for domain in self._domains.values():
+            domain.schemas.take_up(config.restrict, config.snapshot_threshold)
+
     def opened(self) -> list[Domain]:
         """Return the domains that are open now."""
         return list(self._domains.values())
