@@ -255,3 +255,28 @@ FOLLOW_PAGE_BYTES_MAX = 1 << 20
 
 FOLLOW_WAIT_MS_MAX = 30_000
 """How long a follower waits for one answer; a peer that vanished is found out by then."""
+
+HTTP_BODY_BYTES_MAX = 2 * 1_048_576
+"""The body of one request to the Admin API; it is held in memory."""
+
+HTTP_DISCARDED_BYTES_MAX = 4 * HTTP_BODY_BYTES_MAX
+"""A body that is too large is read up to here, so that its sender gets the answer."""
+
+HTTP_HEAD_BYTES_MAX = 32_768
+"""Request line and headers of a request together."""
+
+HTTP_HEADERS_MAX = 100
+HTTP_PATH_BYTES_MAX = 16_384
+"""A token may stand in a path."""
+
+HTTP_REQUEST_S = 30.0
+"""Time for a request to arrive, and once more for the work on it."""
+
+HTTP_IDLE_S = 60
+HTTP_CONNECTIONS_MAX = 64
+HTTP_BUCKETS_MAX = 4_096
+"""Peers and tokens whose rates are remembered, each kind."""
+
+REPEATS_MAX = 1_024
+REPEATS_S = 24 * 3600
+"""Answers that are kept for a request that comes again under the same key, and for how long."""

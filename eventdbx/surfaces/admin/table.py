@@ -6,7 +6,7 @@ none of them can be forgotten for a new route.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -67,6 +67,8 @@ class Answer:
     before: str | None = None
     after: str | None = None
     details: Mapping[str, JSON] | None = None
+    next_cursor: str | None = None
+    """For handlers that page by themselves: where the page after this one begins."""
 
 
 class Problem(Exception):
@@ -75,10 +77,20 @@ class Problem(Exception):
     An EventDBXError that a handler raises becomes the status of its code by itself.
     """
 
-    def __init__(self, status: int, message: str, code: str) -> None:
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        code: str,
+        *,
+        errors: Sequence[Mapping[str, str]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         self.status = status
         self.message = message
         self.code = code
+        self.errors = errors
+        self.headers = headers or {}
         super().__init__(message)
 
 
@@ -90,6 +102,12 @@ class Parameter(NamedTuple):
     description: str
 
 
+DOMAIN = Parameter(
+    "domain",
+    {"type": "string", "minLength": 1, "maxLength": 64},
+    "The domain to work on; the active one if absent.",
+)
+
 Handler = Callable[[Call], "Answer | Deferred[Answer]"]
 
 
@@ -100,7 +118,8 @@ class Row:
     ``path`` has its parameters as ``{name}``. ``action`` is the right beside the root pair, None
     for a route that is open to all. ``body`` names a component schema, ``body_required`` whether
     it must be there. ``answers`` maps each status that the handler itself can give to a component
-    schema (None: no body); 401, 403, 405, 429, 500 and those of bodies are added by the framework.
+    schema (``[X]``: an array of X; None: no body); 401, 403, 405, 429, 500 and those of bodies are
+    added by the framework.
     ``event`` is the audit event of a route that changes something, in ``area``.
     """
 
@@ -123,3 +142,5 @@ class Row:
     """``Idempotency-Key`` is honoured."""
     secret: bool = False
     """The answer holds a secret: ``Cache-Control: no-store``."""
+    conditional: bool = False
+    """A change that honours ``If-Match`` and ``If-None-Match``: it may answer 412 and 428."""

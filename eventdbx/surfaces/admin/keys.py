@@ -1,0 +1,76 @@
+"""Signing keys over HTTP: rotated by those who may, and their public halves for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from twisted.internet.defer import Deferred
+
+from eventdbx.domain.canonical import JSON
+from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
+
+SCHEMAS: Mapping[str, JSON] = {
+    "SigningKeys": {
+        "type": "object",
+        "required": ["key_id", "public_key", "previous"],
+        "properties": {
+            "key_id": {"type": "string"},
+            "public_key": {"type": "string"},
+            "previous": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {
+                        "key_id": {"type": ["string", "null"]},
+                        "not_after": {"type": ["string", "null"]},
+                    },
+                },
+            },
+        },
+    },
+    "JwkSet": {
+        "type": "object",
+        "required": ["keys"],
+        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+    },
+}
+
+
+def rows(installation: Installation) -> tuple[Row, ...]:
+    """Return the routes of this file."""
+    tokens, run_slowly = installation.tokens, installation.run_slowly
+
+    def rotate(_call: Call) -> Deferred[Answer]:
+        return run_slowly(tokens.rotate_key).addCallback(
+            lambda found: Answer(document=found, resource=found["key_id"])
+        )
+
+    def public_keys(_call: Call) -> Deferred[Answer]:
+        return run_slowly(tokens.public_keys).addCallback(
+            lambda found: Answer(document=found, headers={"Cache-Control": "max-age=60"})
+        )
+
+    return (
+        Row(
+            method="POST",
+            path="/admin/keys/rotate",
+            operation="rotateKeys",
+            summary="Sign with a new key; the present one goes on verifying",
+            action="token.manage",
+            handle=rotate,
+            answers={200: "SigningKeys"},
+            tag="keys",
+            event="key_rotated",
+            area="keys",
+        ),
+        Row(
+            method="GET",
+            path="/.well-known/jwks.json",
+            operation="getPublicKeys",
+            summary="The keys that verify tokens, as a JWK set",
+            action=None,
+            handle=public_keys,
+            answers={200: "JwkSet"},
+            tag="keys",
+        ),
+    )

@@ -1,0 +1,48 @@
+"""Every route of the Admin API, and every component schema: the tables put together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from eventdbx import __version__
+from eventdbx.domain.canonical import JSON
+from eventdbx.surfaces.admin import keys, status, tokens
+from eventdbx.surfaces.admin.openapi import openapi_document
+from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
+
+MODULES: tuple[Any, ...] = (tokens, keys, status)
+"""Each has ``SCHEMAS``, by name, and ``rows(installation)``."""
+
+
+def component_schemas() -> dict[str, JSON]:
+    """Return the schemas of all modules. Two of one name are our own mistake."""
+    found: dict[str, JSON] = {"OpenApi": {"type": "object", "required": ["openapi", "paths"]}}
+    for module in MODULES:
+        schemas: Mapping[str, JSON] = module.SCHEMAS
+        assert not found.keys() & schemas.keys(), module.__name__
+        found |= schemas
+    return found
+
+
+def all_rows(installation: Installation) -> tuple[Row, ...]:
+    """Return all routes, that of the document itself included."""
+    rows = [row for module in MODULES for row in module.rows(installation)]
+    rows.append(_document_row(rows))  # It shows itself, too: the list is read when it is asked for.
+    return tuple(rows)
+
+
+def _document_row(rows: list[Row]) -> Row:
+    def document(_call: Call) -> Answer:
+        return Answer(document=openapi_document(rows, component_schemas(), __version__))
+
+    return Row(
+        method="GET",
+        path="/admin/openapi.json",
+        operation="getOpenApi",
+        summary="This document",
+        action=None,
+        handle=document,
+        answers={200: "OpenApi"},
+        tag="status",
+    )
