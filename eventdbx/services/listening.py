@@ -36,7 +36,7 @@ class ControlService(Service):
         self._factory = factory
         self._address = address
         self._clock = clock
-        self._drain_s = drain_s
+        self.drain_s = drain_s
         self._port: IListeningPort | None = None
         self.listening: Deferred[IListeningPort] = Deferred()
 
@@ -70,7 +70,7 @@ class ControlService(Service):
         return stopped.addCallback(lambda _nothing: self._drain())
 
     def _drain(self) -> Deferred[None]:
-        limit = self._clock.callLater(self._drain_s, self._factory.abort)
+        limit = self._clock.callLater(self.drain_s, self._factory.abort)
 
         def drained(_nothing: None) -> None:
             if limit.active():

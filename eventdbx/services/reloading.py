@@ -7,9 +7,9 @@ is that part's own business (:class:`Part`), put in by the service tree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
-from twisted.internet.defer import Deferred, DeferredLock, maybeDeferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from eventdbx.application.administering import Reloaded
@@ -18,7 +18,6 @@ from eventdbx.keys import Taken, taken_up, with_value
 from eventdbx.services.remotes import Remotes
 from eventdbx.services.workspace import Workspace
 
-T = TypeVar("T")
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 
@@ -147,7 +146,8 @@ class LiveConfiguration:
         steps: list[Step] = []
         try:
             for part in self.parts:
-                steps.append(await maybeDeferred(part, self.config, taken.config))
+                step = part(self.config, taken.config)
+                steps.append(await step if isinstance(step, Deferred) else step)
         except BaseException:
             _cancel(steps)
             raise

@@ -27,6 +27,8 @@ from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.listening import ControlService
+from eventdbx.services.reloading import LiveConfiguration, at_once
+from eventdbx.services.reporting import report_on
 from eventdbx.services.stores import StoreService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
@@ -59,10 +61,12 @@ class Server(Service):
         slow_reads: ThreadPool,
         rehearsals: Rehearsals,
         draining: DrainService,
+        live: LiveConfiguration,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
         self.control = control
+        self.live = live
         self._slow_reads = slow_reads
         self._rehearsals = rehearsals
         self._draining = draining
@@ -151,12 +155,18 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     def status() -> Mapping[str, Any]:
         return {
             "version": __version__,
-            "restrict": config.restrict,
+            "restrict": live.config.restrict,
             "durability": config.durability,
             "uptime_s": round(time.time() - started, 3),
             "connections": factory.connection_count,
         }
 
+    live = LiveConfiguration(
+        config,
+        workspace,
+        run_slowly=run_slowly,
+        report=lambda: report_on(status(), live, stores),
+    )
     stores = StoreService(
         config,
         store_path=workspace.store_path,
@@ -170,7 +180,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     draining = DrainService(
         lambda domain: make_drainer(
             domain,
-            config,
+            live.config,
             workspace,
             reactor=reactor,
             run_slowly=lambda work: run_on_pool(reactor, loading, work),
@@ -189,14 +199,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
             is_revoked=workspace.is_revoked,
         ),
         open_domain=stores.domain,
-        settings=Settings(
-            config.list_page_size,
-            config.page_limit,
-            config.verbose_responses,
-            config.no_noise,
-            config.reference_default_depth,
-            config.reference_max_depth,
-        ),
+        settings=answer_settings(config),
         run_slowly=run_slowly,
         status=status,
         clock=reactor,
@@ -210,8 +213,30 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
-    server = Server(stores, control, slow_reads, routes.rehearsals, draining)
+    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live)
+
+    def take_up(new: Config) -> None:
+        stores.take_up(new)
+        draining.take_up(new)
+        routes.settings = answer_settings(new)
+        factory.bounds = new.limits
+        control.drain_s = new.limits.drain_timeout_secs
+
+    live.parts.append(at_once(take_up))
+    routes.administration.offer_installation(live)
     return server
+
+
+def answer_settings(config: Config) -> Settings:
+    """Return what a configuration says about answers."""
+    return Settings(
+        config.list_page_size,
+        config.page_limit,
+        config.verbose_responses,
+        config.no_noise,
+        config.reference_default_depth,
+        config.reference_max_depth,
+    )
 
 
 def endpoint_string(bind_addr: str) -> str:

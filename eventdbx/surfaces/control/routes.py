@@ -141,7 +141,6 @@ class Routes:
         self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)
         self.references = ReferenceRoutes(self, run_slowly, open_domain)
         self.administration = AdministrationRoutes(self)
-        self._blank = not settings.verbose_responses
         self._table: dict[type, Callable[[Session, Any], Any]] = {
             rq.ListAggregates: self._list_aggregates,
             rq.GetAggregate: self._get_aggregate,
@@ -165,6 +164,10 @@ class Routes:
             **self.administration.table(),
             **FollowRoutes(self, run_slowly, clock).table(),
         }
+
+    @property
+    def _blank(self) -> bool:
+        return not self.settings.verbose_responses
 
     @property
     def plaintext_allowed(self) -> bool:
