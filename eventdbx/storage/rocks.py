@@ -31,6 +31,7 @@ from eventdbx.storage import wal
 from eventdbx.storage.interfaces import Changes, IOrderedStore, IReadView
 from eventdbx.storage.lock import ProcessLock
 from eventdbx.storage.rocksview import RocksView, Written, translated
+from eventdbx.storage.watching import StoreWatch
 
 FORMAT_KEY = b"\x00format"
 FORMAT = 2
@@ -46,6 +47,24 @@ _PARTITION_BYTES = 4_096
 _LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
 _SIDE_TEXT = '{"raw_mode":true,"prefix_extractors":{}}'
+
+_PROPERTIES = {
+    "keys": "estimate-num-keys",
+    "memtable_bytes": "cur-size-all-mem-tables",
+    "table_bytes": "live-sst-files-size",
+    "pending_compaction_bytes": "estimate-pending-compaction-bytes",
+    "block_cache_bytes": "block-cache-usage",
+    "table_reader_bytes": "estimate-table-readers-mem",
+    "level0_files": "num-files-at-level0",
+    "immutable_memtables": "num-immutable-mem-table",
+    "running_compactions": "num-running-compactions",
+    "running_flushes": "num-running-flushes",
+    "snapshots": "num-snapshots",
+    "delayed_write_rate": "actual-delayed-write-rate",
+    "writes_stopped": "is-write-stopped",
+    "background_errors": "background-errors",
+}
+"""What :meth:`RocksStore.statistics` tells, and the property it is."""
 
 _log = Logger()
 
@@ -156,6 +175,7 @@ class RocksStore:
         self._views: weakref.WeakSet[RocksView] = weakref.WeakSet()
         self._unsynced = rocksdict.WriteOptions()
         self._unsynced.sync = False
+        self.watch: StoreWatch | None = None
 
     @classmethod
     def open(
@@ -248,7 +268,7 @@ class RocksStore:
         """See :class:`IOrderedStore`."""
         try:
             written = self._written
-            view = RocksView(self._database, self._database.snapshot(), written)
+            view = RocksView(self._database, self._database.snapshot(), written, self.watch)
         except Exception as error:
             raise translated(error) from error
         self._views.add(view)
@@ -256,13 +276,22 @@ class RocksStore:
 
     def get(self, key: bytes) -> bytes | None:
         """See :class:`IOrderedStore`."""
+        watch = self.watch
+        began = 0.0 if watch is None else watch.clock()
         try:
-            return self._database.get(key)  # type: ignore[no-any-return]
+            value: bytes | None = self._database.get(key)
         except Exception as error:
+            if watch is not None:
+                watch.got(key, began, failed=True)
             raise translated(error) from error
+        if watch is not None:
+            watch.got(key, began)
+        return value
 
     def write(self, changes: Changes, *, sync: bool) -> None:
         """See :class:`IOrderedStore`."""
+        watch = self.watch
+        began = 0.0 if watch is None else watch.clock()
         try:
             batch = rocksdict.WriteBatch(raw_mode=True)
             put = batch.put
@@ -279,7 +308,11 @@ class RocksStore:
             if sync:
                 self._database.flush_wal(True)
         except Exception as error:
+            if watch is not None:
+                watch.wrote(began, failed=True)
             raise translated(error) from error
+        if watch is not None:
+            watch.wrote(began)
 
     def sync(self) -> None:
         """See :class:`IOrderedStore`."""
@@ -294,14 +327,8 @@ class RocksStore:
             with os.scandir(self._path) as entries:
                 size = sum(entry.stat().st_size for entry in entries)
             number = self._database.property_int_value
-            return {
-                "bytes_on_disk": size,
-                "keys": number("rocksdb.estimate-num-keys") or 0,
-                "memtable_bytes": number("rocksdb.cur-size-all-mem-tables") or 0,
-                "table_bytes": number("rocksdb.live-sst-files-size") or 0,
-                "pending_compaction_bytes": number("rocksdb.estimate-pending-compaction-bytes")
-                or 0,
-            }
+            known = {name: number(f"rocksdb.{of}") or 0 for name, of in _PROPERTIES.items()}
+            return {"bytes_on_disk": size, **known}
         except Exception as error:
             raise translated(error) from error
 

@@ -14,6 +14,7 @@ from zope.interface import implementer
 from eventdbx.errors import StorageError
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.overlay import overlaid
+from eventdbx.storage.watching import StoreWatch
 
 CLOSED = "the event store is closed"
 
@@ -49,18 +50,42 @@ class RocksView:
     looked up in the snapshot instead. Batches that no view can ask for are garbage.
     """
 
-    __slots__ = ("__weakref__", "_changed", "_database", "_known", "_lock", "_seen", "_snapshot")
+    __slots__ = (
+        "__weakref__",
+        "_changed",
+        "_database",
+        "_known",
+        "_lock",
+        "_seen",
+        "_snapshot",
+        "_watch",
+    )
 
-    def __init__(self, database: Any, snapshot: Any, seen: Written) -> None:
+    def __init__(
+        self, database: Any, snapshot: Any, seen: Written, watch: StoreWatch | None = None
+    ) -> None:
         self._database = database
         self._snapshot = snapshot
         self._seen = seen
         self._known: set[bytes] = set()
         self._changed: list[bytes] = []
         self._lock = Lock()
+        self._watch = watch
 
     def get(self, key: bytes) -> bytes | None:
         """See :class:`IReadView`."""
+        watch = self._watch
+        if watch is None:
+            return self._get(key)
+        began, failed = watch.clock(), True
+        try:
+            value = self._get(key)
+            failed = False
+        finally:
+            watch.got(key, began, failed=failed)
+        return value
+
+    def _get(self, key: bytes) -> bytes | None:
         try:
             return self._snapshot[key]  # type: ignore[no-any-return]
         except Exception as error:
@@ -94,6 +119,8 @@ class RocksView:
     def _newest(self, start: bytes, stop: bytes, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
         """The range in the state of the moment of the first ``next``."""
         last = stop if reverse else start
+        watch, failed = self._watch, False
+        began = 0.0 if watch is None else watch.clock()
         try:
             for pair in self._database.items(backwards=reverse, from_key=last):
                 last = pair[0]
@@ -103,7 +130,11 @@ class RocksView:
                     return
             self._check_end(last, reverse)
         except Exception as error:
+            failed = True
             self._complain(error)
+        finally:
+            if watch is not None:
+                watch.scanned(start, began, failed=failed)
 
     def _check_end(self, last: bytes, reverse: bool) -> None:
         """``items()`` ended behind ``last``: is there nothing more, or a damaged block?"""

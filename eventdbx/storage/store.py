@@ -26,6 +26,7 @@ from eventdbx.errors import StorageError, StoreFailed
 from eventdbx.storage.hops import synchronous, threaded
 from eventdbx.storage.interfaces import IHop, IOrderedStore, IReadView
 from eventdbx.storage.overlay import overlaid
+from eventdbx.storage.watching import StoreWatch
 
 __all__ = ["Durability", "Store", "Transaction", "synchronous", "threaded"]
 
@@ -94,7 +95,7 @@ def _failure() -> Failure:
 class _Batch:
     """Steps that are committed together, and who waits for them."""
 
-    __slots__ = ("changes", "failure", "size", "view", "waiters")
+    __slots__ = ("began", "changes", "failure", "size", "view", "waiters")
 
     def __init__(self) -> None:
         self.changes: dict[bytes, bytes | None] = {}
@@ -102,6 +103,7 @@ class _Batch:
         self.size = 0
         self.view: IReadView | None = None
         self.failure: Failure | None = None
+        self.began = 0.0
 
     @property
     def full(self) -> bool:
@@ -157,6 +159,7 @@ class Store:
         self._drained: list[Deferred[None]] = []
         self._told: list[Callable[[], None]] | None = None
         self.on_commit: list[Callable[[], None]] = []
+        self.watch: StoreWatch | None = None
         self.waiting_bytes = 0
         self.waiting_count = 0
 
@@ -298,6 +301,8 @@ class Store:
         if not self._closed_batches:
             self._set_aside()
         batch = self._closed_batches.popleft()
+        if self.watch is not None:
+            batch.began = self.watch.clock()
         try:
             self._backend.write(batch.changes, sync=False)
             batch.view = self._backend.view()
@@ -325,6 +330,8 @@ class Store:
             self._fail(batch.failure)
             return
         assert batch.view is not None
+        if self.watch is not None and batch.size:
+            self.watch.committed(len(batch.waiters), batch.began)
         self._view = batch.view
         self._in_flight = None
         self.waiting_bytes -= batch.size
