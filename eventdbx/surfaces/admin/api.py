@@ -44,6 +44,10 @@ Measure = Callable[[str, str, int, float], None]
 """Told of each answer: method, path of the row ("" for none), status, seconds."""
 
 
+def unmeasured(_method: str, _path: str, _status: int, _seconds: float) -> None:
+    """Count nothing."""
+
+
 class _Asked(NamedTuple):
     """One request as it came in."""
 
@@ -68,7 +72,7 @@ class Api:
         config: Callable[[], Config],
         trail: Trail,
         clock: IReactorTime,
-        measure: Measure = lambda _method, _path, _status, _seconds: None,
+        measure: Measure = unmeasured,
     ) -> None:
         self._door = door
         self._config = config

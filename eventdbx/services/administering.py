@@ -1,0 +1,87 @@
+"""The Admin API of a server: its routes put on the parts that the server has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from twisted.logger import Logger
+from twisted.web.resource import IResource
+
+from eventdbx.application.admission import Admission
+from eventdbx.application.auditing import Action, AuditTrail, Trail
+from eventdbx.config import Config
+from eventdbx.services.issuing import TokenDesk
+from eventdbx.services.reloading import LiveConfiguration
+from eventdbx.services.stores import StoreService
+from eventdbx.services.web import WebService
+from eventdbx.services.workspace import Workspace
+from eventdbx.surfaces.admin.admission import Door
+from eventdbx.surfaces.admin.api import Api, Measure, unmeasured
+from eventdbx.surfaces.admin.rates import Buckets
+from eventdbx.surfaces.admin.rows import all_rows, component_schemas
+from eventdbx.surfaces.admin.table import Installation
+from eventdbx.surfaces.control.routes import Routes, RunSlowly
+
+log = Logger()
+
+
+def make_trail(stores: StoreService, config: Callable[[], Config]) -> AuditTrail:
+    """Return the audit trail in the active domain of a server."""
+
+    def complain(action: Action, error: BaseException) -> None:
+        log.error(
+            "the administrative action {event} on {resource} was not recorded: {reason}",
+            event=action.event,
+            resource=action.resource,
+            reason=str(error),
+        )
+
+    return AuditTrail(lambda: stores.domain(config().domain), complain)
+
+
+def make_installation(
+    live: LiveConfiguration,
+    workspace: Workspace,
+    *,
+    stores: StoreService,
+    routes: Routes,
+    trail: Trail,
+    run_slowly: RunSlowly,
+) -> Installation:
+    """Return what the routes of the Admin API work on."""
+    return Installation(
+        config=live.current,
+        open_domain=lambda name: stores.domain(name or live.config.domain),
+        tokens=TokenDesk(workspace, live.current),
+        administration=live,
+        trail=trail,
+        control=routes,
+        run_slowly=run_slowly,
+    )
+
+
+def make_web(
+    reactor: Any,
+    installation: Installation,
+    admission: Admission,
+    *,
+    main: IResource | None = None,
+    measure: Measure = unmeasured,
+) -> WebService:
+    """Return the HTTP listeners: those of the Admin API, and that of ``main``."""
+    current = installation.config
+
+    def rates() -> tuple[int, int]:
+        return current().admin.requests_per_second, current().admin.requests_burst
+
+    api = Api(
+        all_rows(installation),
+        component_schemas(),
+        door=Door(admission.verify, Buckets(reactor.seconds, rates)),
+        config=current,
+        trail=installation.trail,
+        clock=reactor,
+        measure=measure,
+    )
+    return WebService(reactor, current(), api, main)
