@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import FrameType
 from typing import Any, Protocol
 
@@ -31,6 +32,7 @@ from eventdbx.services.logs import (
     write_to_terminal,
 )
 from eventdbx.services.pidfile import PidFile
+from eventdbx.services.reloading import LiveConfiguration, at_once
 from eventdbx.services.workspace import Opened, Workspace, exposed_secrets
 
 
@@ -118,7 +120,7 @@ def run(
     ``on_ready`` is called once: with None when the listeners answer, with the reason when they
     never will. In the foreground the log goes to the error stream, else to the log file.
     """
-    log_file = _begin_log(config, workspace, foreground=foreground)
+    log_file, set_level = _begin_log(config, workspace, foreground=foreground)
     pid_file = PidFile(workspace.pid_path)
     try:
         pid_file.acquire(now_ns=time.time_ns())
@@ -126,14 +128,16 @@ def run(
         on_ready(str(error))
         return 1
     try:
-        return _run_tree(config, workspace, pid_file, log_file, on_ready)
+        return _run_tree(config, workspace, pid_file, log_file, set_level, on_ready)
     finally:
         pid_file.release()
 
 
-def _begin_log(config: Config, workspace: Workspace, *, foreground: bool) -> LogFile | None:
+def _begin_log(
+    config: Config, workspace: Workspace, *, foreground: bool
+) -> tuple[LogFile | None, Callable[[str], None]]:
     file = None if foreground else LogFile(workspace.log_dir / LOG_NAME)
-    start_logging(
+    set_level = start_logging(
         write_to_terminal(sys.stderr) if file is None else file.write,
         level=config.log.level,
         style=config.log.format,
@@ -144,7 +148,7 @@ def _begin_log(config: Config, workspace: Workspace, *, foreground: bool) -> Log
         log.warn("{warning}", warning=warning)
     if exposed_secrets(workspace.config_path):
         log.warn("{path} holds secrets and others may read it", path=workspace.config_path)
-    return file
+    return file, set_level
 
 
 def _run_tree(
@@ -152,6 +156,7 @@ def _run_tree(
     workspace: Workspace,
     pid_file: PidFile,
     log_file: LogFile | None,
+    set_level: Callable[[str], None],
     on_ready: Callable[[str | None], None],
 ) -> int:
     from twisted.internet import reactor as the_reactor
@@ -166,6 +171,7 @@ def _run_tree(
         log.error("EventDBX server failed to start: {reason}", reason=str(error))
         on_ready(str(error))
         return 1
+    tree.live.parts.append(at_once(lambda new: set_level(new.log.level)))
     running = Run(tree, reactor, on_ready=on_ready)
     log.info(
         "Starting EventDBX server on {address} (restrict={restrict})",
@@ -173,7 +179,7 @@ def _run_tree(
         restrict=config.restrict,
     )
 
-    def at_once(number: int) -> None:
+    def end(number: int) -> None:
         if not running.signalled(number):
             log.warn("second signal, ending at once")
             pid_file.release()
@@ -181,26 +187,35 @@ def _run_tree(
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         # Signal handlers run between any two instructions: everything else is the reactor's.
-        reactor.callFromThread(at_once, number)
+        reactor.callFromThread(end, number)
 
     def reopen(_number: int, _frame: FrameType | None) -> None:
         if log_file is not None:
             reactor.callFromThread(log_file.reopen)
 
-    def keep_running(_number: int, _frame: FrameType | None) -> None:
-        reactor.callFromThread(log.info, "configuration changes take effect at a restart")
+    def reload(_number: int, _frame: FrameType | None) -> None:
+        reactor.callFromThread(reload_logged, tree.live)
 
     def begin() -> None:
         # After the reactor has put in its own, which would stop it without stopping the tree.
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         signal.signal(signal.SIGUSR1, reopen)
-        signal.signal(signal.SIGHUP, on_signal if log_file is None else keep_running)
+        signal.signal(signal.SIGHUP, reload)
         running.start()
 
     reactor.callWhenRunning(begin)
     reactor.run()
     return running.status
+
+
+def reload_logged(live: LiveConfiguration) -> None:
+    """Read the configuration again because of a signal; what goes wrong is only logged."""
+    live.reload().addErrback(
+        lambda failure: Logger().error(
+            "the configuration was not reloaded: {reason}", reason=failure.getErrorMessage()
+        )
+    )
 
 
 class TwistdService(Service):
@@ -230,6 +245,11 @@ class TwistdService(Service):
         except EventDBXError as error:
             sys.exit(f"Error: {error}")
         self._tree = tree
+        with suppress(ValueError):  # Signals belong to the main thread; twistd's reactor is there.
+            signal.signal(
+                signal.SIGHUP,
+                lambda _number, _frame: self._reactor.callFromThread(reload_logged, tree.live),
+            )
         tree.ready.addErrback(self._failed)
         tree.failed.addBoth(self._failed)
         tree.startService()
