@@ -61,7 +61,10 @@ class Stream(NamedTuple):
 
 
 class Feed:
-    """Reads for one plugin. Works on one thread at a time, whichever."""
+    """Reads for one plugin. Works on one thread at a time, whichever.
+
+    ``taken`` is told, on that thread, how many events were read for the first time.
+    """
 
     def __init__(
         self,
@@ -69,11 +72,14 @@ class Feed:
         builder: PartsBuilder,
         encode: Callable[[Parts], bytes],
         in_force: Callable[[], InForce],
+        *,
+        taken: Callable[[int], None] | None = None,
     ) -> None:
         self._entry = entry
         self._builder = builder
         self._encode = encode
         self._in_force = in_force
+        self._taken = taken
 
     def load(self, view: IReadView, cursor: Cursor, *, count: int, size: int) -> Loaded:
         """Return up to ``count`` events from the cursor on, about ``size`` bytes of them."""
@@ -88,6 +94,8 @@ class Feed:
                 offers.append(offer)
                 size -= offer.size
             scanned, last_id = position + 1, entry.event_id
+        if offers and self._taken is not None:
+            self._taken(len(offers))
         return Loaded(offers, scanned, last_id)
 
     def load_held(

@@ -29,6 +29,7 @@ from eventdbx.plugins.kinds import make_delivery
 from eventdbx.plugins.outlet import Outlet, RunSlowly
 from eventdbx.plugins.replays import Replays
 from eventdbx.plugins.surroundings import Surroundings
+from eventdbx.plugins.watching import DeliveryWatch, Watched
 from eventdbx.settings import Config
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.outbox import done_counts
@@ -70,6 +71,7 @@ class Drainer:
         config: Config,
         chance: Callable[[], float] = random.random,
         make: Callable[[PluginEntry, Surroundings], Any] = make_delivery,
+        watch: DeliveryWatch | None = None,
     ) -> None:
         self.domain = domain
         self.plugins = domain.plugins
@@ -79,6 +81,7 @@ class Drainer:
         self._config = config
         self._chance = chance
         self._make = make
+        self._watch = watch
         self.outbox = Outbox(domain.store)
         self.replays = Replays(clock, domain, run_slowly, max_attempts=config.plugin_max_attempts)
         self.served: dict[str, Served] = {}
@@ -298,10 +301,17 @@ class Drainer:
     def _make_outlet(self, entry: PluginEntry, delivery: Any, wants: Callable[..., bool]) -> Outlet:
         view = self.domain.store.view()
         builder = PartsBuilder(self.domain.name, include_hidden=entry.include_hidden, wants=wants)
+        watch = self._watch
         return Outlet(
             entry,
-            delivery,
-            Feed(entry, builder, delivery.encode, lambda: self.domain.schemas.in_force),
+            delivery if watch is None else Watched(delivery, entry.label, watch),
+            Feed(
+                entry,
+                builder,
+                delivery.encode,
+                lambda: self.domain.schemas.in_force,
+                taken=None if watch is None else watch.taken(entry.label),
+            ),
             self.outbox,
             Holding(
                 entry,

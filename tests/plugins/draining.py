@@ -20,6 +20,7 @@ from eventdbx.plugins.desk import Desk
 from eventdbx.plugins.drainer import Drainer
 from eventdbx.plugins.interfaces import DeliveryFailed, IDelivery
 from eventdbx.plugins.outlet import Outlet
+from eventdbx.plugins.watching import DeliveryWatch
 from eventdbx.settings import Config
 from tests.application.test_writer import WriterCase
 from tests.plugins.targets import surroundings
@@ -97,6 +98,7 @@ class DrainingCase(WriterCase):
     """Orders that are written, and plugins that get them."""
 
     max_attempts = 10
+    watch: DeliveryWatch | None = None
 
     def setUp(self) -> None:
         super().setUp()
@@ -137,6 +139,7 @@ class DrainingCase(WriterCase):
             config=Config(plugin_max_attempts=self.max_attempts),
             chance=lambda: 0.5,
             make=lambda entry, _surroundings: self.target(entry.key),
+            watch=self.watch,
         )
 
     def target(self, name: str = "hook") -> Scripted:
