@@ -1,16 +1,16 @@
-"""The ledger: which tokens were issued, which are revoked, and how both are written as JSON.
+"""The ledger: which tokens were issued, which are revoked, and what may become of either.
 
-The texts are those of older programs, so that either can go on with the files of the other. Where
-the files are and how they are locked is in :mod:`eventdbx.services.tokenfiles`.
+How records are written is in :mod:`eventdbx.application.token_records`, where the files are and
+how they are locked in :mod:`eventdbx.services.tokenfiles`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
-import orjson
-
+from eventdbx.application import token_records
+from eventdbx.application.token_records import Change, Revocation, TokenRecord
 from eventdbx.application.tokens import (
     SKEW_S_MAX,
     PublicKey,
@@ -19,10 +19,9 @@ from eventdbx.application.tokens import (
     sign_grant,
 )
 from eventdbx.domain.grants import Grant
-from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
+from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import (
     InvalidToken,
-    SerializationError,
     TokenExpired,
     TokenRevoked,
     Unauthorized,
@@ -33,75 +32,6 @@ KEPT_AFTER_EXPIRY_NS = 30 * 24 * 3600 * NS_PER_S
 """How long an expired token stays in the ledger; afterwards nobody asks for it any more."""
 
 REFRESHED = "refreshed"
-
-T = TypeVar("T")
-
-
-class TokenRecord(NamedTuple):
-    """One issued token, without the token itself. Times are nanoseconds, None for never.
-
-    ``status_revoked`` is what the file says; whether a token counts is decided by the list of
-    revocations. ``digest`` (:func:`digest_of`) is what proves the token to a listener; records of
-    older programs have none, and nobody is ever shown it.
-    """
-
-    jti: str
-    subject: str
-    group: str
-    user: str
-    actions: tuple[str, ...]
-    resources: tuple[str, ...]
-    tenants: tuple[str, ...]
-    issued_at: int
-    not_before: int | None
-    expires_at: int | None
-    issued_by: str
-    status_revoked: bool
-    write_limit: int | None
-    keep_alive: bool
-    digest: str | None = None
-
-    @classmethod
-    def of(cls, grant: Grant, now_ns: int, digest: str | None = None) -> TokenRecord:
-        """Return the record of a token issued now; its grant has whole seconds."""
-        expires_at = None
-        if grant.expires_at is not None:
-            expires_at = now_ns + (grant.expires_at - grant.issued_at) * NS_PER_S
-        not_before = None if grant.not_before is None else grant.not_before * NS_PER_S
-        return cls(
-            grant.jti, grant.subject, grant.group, grant.user, grant.actions, grant.resources,
-            grant.tenants, now_ns, not_before, expires_at, grant.issued_by, False,
-            grant.write_limit, grant.keep_alive, digest,
-        )  # fmt: skip
-
-    def document(self, *, revoked: bool, token: str | None = None) -> dict[str, Any]:
-        """Return the record as JSON shows it, members in the order of older programs."""
-        shown: dict[str, Any] = {} if token is None else {"token": token}
-        shown |= {
-            "jti": self.jti,
-            "subject": self.subject,
-            "group": self.group,
-            "user": self.user,
-            "actions": list(self.actions),
-            "resources": list(self.resources),
-            "tenants": list(self.tenants),
-            "issued_at": format_ns(self.issued_at),
-            "not_before": None if self.not_before is None else format_ns(self.not_before),
-            "expires_at": None if self.expires_at is None else format_ns(self.expires_at),
-            "issued_by": self.issued_by,
-            "status": "revoked" if revoked else "active",
-            "limits": {"write_events": self.write_limit, "keep_alive": self.keep_alive},
-        }
-        return shown
-
-
-class Revocation(NamedTuple):
-    """A token that counts no more; ``expires_at`` is when it would have ended by itself."""
-
-    jti: str
-    revoked_at: int
-    reason: str | None
-    expires_at: int | None
 
 
 class Terms(NamedTuple):
@@ -122,6 +52,7 @@ class Ledger:
     ) -> None:
         self._records = {record.jti: record for record in records}
         self._revocations = {one.jti: one for one in revocations}
+        self._changed: tuple[set[str], set[str]] = (set(), set())
 
     @property
     def records(self) -> list[TokenRecord]:
@@ -133,12 +64,22 @@ class Ledger:
         """Every revocation, oldest first."""
         return list(self._revocations.values())
 
+    def records_text(self) -> str:
+        """Return the ledger file's text."""
+        return token_records.records_text(self._records.values(), self.is_revoked)
+
+    def revocations_text(self) -> str:
+        """Return the text of the file of revocations."""
+        return token_records.revocations_text(self._revocations.values())
+
     def merge(self, other: Ledger) -> bool:
         """Take over what the other knows and this one does not; tell whether there was any."""
         records = {jti: one for jti, one in other._records.items() if jti not in self._records}
         revoked = {jti: one for jti, one in other._revocations.items() if not self.is_revoked(jti)}
-        self._records |= records
-        self._revocations |= revoked
+        for record in records.values():
+            self.add(record)
+        for one in revoked.values():
+            self._add_revocation(one)
         return bool(records or revoked)
 
     def find(self, jti: str) -> TokenRecord | None:
@@ -172,8 +113,40 @@ class Ledger:
         ]
 
     def add(self, record: TokenRecord) -> None:
-        """Record a token that was issued."""
+        """Record a token that was issued, or what has become of it since."""
         self._records[record.jti] = record
+        self._changed[0].add(record.jti)
+
+    def _add_revocation(self, one: Revocation) -> None:
+        self._revocations[one.jti] = one
+        self._changed[1].add(one.jti)
+
+    def apply(self, change: Change) -> None:
+        """Do again what was written down as a change."""
+        self._records.update((one.jti, one) for one in change.records)
+        self._revocations.update((one.jti, one) for one in change.revocations)
+
+    @property
+    def has_changed(self) -> bool:
+        """Tell whether there is a change to write down."""
+        return any(self._changed)
+
+    def roll_forward(self, now_ns: int) -> None:
+        """Revoke what is revoked by its record alone: the list of revocations was lost."""
+        ended = now_ns - SKEW_S_MAX * NS_PER_S
+        for one in self.records:
+            if one.status_revoked and not self.is_revoked(one.jti):
+                if one.expires_at is None or one.expires_at >= ended:
+                    self._add_revocation(Revocation(one.jti, now_ns, None, one.expires_at))
+
+    def take_change(self) -> Change:
+        """Return what has changed since the last time."""
+        records, revoked = self._changed
+        self._changed = set(), set()
+        return Change(
+            tuple(self._records[jti] for jti in sorted(records)),
+            tuple(self._revocations[jti] for jti in sorted(revoked)),
+        )
 
     def issue(self, terms: Terms, grant: Grant, now_ns: int) -> tuple[str, TokenRecord]:
         """Sign a token for the grant and record it."""
@@ -192,7 +165,7 @@ class Ledger:
         record = self._records.get(jti)
         if record is None or record.digest is not None:
             return False
-        self._records[jti] = record._replace(digest=digest_of(token))
+        self.add(record._replace(digest=digest_of(token)))
         return True
 
     def revoke(
@@ -218,9 +191,10 @@ class Ledger:
     ) -> Revocation:
         record = self._records.get(jti)
         if record is not None:
-            self._records[jti] = record._replace(status_revoked=True)
+            self.add(record._replace(status_revoked=True))
             expires_at = record.expires_at
-        found = self._revocations[jti] = Revocation(jti, now_ns, reason, expires_at)
+        found = Revocation(jti, now_ns, reason, expires_at)
+        self._add_revocation(found)
         return found
 
     def refresh(
@@ -324,111 +298,3 @@ def _is_uuid(text: str) -> bool:
     parts = text.split("-")
     digits = set("".join(parts).lower())
     return [len(part) for part in parts] == [8, 4, 4, 4, 12] and digits <= set("0123456789abcdef")
-
-
-class LegacyLedger(Exception):
-    """A ledger of opaque tokens, which programs up to 1.15 wrote; nothing in it counts any more."""
-
-
-def read_records(text: str, origin: str) -> list[TokenRecord]:
-    """Return the records of a ledger file. Raises SerializationError, LegacyLedger."""
-    entries = _entries(text, origin)
-    if any("jti" not in entry and "token" in entry for entry in entries):
-        raise LegacyLedger(origin)
-    return [_read(_record, entry, origin) for entry in entries]
-
-
-def read_revocations(text: str, origin: str) -> list[Revocation]:
-    """Return the entries of a file of revocations. Raises SerializationError."""
-    return [_read(_revocation, entry, origin) for entry in _entries(text, origin)]
-
-
-def records_text(ledger: Ledger) -> str:
-    """Return the ledger file's text."""
-    entries = []
-    for record in ledger.records:
-        entry = ledger.document(record)
-        if record.digest is not None:
-            entry["digest"] = record.digest
-        entries.append(entry)
-    return orjson.dumps(entries).decode()
-
-
-def revocations_text(ledger: Ledger) -> str:
-    """Return the text of the file of revocations."""
-    return orjson.dumps(
-        [
-            {
-                "jti": one.jti,
-                "revoked_at": format_ns(one.revoked_at),
-                "reason": one.reason,
-                "expires_at": None if one.expires_at is None else format_ns(one.expires_at),
-            }
-            for one in ledger.revocations
-        ]
-    ).decode()
-
-
-def _entries(text: str, origin: str) -> list[dict[str, Any]]:
-    if not text.strip():
-        return []
-    try:
-        found = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        raise SerializationError(f"cannot read {origin}: {error}") from None
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
-        raise SerializationError(f"cannot read {origin}: it is no array of objects")
-    return found
-
-
-def _read(read: Callable[[Mapping[str, Any]], T], entry: Mapping[str, Any], origin: str) -> T:
-    try:
-        return read(entry)
-    except KeyError as error:
-        raise SerializationError(f"cannot read {origin}: missing field {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
-        raise SerializationError(f"cannot read {origin}: {error}") from None
-
-
-def _record(entry: Mapping[str, Any]) -> TokenRecord:
-    bounds = entry.get("limits") or {}
-    return TokenRecord(
-        jti=_text(entry["jti"]),
-        subject=_text(entry["subject"]),
-        group=_text(entry.get("group", "")),
-        user=_text(entry.get("user", "")),
-        actions=_texts(entry.get("actions")),
-        resources=_texts(entry.get("resources")),
-        tenants=_texts(entry.get("tenants")),
-        issued_at=parse_ns(entry["issued_at"]),
-        not_before=_time(entry.get("not_before")),
-        expires_at=_time(entry.get("expires_at")),
-        issued_by=_text(entry.get("issued_by", "")),
-        status_revoked=entry.get("status", "active") == "revoked",
-        write_limit=bounds.get("write_events"),
-        keep_alive=bool(bounds.get("keep_alive", False)),
-        digest=None if entry.get("digest") is None else _text(entry["digest"]),
-    )
-
-
-def _revocation(entry: Mapping[str, Any]) -> Revocation:
-    return Revocation(
-        _text(entry["jti"]),
-        _time(entry.get("revoked_at")) or 0,
-        entry.get("reason"),
-        _time(entry.get("expires_at")),
-    )
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{value!r} is no text")
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(one) for one in value or ())
-
-
-def _time(value: Any) -> int | None:
-    return None if value is None else parse_ns(value)

@@ -9,11 +9,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 from eventdbx.application.issuing import TokenAsked
-from eventdbx.application.ledger import Revocation, Terms, TokenRecord, require_cover
-from eventdbx.application.tokens import check_ttl, new_grant
+from eventdbx.application.ledger import Terms, require_cover
+from eventdbx.application.token_records import Revocation, TokenRecord
+from eventdbx.application.tokens import TTL_S_MAX, check_ttl, new_grant
 from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S, format_ns
@@ -35,7 +37,7 @@ class TokenDesk:
     """The tokens of a workspace, as :class:`eventdbx.application.issuing.Tokens` says.
 
     ``config`` is asked anew for every change, since a key may have been rotated meanwhile.
-    ``notice`` is told of a ledger that had to be moved aside.
+    ``notice`` is told of a ledger that had to be moved aside. Threads take turns.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class TokenDesk:
         self._config = config
         self._files = workspace.token_files(notice)
         self._clock_ns = clock_ns
+        self._turn = Lock()
 
     def issue(self, asked: TokenAsked, *, by: Grant | None = None) -> dict[str, Any]:
         """Issue a token; the document has the member ``token``, this once.
@@ -67,22 +70,24 @@ class TokenDesk:
             _check_start(grant)
         if by is not None:
             require_cover(by, grant.actions, grant.resources, grant.tenants)
-        with self._files.change() as ledger:
+        with self._turn, self._files.add() as ledger:
             token, record = ledger.issue(self._terms(), grant, now_ns)
         return record.document(revoked=False, token=token)
 
     def list(self) -> list[dict[str, Any]]:
         """Return the records that a list shows, oldest first."""
-        ledger = self._files.read()
-        return [ledger.document(record) for record in ledger.shown(self._clock_ns())]
+        with self._turn:
+            ledger = self._files.read()
+            return [ledger.document(record) for record in ledger.shown(self._clock_ns())]
 
     def find(self, jti: str) -> dict[str, Any]:
         """Return one record by its id; raise InvalidToken if there is none."""
-        ledger = self._files.read()
-        record = ledger.find(jti)
-        if record is None:
-            raise InvalidToken
-        return ledger.document(record)
+        with self._turn:
+            ledger = self._files.read()
+            record = ledger.find(jti)
+            if record is None:
+                raise InvalidToken
+            return ledger.document(record)
 
     def revoke(self, token: str, *, reason: str | None) -> dict[str, Any]:
         """Revoke a token, given itself or by its id; return its record, or what is known of it.
@@ -98,7 +103,7 @@ class TokenDesk:
     def revoked(self, token: str, *, reason: str | None) -> tuple[Revocation, TokenRecord | None]:
         """Revoke like :meth:`revoke`; return the revocation, and the record if there is one."""
         terms = self._terms()
-        with self._files.change() as ledger:
+        with self._turn, self._files.change() as ledger:
             done, _known = ledger.revoke(
                 terms, token.strip(), reason=reason, now_ns=self._clock_ns()
             )
@@ -113,7 +118,7 @@ class TokenDesk:
         """
         if ttl_s is not None:
             check_ttl(ttl_s)
-        with self._files.change() as ledger:
+        with self._turn, self._files.change() as ledger:
             issued, record = ledger.refresh(
                 self._terms(),
                 token.strip(),
@@ -126,13 +131,18 @@ class TokenDesk:
 
     def rotate_key(self, *, overlap_s: int | None = None) -> dict[str, Any]:
         """Sign with a new key from now on; the old one goes on verifying."""
-        with self._files.change() as ledger:
+        with self._turn, self._files.change() as ledger:
             config = rotate(self._workspace, ledger, overlap_s=overlap_s, now_ns=self._clock_ns())
         return key_documents(config)
 
     def public_keys(self) -> dict[str, Any]:
         """Return the keys that verify as a JWK set."""
         return jwk_set(self._present(), self._clock_ns() // NS_PER_S)
+
+    def settle(self) -> None:
+        """Finish a change whose process was killed; a server calls this again and again."""
+        with self._turn:
+            self._files.settle()
 
     def _terms(self) -> Terms:
         return token_terms(self._present())
@@ -142,7 +152,9 @@ class TokenDesk:
 
 
 def _check_start(grant: Grant) -> None:
-    start = grant.not_before
+    start, end = grant.not_before, grant.expires_at
     assert start is not None
-    if start < 0 or (grant.expires_at is not None and start >= grant.expires_at):
-        raise ConfigError("token not_before must be a time before the token expires")
+    if end is not None and start >= end:
+        raise ConfigError("token not_before must be before the token expires")
+    if not 0 <= start <= grant.issued_at + TTL_S_MAX:
+        raise ConfigError("token not_before is out of range")

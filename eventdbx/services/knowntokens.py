@@ -7,20 +7,26 @@ since; writing it is in :mod:`eventdbx.services.tokenfiles`.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import orjson
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from eventdbx.application.admission import Issued
-from eventdbx.application.ledger import TokenRecord, read_records
-from eventdbx.application.tokens import unseal
+from eventdbx.application.admission import Admission, Issued
+from eventdbx.application.attempts import Attempts
+from eventdbx.application.token_records import TokenRecord, read_records
+from eventdbx.application.tokens import Verifier, unseal, verification_keys
+from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import EventDBXError, SerializationError
 from eventdbx.services.files import read_text
+from eventdbx.services.tokenfiles import LEDGER_NAME
+from eventdbx.services.workspace import Workspace
 from eventdbx.wire.noise import pre_shared_key
 
 
@@ -82,6 +88,22 @@ class KnownTokens:
             return records, frozenset(bytes.fromhex(one["digest"]) for one in proven)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SerializationError(f"cannot read {self._path}: {error}") from None
+
+
+def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) -> Admission:
+    """Return what judges tokens at the listeners of an installation. Raises ConfigError."""
+    auth = config.auth
+    verifier = Verifier(
+        verification_keys(config),
+        issuer=auth.issuer,
+        audience=auth.audience,
+        skew_s=auth.clock_skew_secs,
+        clock=time.time,
+        is_revoked=workspace.is_revoked,
+    )
+    data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
+    issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
+    return Admission(verifier, Attempts(clock.seconds, auth.failures_per_minute), issued)
 
 
 def _grant(record: TokenRecord) -> Grant:

@@ -1,7 +1,10 @@
 """The files of the ledger: ``tokens.json`` and ``jwt_revocations.json`` of an installation.
 
-They are sealed with the data key, readable by their owner alone, and changed under a lock. What
-they mean is in :mod:`eventdbx.application.ledger`; the server reads revocations by itself
+They are sealed with the data key, readable by their owner alone, and changed under a lock. A
+change counts once it is a line of the journal (:mod:`eventdbx.services.tokenjournal`). The two
+files follow at once while they are small; a large ``tokens.json`` only now and then, since writing
+it anew for each token would take seconds. What they mean is in
+:mod:`eventdbx.application.ledger`; the server reads revocations by itself
 (:mod:`eventdbx.services.revocations`).
 """
 
@@ -11,25 +14,42 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
-from eventdbx.application.ledger import (
-    Ledger,
+from eventdbx.application.ledger import Ledger
+from eventdbx.application.token_records import (
     LegacyLedger,
+    Revocation,
     TokenRecord,
     read_records,
     read_revocations,
-    records_text,
-    revocations_text,
 )
 from eventdbx.application.tokens import seal, unseal
+from eventdbx.errors import IoError
 from eventdbx.services.files import locked_directory, read_text, replace_text
 from eventdbx.services.revocations import REVOCATIONS_NAME
+from eventdbx.services.tokenjournal import Journal
 
 LEDGER_NAME = "tokens.json"
 LEGACY_SUFFIX = ".legacy"
 
+SMALL_BYTES = 1 << 20
+"""A ledger up to this size is written with every change."""
+
 _DOMAINS = ("domains/*", "shards/*/tenants/*")
 """Where older programs kept files for each domain."""
+
+_TRIES = 5
+
+Identity = tuple[int, int, int] | None
+
+
+class _Seen(NamedTuple):
+    """A ledger as it was read, and what tells whether its files have changed since."""
+
+    ledger: Ledger
+    files: tuple[Identity, ...]
+    journal: tuple[int, int] | None
 
 
 class TokenFiles:
@@ -37,7 +57,8 @@ class TokenFiles:
 
     Files that older programs keep for each domain are read, too: their tokens and revocations
     come into the ledger with its next change. ``clock_ns`` gives nanoseconds since the epoch.
-    ``notice`` is told, in one line, of a file that had to be moved aside.
+    ``notice`` is told, in one line, of a file that had to be moved aside. What was read is kept
+    in memory for as long as the files stay the same; only one thread at a time may use it.
     """
 
     def __init__(
@@ -51,34 +72,94 @@ class TokenFiles:
         self._data_keys = data_keys
         self._clock_ns = clock_ns
         self._notice = notice
+        self._journal = Journal(folder, data_keys)
+        self._seen: _Seen | None = None
+        self._settled: tuple[int, int] | None = None
 
     def read(self) -> Ledger:
-        """Return the present content.
+        """Return the present content; the caller does not change it.
 
         Raises ConfigError without the key of a sealed file, StorageError with a wrong one,
         SerializationError for content that is none, IoError.
         """
+        for _ in range(_TRIES):
+            ledger = self._load()
+            if self._seen is not None and self._look() == self._seen[1:]:
+                return ledger
+        with locked_directory(self._folder):  # Somebody changes it all the time.
+            return self._load()
+
+    def _look(self) -> tuple[tuple[Identity, ...], tuple[int, int] | None]:
+        """Return what tells whether any file has changed."""
+        folders = [self._folder, *self._domain_folders()]
+        names = (LEDGER_NAME, REVOCATIONS_NAME)
+        files = tuple(_identity(folder / name) for folder in folders for name in names)
+        return files, self._journal.identity()
+
+    def _domain_folders(self) -> list[Path]:
+        return [one for pattern in _DOMAINS for one in sorted(self._folder.glob(pattern))]
+
+    def _load(self) -> Ledger:
+        """Return the ledger, from memory where the files are the ones that were read."""
+        seen, (files, journal) = self._seen, self._look()
+        if seen is not None and seen.files == files:
+            if seen.journal == journal:
+                return seen.ledger
+            if seen.journal is None or (journal is not None and seen.journal[0] == journal[0]):
+                ledger, offset = seen.ledger, 0 if seen.journal is None else seen.journal[1]
+                self._seen = None
+                return self._replay(ledger, files, journal, offset)
+        self._seen = None
         ledger = self._read_folder(self._folder)
         self._merge_domains(ledger)
+        return self._replay(ledger, files, journal, 0)
+
+    def _replay(
+        self,
+        ledger: Ledger,
+        files: tuple[Identity, ...],
+        journal: tuple[int, int] | None,
+        offset: int,
+    ) -> Ledger:
+        """Apply the journal from an offset on, and remember how far it went."""
+        changes, end = self._journal.read(offset)
+        for change in changes:
+            ledger.apply(change)
+        self._seen = _Seen(ledger, files, None if journal is None else (journal[0], end))
         return ledger
 
     def _merge_domains(self, ledger: Ledger) -> bool:
         """Add what older programs recorded for each domain; tell whether any of it was new."""
         found = False
-        for pattern in _DOMAINS:
-            for folder in sorted(self._folder.glob(pattern)):
-                found |= ledger.merge(self._read_folder(folder))
+        for folder in self._domain_folders():
+            found |= ledger.merge(self._read_folder(folder))
         return found
 
     def adopt(self) -> None:
         """Take over revocations of each domain's file, so that a server knows them.
 
-        Raises what :meth:`read` raises.
+        What a process left half done that was killed is finished, too. Raises what :meth:`read`
+        raises.
         """
         with locked_directory(self._folder):
-            ledger = self._read_folder(self._folder)
-            if self._merge_domains(ledger):
-                self._write(ledger)
+            ledger = self._load()
+            ledger.roll_forward(self._clock_ns())
+            if ledger.has_changed or self._journal.identity() is not None:
+                self._commit(ledger)
+
+    def settle(self) -> None:
+        """Finish a change whose process was killed: a server calls this again and again.
+
+        It costs a look at the journal unless that has grown. Raises what :meth:`read` raises.
+        """
+        if self._journal.identity() == self._settled:
+            return
+        with locked_directory(self._folder):
+            ledger = self._load()
+            revoked = {one.jti for one in self._revocations(self._folder)}
+            if not all(one.jti in revoked for one in ledger.revocations):
+                self._write_revocations(ledger)
+            self._settled = self._journal.identity()
 
     @contextmanager
     def change(self) -> Iterator[Ledger]:
@@ -93,24 +174,66 @@ class TokenFiles:
     @contextmanager
     def change_locked(self) -> Iterator[Ledger]:
         """Like :meth:`change`, for a caller that holds the lock on the folder."""
-        ledger = self.read()
-        yield ledger
-        self._write(ledger)
+        ledger = self._load()
+        try:
+            yield ledger
+            self._commit(ledger)
+        except BaseException:
+            self._seen = None
+            raise
 
-    def _write(self, ledger: Ledger) -> None:
+    @contextmanager
+    def add(self) -> Iterator[Ledger]:
+        """Let the caller add records to a ledger that is empty as far as they can see.
+
+        A large ledger need not be read for that. Raises what :meth:`read` raises.
+        """
+        with locked_directory(self._folder):
+            if self._is_small() or self._seen is not None:
+                with self.change_locked() as ledger:
+                    yield ledger
+                return
+            ledger = Ledger()
+            yield ledger
+            self._journal.append(ledger.take_change())
+            if self._journal_is_long():
+                self._checkpoint(self._load())
+
+    def _commit(self, ledger: Ledger) -> None:
+        change = ledger.take_change()
+        if change.records or change.revocations:
+            self._journal.append(change)
+        if self._is_small() or self._journal_is_long():
+            self._checkpoint(ledger)
+        else:
+            if change.revocations:
+                self._write_revocations(ledger)
+            self._seen = _Seen(ledger, *self._look())
+
+    def _is_small(self) -> bool:
+        return _size(self._folder / LEDGER_NAME) <= SMALL_BYTES
+
+    def _journal_is_long(self) -> bool:
+        return _size(self._journal.path) > max(_size(self._folder / LEDGER_NAME) // 4, SMALL_BYTES)
+
+    def _checkpoint(self, ledger: Ledger) -> None:
+        """Write both files; the journal goes last, so that a crash leaves nothing out."""
         ledger.prune(self._clock_ns())
-        # Revocations first: after a crash in between a token may look active and be refused, but
-        # never the other way round.
         if ledger.revocations or (self._folder / REVOCATIONS_NAME).exists():
-            self._replace(REVOCATIONS_NAME, revocations_text(ledger))
-        self._replace(LEDGER_NAME, records_text(ledger))
+            self._write_revocations(ledger)
+        self._replace(LEDGER_NAME, ledger.records_text())
+        self._journal.clear()
+        self._seen = _Seen(ledger, *self._look())
+
+    def _write_revocations(self, ledger: Ledger) -> None:
+        self._replace(REVOCATIONS_NAME, ledger.revocations_text())
 
     def _read_folder(self, folder: Path) -> Ledger:
-        revocations = folder / REVOCATIONS_NAME
-        text = unseal(read_text(revocations) or "", self._data_keys)
-        return Ledger(
-            self._records(folder / LEDGER_NAME), read_revocations(text, os.fspath(revocations))
-        )
+        return Ledger(self._records(folder / LEDGER_NAME), self._revocations(folder))
+
+    def _revocations(self, folder: Path) -> list[Revocation]:
+        path = folder / REVOCATIONS_NAME
+        return read_revocations(unseal(read_text(path) or "", self._data_keys), os.fspath(path))
 
     def _records(self, path: Path) -> list[TokenRecord]:
         text = unseal(read_text(path) or "", self._data_keys, "tokens")
@@ -126,3 +249,20 @@ class TokenFiles:
         if self._data_keys:
             text = seal(text, self._data_keys[0], os.urandom(12))
         replace_text(self._folder / name, text)
+
+
+def _identity(path: Path) -> Identity:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        raise IoError(f"cannot read {path}: {error.strerror}") from None

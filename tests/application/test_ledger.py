@@ -7,16 +7,12 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.application.ledger import (
-    Ledger,
+from eventdbx.application.ledger import Ledger, Terms, terms_verifier
+from eventdbx.application.token_records import (
     LegacyLedger,
-    Terms,
     TokenRecord,
     read_records,
     read_revocations,
-    records_text,
-    revocations_text,
-    terms_verifier,
 )
 from eventdbx.application.tokens import PublicKey, SigningKey, new_grant
 from eventdbx.domain.timestamps import NS_PER_S
@@ -61,9 +57,9 @@ class LedgerCase(SynchronousTestCase):
 
     def refused(self, kind: type[EventDBXError], text: str) -> None:
         """Check that a token is not refreshed, and that nothing changed by trying."""
-        before = records_text(self.ledger), revocations_text(self.ledger)
+        before = self.ledger.records_text(), self.ledger.revocations_text()
         self.assertRaises(kind, self.refresh, text)
-        self.assertEqual((records_text(self.ledger), revocations_text(self.ledger)), before)
+        self.assertEqual((self.ledger.records_text(), self.ledger.revocations_text()), before)
 
     def statuses(self) -> list[str]:
         """Return the status of each record as a list shows it."""
@@ -169,7 +165,7 @@ class Texts(LedgerCase):
         ledger = Ledger(read_records(OLD_FILE, "tokens.json"))
         (record,) = ledger.records
         self.assertEqual(record.expires_at, 1_767_326_400 * NS_PER_S)
-        written = json.loads(records_text(ledger))
+        written = json.loads(ledger.records_text())
         expected = json.loads(OLD_FILE)
         for name in ("token", "root"):
             del expected[0][name]
@@ -181,9 +177,9 @@ class Texts(LedgerCase):
         self.issue("j-1", subject="ä\"'", resources=[""], keep_alive=True)
         self.issue("j-2", ttl_s=0)
         self.revoke("j-2", "left team")
-        records, revocations = records_text(self.ledger), revocations_text(self.ledger)
+        records, revocations = self.ledger.records_text(), self.ledger.revocations_text()
         again = Ledger(read_records(records, "x"), read_revocations(revocations, "x"))
-        self.assertEqual((records_text(again), revocations_text(again)), (records, revocations))
+        self.assertEqual((again.records_text(), again.revocations_text()), (records, revocations))
         self.assertEqual(
             revocations,
             '[{"jti":"j-2","revoked_at":"2026-01-02T03:00:00.123456789Z",'

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.application.ledger import Ledger, TokenRecord
+from eventdbx.application.ledger import Ledger
+from eventdbx.application.token_records import TokenRecord
 from eventdbx.application.tokens import SEALED, seal, unseal
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, SerializationError, StorageError

@@ -24,7 +24,7 @@ from eventdbx.surfaces.cli.ttl import TOKEN_TTL
 from eventdbx.surfaces.cli.values import U64
 
 if TYPE_CHECKING:
-    from eventdbx.application.ledger import TokenRecord
+    from eventdbx.application.token_records import TokenRecord
     from eventdbx.services.tokenfiles import TokenFiles
 
 BOOTSTRAP_TTL_S = 2 * 3600
