@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from twisted.application.service import Service
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
@@ -21,15 +21,19 @@ from twisted.python.threadpool import ThreadPool
 
 from eventdbx import __version__
 from eventdbx.application.rehearsal import Rehearsals
+from eventdbx.application.admission import Admission
+from eventdbx.application.attempts import Attempts
 from eventdbx.application.tokens import Verifier, verification_keys
 from eventdbx.config import Config, split_address
 from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
+from eventdbx.services.administering import make_installation, make_trail, make_web
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.listening import ControlService
 from eventdbx.services.reloading import LiveConfiguration, at_once
 from eventdbx.services.reporting import report_on
 from eventdbx.services.stores import StoreService
+from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
 from eventdbx.surfaces.control.protocol import ControlFactory
@@ -62,10 +66,12 @@ class Server(Service):
         rehearsals: Rehearsals,
         draining: DrainService,
         live: LiveConfiguration,
+        web: WebService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
         self.control = control
+        self.web = web
         self.live = live
         self._slow_reads = slow_reads
         self._rehearsals = rehearsals
@@ -83,10 +89,13 @@ class Server(Service):
             return
         self._slow_reads.start()
         self._draining.startService()
-        self.control.listening.addCallbacks(
-            lambda _port: self.ready.callback(None), self.ready.errback
+        both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
+        gatherResults(both, consumeErrors=True).addCallbacks(
+            lambda _ports: self.ready.callback(None),
+            lambda failure: self.ready.errback(failure.value.subFailure),
         )
         self.control.startService()
+        self.web.startService()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when the store is closed."""
@@ -95,6 +104,8 @@ class Server(Service):
 
     async def _stop(self) -> None:
         rehearsed = self._rehearsals.stop()
+        if self.web.running:
+            await self.web.stopService()
         if self.control.running:
             await self.control.stopService()
         await rehearsed
@@ -189,15 +200,17 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         pool=loading,
     )
     stores.on_open.append(draining.add)
+    verifier = Verifier(
+        verification_keys(config),
+        issuer=config.auth.issuer,
+        audience=config.auth.audience,
+        skew_s=config.auth.clock_skew_secs,
+        clock=time.time,
+        is_revoked=workspace.is_revoked,
+    )
+    admission = Admission(verifier, Attempts(reactor.seconds, config.auth.failures_per_minute))
     routes = Routes(
-        verifier=Verifier(
-            verification_keys(config),
-            issuer=config.auth.issuer,
-            audience=config.auth.audience,
-            skew_s=config.auth.clock_skew_secs,
-            clock=time.time,
-            is_revoked=workspace.is_revoked,
-        ),
+        verifier=verifier,
         open_domain=stores.domain,
         settings=answer_settings(config),
         run_slowly=run_slowly,
@@ -213,7 +226,12 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
-    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live)
+    trail = make_trail(stores, live.current)
+    installation = make_installation(
+        live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
+    )
+    web = make_web(reactor, installation, admission)
+    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live, web)
 
     def take_up(new: Config) -> None:
         stores.take_up(new)
@@ -222,7 +240,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         factory.bounds = new.limits
         control.drain_s = new.limits.drain_timeout_secs
 
-    live.parts.append(at_once(take_up))
+    live.parts += [at_once(take_up), web.take_up]
     routes.administration.offer_installation(live)
     return server
 

@@ -18,6 +18,7 @@ from twisted.web.resource import IResource, Resource
 
 from eventdbx.config import Config
 from eventdbx.errors import ConfigError
+from eventdbx.services.reloading import Step
 from eventdbx.surfaces.admin.api import Api
 from eventdbx.surfaces.site import BoundedSite
 
@@ -30,14 +31,6 @@ class Wanted(NamedTuple):
     endpoint: str
     address: str
     serves: str
-
-
-class Readied(NamedTuple):
-    """Listeners that accept connections already: ``commit`` takes them over and ends those of
-    before, ``cancel`` ends them again."""
-
-    commit: Callable[[], None]
-    cancel: Callable[[], None]
 
 
 def wanted_listeners(config: Config, *, main: bool) -> list[Wanted]:
@@ -130,17 +123,18 @@ class WebService(Service):
     def startService(self) -> None:
         """Begin to listen; the outcome is told by ``listening``."""
         super().startService()  # type: ignore[no-untyped-call]
-        ready = self.prepare(self._config).addCallback(lambda readied: readied.commit())
+        ready = self.take_up(self._config, self._config).addCallback(lambda step: step.commit())
         ready.addCallbacks(self.listening.callback, self.listening.errback)
 
-    def prepare(self, config: Config) -> Deferred[Readied]:
+    def take_up(self, _old: Config, new: Config) -> Deferred[Step]:
         """Begin the listeners that another configuration asks for beside the present ones.
 
-        Fails with ConfigError, and all stays as it was, if one of them cannot be had.
+        Committing ends those that it does not ask for. Fails with ConfigError, and all stays as
+        it was, if one of them cannot be had.
         """
-        return Deferred.fromCoroutine(self._prepare(config))
+        return Deferred.fromCoroutine(self._take_up(new))
 
-    async def _prepare(self, config: Config) -> Readied:
+    async def _take_up(self, config: Config) -> Step:
         begun: dict[Wanted, IListeningPort] = {}
         wanted = wanted_listeners(config, main=self._main)
         try:
@@ -163,7 +157,7 @@ class WebService(Service):
         def cancel() -> None:
             _stop_ports(begun.values())
 
-        return Readied(commit, cancel)
+        return Step(commit, cancel)
 
     async def _listen(self, wanted: Wanted) -> IListeningPort:
         try:

@@ -120,7 +120,9 @@ class Api:
             return work(asked)
 
         def failed(failure: Failure) -> Reply:
-            return error_reply(problem_of(failure), asked.path, asked.headers)
+            # An error may end in a log: it does not repeat the token of a path.
+            instance = path if "{token}" in path else asked.path
+            return error_reply(problem_of(failure), instance, asked.headers)
 
         def write(reply: Reply) -> bytes:
             request.setResponseCode(reply.status)
