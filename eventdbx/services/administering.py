@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
 from twisted.web.resource import IResource
 
 from eventdbx.application.admission import Admission
-from eventdbx.application.auditing import Action, AuditTrail, Trail
-from eventdbx.config import Config
+from eventdbx.application.auditing import Trail
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.reloading import LiveConfiguration
 from eventdbx.services.stores import StoreService
@@ -24,20 +22,6 @@ from eventdbx.surfaces.admin.table import Installation
 from eventdbx.surfaces.control.routes import Routes, RunSlowly
 
 log = Logger()
-
-
-def make_trail(stores: StoreService, config: Callable[[], Config]) -> AuditTrail:
-    """Return the audit trail in the active domain of a server."""
-
-    def complain(action: Action, error: BaseException) -> None:
-        log.error(
-            "the administrative action {event} on {resource} was not recorded: {reason}",
-            event=action.event,
-            resource=action.resource,
-            reason=str(error),
-        )
-
-    return AuditTrail(lambda: stores.domain(config().domain), complain)
 
 
 def make_installation(

@@ -6,6 +6,7 @@ prints the same whether a daemon runs or not. The reactor runs only where plugin
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,8 +14,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
+from eventdbx.application.auditing import Action
 from eventdbx.domain.grants import Grant
 from eventdbx.services import spinning
+from eventdbx.services.auditing import make_trail, take_over
+from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.files import make_directory
 from eventdbx.services.stores import open_domain
 from eventdbx.services.workspace import Opened
@@ -89,7 +93,13 @@ class OfflineStore:
             ),
             run_slowly=_run_now,
             status=dict,
+            trail=self if writes else None,
         )
+        self._trail = make_trail(lambda: self._domain)
+        if writes:
+            spool = Spool(workspace.data_dir)
+            if spool.holds_something:
+                _result(Deferred.fromCoroutine(take_over(spool, self._trail)))
         self._end = self._tail()
         if writes:
             if self._domain.plugins.listed:
@@ -112,6 +122,13 @@ class OfflineStore:
             return result_of(call, Reply(0, EXTENSION_MEMBER, (0,), (response.json,)))
         member, words, texts = layout(response)
         return result_of(call, Reply(0, member, words, texts))
+
+    def record(self, action: Action) -> Deferred[None]:
+        """Record what was done on the store as the doing of who runs the command."""
+        way = action.way.replace("control ", "offline ", 1)
+        recorded = self._trail.record(action._replace(actor=operator(os.environ), way=way))
+        self._end = min(self._end + 1, self._tail())  # Nothing that plugins wait for.
+        return recorded
 
     def close(self) -> None:
         """Give the store back."""

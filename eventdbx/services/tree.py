@@ -27,7 +27,9 @@ from eventdbx.application.tokens import Verifier, verification_keys
 from eventdbx.config import Config, split_address
 from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
-from eventdbx.services.administering import make_installation, make_trail, make_web
+from eventdbx.services.administering import make_installation, make_web
+from eventdbx.services.auditing import AuditService, make_trail
+from eventdbx.services.auditspool import Spool
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.listening import ControlService
 from eventdbx.services.reloading import LiveConfiguration, at_once
@@ -67,6 +69,7 @@ class Server(Service):
         draining: DrainService,
         live: LiveConfiguration,
         web: WebService,
+        auditing: AuditService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -76,6 +79,7 @@ class Server(Service):
         self._slow_reads = slow_reads
         self._rehearsals = rehearsals
         self._draining = draining
+        self._auditing = auditing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
 
@@ -89,6 +93,7 @@ class Server(Service):
             return
         self._slow_reads.start()
         self._draining.startService()
+        self._auditing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
             lambda _ports: self.ready.callback(None),
@@ -109,6 +114,8 @@ class Server(Service):
         if self.control.running:
             await self.control.stopService()
         await rehearsed
+        if self._auditing.running:
+            await self._auditing.stopService()
         if self._draining.running:
             await self._draining.stopService()
         await self.stores.stop_folding()
@@ -209,6 +216,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         is_revoked=workspace.is_revoked,
     )
     admission = Admission(verifier, Attempts(reactor.seconds, config.auth.failures_per_minute))
+    trail = make_trail(lambda: stores.domain(live.config.domain))
     routes = Routes(
         verifier=verifier,
         open_domain=stores.domain,
@@ -217,6 +225,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         status=status,
         clock=reactor,
         opened=stores.opened,
+        trail=trail,
     )
     factory = ControlFactory(routes, reactor, config.limits)
     control = ControlService(
@@ -226,12 +235,12 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
-    trail = make_trail(stores, live.current)
     installation = make_installation(
         live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
     )
     web = make_web(reactor, installation, admission)
-    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live, web)
+    auditing = AuditService(Spool(workspace.data_dir), trail, reactor)
+    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live, web, auditing)
 
     def take_up(new: Config) -> None:
         stores.take_up(new)

@@ -25,6 +25,7 @@ from eventdbx.surfaces.control.deliveries import (
     processes,
     usable,
 )
+from eventdbx.surfaces.control.recording import plugin_change
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
@@ -73,7 +74,9 @@ class PluginRoutes:
             session.domain.plugins.refresh()
         else:
             session.domain.plugins.tidy()
+        change = plugin_change(session.domain, do, asked)
         answer = operation(session.domain, asked, grant)
+        answer = self._routes.recording.done(session, grant, change, answer)
         return answer.addCallback(_answer) if isinstance(answer, Deferred) else _answer(answer)
 
 

@@ -17,6 +17,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from eventdbx import limits
+from eventdbx.application.auditing import Trail
 from eventdbx.application.domains import Domain
 from eventdbx.application.integrity import verify_aggregate
 from eventdbx.application.reader import Reader, Visible
@@ -57,6 +58,7 @@ from eventdbx.surfaces.control.pages import (
     outbox_page,
 )
 from eventdbx.surfaces.control.plugins import PluginRoutes
+from eventdbx.surfaces.control.recording import Recording
 from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
 from eventdbx.wire import requests as rq
@@ -85,12 +87,14 @@ class Session(NamedTuple):
 
     ``owner`` marks the operator who works on the store's own files: no token is asked for, and
     what is written names nobody. Only to an owner ``include_hidden`` may show what schemas hide.
+    ``address`` is the peer's.
     """
 
     grant: Grant
     domain: Domain
     owner: bool = False
     include_hidden: bool = False
+    address: str = ""
 
     def reader(self) -> Reader:
         """Return a reader of everything that is durable now and shown in the session."""
@@ -131,11 +135,13 @@ class Routes:
         status: Callable[[], Mapping[str, Any]],
         clock: IReactorTime | None = None,
         opened: Callable[[], Iterable[Domain]] = tuple,
+        trail: Trail | None = None,
     ) -> None:
         self._verifier = verifier
         self._open_domain = open_domain
         self.settings = settings
         self._run_slowly = run_slowly
+        self.recording = Recording(trail)
         self._extensions = ExtensionRoutes(self, run_slowly, status)
         self.rehearsals = Rehearsals(run_slowly, clock, opened)
         self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)

@@ -15,16 +15,19 @@ from twisted.internet.defer import Deferred
 from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.schema_work import Origin, Prepared
 from eventdbx.application.schemas import Activated, Changed, Published
+from eventdbx.domain.canonical import JSON
 from eventdbx.domain.identifiers import normalise_event_type
 from eventdbx.domain.schemas.history import manifest
 from eventdbx.errors import InvalidSchema
 from eventdbx.surfaces.control.asked import Asked, read_asked
+from eventdbx.surfaces.control.recording import schema_change, schemas_changed
 from eventdbx.surfaces.control.rehearsals import RehearsalRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
 if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
+    from eventdbx.application.schemas import Catalogue
     from eventdbx.domain.grants import Grant
     from eventdbx.domain.schemas.contract import Contract
     from eventdbx.domain.schemas.json_schema_check import DocumentCheck, DocumentChecks
@@ -85,34 +88,42 @@ class SchemaRoutes:
         grant = self._routes.grant(session, request.token)
         grant.require("schema.write")
         origin = Origin(None if grant.actor is None else grant.actor.user, None)
-        return Deferred.fromCoroutine(
+        change = schemas_changed(session.domain, "schemas_replaced", "control replaceSchemas", {})
+        replacing = Deferred.fromCoroutine(
             self._replaced(session.domain, request.schemas.encode(), origin)
         )
+        done: Deferred[Any] = self._routes.recording.done(session, grant, change, replacing)
+        return done
 
     async def _replaced(self, domain: Domain, text: bytes, origin: Origin) -> rs.SchemasReplaced:
         prepared = await self._prepared(domain, text)
         changed = await domain.schemas.replace(prepared, origin=origin)
         return rs.SchemasReplaced(len(changed.in_force.schemas))
 
-    def _tenant_domain(self, session: Session, token: str, tenant: str) -> Domain:
-        """Return the domain of a tenant that the token may administer."""
-        grant = self._routes.grant(session, token)
-        return self._routes.administered(session, grant, tenant)
-
     def _tenant_reload(self, session: Session, request: rq.TenantReload) -> Deferred[Any]:
-        domain = self._tenant_domain(session, request.token, request.tenant)
-        return domain.reload_schemas().addCallback(lambda _warnings: rs.TenantReloaded(True))
+        grant = self._routes.grant(session, request.token)
+        domain = self._routes.administered(session, grant, request.tenant)
+        change = schemas_changed(domain, "schemas_reloaded", "control tenantReload", {})
+        reloading = domain.reload_schemas()
+        self._routes.recording.done(session, grant, change, reloading, domain)
+        return reloading.addCallback(lambda _warnings: rs.TenantReloaded(True))
 
     def _tenant_schema_publish(
         self, session: Session, request: rq.TenantSchemaPublish
     ) -> Deferred[Any]:
-        domain = self._tenant_domain(session, request.token, request.tenant)
+        grant = self._routes.grant(session, request.token)
+        domain = self._routes.administered(session, grant, request.tenant)
+        details: dict[str, JSON] = {"actor": request.actor, "reason": request.reason}
+        change = schemas_changed(
+            domain, "schemas_published", "control tenantSchemaPublish", details
+        )
         published = domain.schemas.publish(
             origin=Origin(request.actor, request.reason),
             labels=request.labels,
             activate=request.activate,
             force=request.force,
         )
+        self._routes.recording.done(session, grant, change, published, domain)
         return published.addCallback(
             lambda done: rs.TenantSchemaPublished(done.version, done.activated, done.skipped)
         )
@@ -132,7 +143,9 @@ class SchemaRoutes:
         if do in self._rehearsals.names:
             answer = self._rehearsals.answer(session, asked, grant)
         elif do in self._operations:
+            change = schema_change(session.domain, do, asked)
             answer = self._operations[do](session, asked)
+            answer = self._routes.recording.done(session, grant, change, answer)
         else:
             raise InvalidSchema(f"unknown schema operation '{do}'")
         if isinstance(answer, Deferred):
@@ -206,26 +219,9 @@ class SchemaRoutes:
         return {"schema": None if document is None else orjson.Fragment(document)}
 
     def _validate(self, session: Session, asked: Asked) -> Deferred[Any]:
-        return self._run_slowly(lambda: self._validated(session, asked))
-
-    def _validated(self, session: Session, asked: Asked) -> dict[str, Any]:
-        schemas = session.domain.schemas
-        contract = schemas.in_force.contracts.get(asked.required("aggregate"))
-        event = asked.required("event")
-        found = []
-        if contract is not None:
-            try:
-                event = normalise_event_type(event)
-            except InvalidSchema:
-                pass  # Declared names may have any spelling; this one is not declared.
-            payload = asked.value("payload")
-            violations = schemas.rules.violations(contract, event, payload)
-            found = [one._asdict() for one in violations]
-        return {
-            "schema": contract is not None,
-            "restrict": schemas.restrict,
-            "violations": found,
-        }
+        aggregate, event = asked.required("aggregate"), asked.required("event")
+        schemas, payload = session.domain.schemas, asked.value("payload")
+        return self._run_slowly(lambda: validated(schemas, aggregate, event, payload))
 
     def _document_check(self, contract: Contract, event: str) -> DocumentCheck:
         """Return what checks payloads by the JSON Schema of their event."""
@@ -239,6 +235,20 @@ class SchemaRoutes:
     def _reload(self, session: Session, _asked: Asked) -> Deferred[Any]:
         reloading = session.domain.reload_schemas()
         return reloading.addCallback(lambda warnings: {"reloaded": True, "warnings": warnings})
+
+
+def validated(schemas: Catalogue, aggregate: str, event: str, payload: JSON) -> dict[str, Any]:
+    """Return what keeps an event from being written. Slow for large payloads: on a thread."""
+    contract = schemas.in_force.contracts.get(aggregate)
+    found = []
+    if contract is not None:
+        try:
+            event = normalise_event_type(event)
+        except InvalidSchema:
+            pass  # Declared names may have any spelling; this one is not declared.
+        violations = schemas.rules.violations(contract, event, payload)
+        found = [one._asdict() for one in violations]
+    return {"schema": contract is not None, "restrict": schemas.restrict, "violations": found}
 
 
 def _asked(text: bytes) -> Asked:
