@@ -115,6 +115,11 @@ def _record_entry(record: TokenRecord, revoked: bool) -> dict[str, Any]:
     return entry
 
 
+def record_text(record: TokenRecord) -> bytes:
+    """Return one record as it is in the ledger file."""
+    return orjson.dumps(_record_entry(record, False))
+
+
 def revocations_text(revocations: Iterable[Revocation]) -> str:
     """Return the text of the file of revocations."""
     return orjson.dumps([_revocation_entry(one) for one in revocations]).decode()

@@ -1,7 +1,7 @@
 """The issued tokens as the listeners ask for them: by id, and by the token itself.
 
-Read from ``tokens.json`` whenever something is asked that was not known and the file has changed
-since; writing it is in :mod:`eventdbx.services.tokenfiles`.
+Read from ``tokens.json`` and its journal whenever something is asked that was not known and either
+has changed since; writing them is in :mod:`eventdbx.services.tokenfiles`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from eventdbx.application.admission import Admission, Issued
 from eventdbx.application.attempts import Attempts
-from eventdbx.application.token_records import TokenRecord, read_records
+from eventdbx.application.token_records import TokenRecord, read_records, record_text
 from eventdbx.application.tokens import Verifier, unseal, verification_keys
 from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
@@ -26,6 +26,7 @@ from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import EventDBXError, SerializationError
 from eventdbx.services.files import read_text
 from eventdbx.services.tokenfiles import LEDGER_NAME
+from eventdbx.services.tokenjournal import Journal
 from eventdbx.services.workspace import Workspace
 from eventdbx.wire.noise import pre_shared_key
 
@@ -43,8 +44,10 @@ class KnownTokens:
         self._path = path
         self._data_keys = data_keys
         self._identity: tuple[int, int, int] | None = None
+        self._journal = Journal(path.parent, data_keys)
+        self._journal_read: tuple[int, int] | None = None
         self._records: dict[str, bytes] = {}
-        self._digests: frozenset[bytes] = frozenset()
+        self._digests: set[bytes] = set()
 
     def find(self, jti: str) -> Issued | None:
         """Return the token of an id, None when it is unknown or recorded without its digest."""
@@ -63,29 +66,57 @@ class KnownTokens:
         return digest in self._digests or (self._changed() and digest in self._digests)
 
     def _changed(self) -> bool:
-        """Read the file if it is another one than before; tell whether it was."""
-        try:
-            found = os.stat(self._path)
-        except OSError:
+        """Read what is new in the files; tell whether anything was."""
+        journal, identity = self._journal.identity(), _identity(self._path)
+        whole = identity != self._identity or (
+            self._journal_read is not None
+            and (journal is None or journal[0] != self._journal_read[0])
+        )
+        if not whole and journal == self._journal_read:
             return False
-        identity = (found.st_mtime_ns, found.st_size, found.st_ino)
-        if identity == self._identity:
-            return False
-        self._identity = identity
         try:
-            self._records, self._digests = self._read()
+            self._take_up(whole, identity, journal)
+            if self._identity != _identity(self._path):  # The journal went into it meanwhile.
+                self._take_up(True, _identity(self._path), self._journal.identity())
         except EventDBXError as error:
             self.log.error("the issued tokens cannot be read: {reason}", reason=str(error))
-            self._records, self._digests = {}, frozenset()
+            self._records, self._digests = {}, set()
+            self._identity, self._journal_read = identity, journal
         return True
 
-    def _read(self) -> tuple[dict[str, bytes], frozenset[bytes]]:
+    def _take_up(
+        self,
+        whole: bool,
+        identity: tuple[int, int, int] | None,
+        journal: tuple[int, int] | None,
+    ) -> None:
+        self._identity = identity
+        if whole:
+            self._records, self._digests = self._read()
+            self._journal_read = None
+        self._read_journal(journal)
+
+    def _read_journal(self, journal: tuple[int, int] | None) -> None:
+        """Take up the changes that are not in the ledger's file yet."""
+        if journal is None:
+            self._journal_read = None
+            return
+        offset = 0 if self._journal_read is None else self._journal_read[1]
+        changes, end = self._journal.read(offset)
+        for change in changes:
+            for record in change.records:
+                if record.digest is not None:
+                    self._records[record.jti] = record_text(record)
+                    self._digests.add(bytes.fromhex(record.digest))
+        self._journal_read = journal[0], end
+
+    def _read(self) -> tuple[dict[str, bytes], set[bytes]]:
         text = unseal(read_text(self._path) or "", self._data_keys, "tokens")
         try:
             entries: list[dict[str, Any]] = orjson.loads(text) if text.strip() else []
             proven = [one for one in entries if one.get("digest") is not None]
             records = {one["jti"]: orjson.dumps(one) for one in proven}
-            return records, frozenset(bytes.fromhex(one["digest"]) for one in proven)
+            return records, {bytes.fromhex(one["digest"]) for one in proven}
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise SerializationError(f"cannot read {self._path}: {error}") from None
 
@@ -104,6 +135,14 @@ def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) ->
     data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
     return Admission(verifier, Attempts(clock.seconds, auth.failures_per_minute), issued)
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def _grant(record: TokenRecord) -> Grant:

@@ -57,7 +57,8 @@ class TokenFiles:
 
     Files that older programs keep for each domain are read, too: their tokens and revocations
     come into the ledger with its next change. ``clock_ns`` gives nanoseconds since the epoch.
-    ``notice`` is told, in one line, of a file that had to be moved aside. What was read is kept
+    ``notice`` is told, in one line, of a file that had to be moved aside; a ledger of up to
+    ``small_bytes`` is written with every change. What was read is kept
     in memory for as long as the files stay the same; only one thread at a time may use it.
     """
 
@@ -67,11 +68,13 @@ class TokenFiles:
         data_keys: Sequence[str],
         clock_ns: Callable[[], int],
         notice: Callable[[str], None],
+        small_bytes: int = SMALL_BYTES,
     ) -> None:
         self._folder = folder
         self._data_keys = data_keys
         self._clock_ns = clock_ns
         self._notice = notice
+        self._small_bytes = small_bytes
         self._journal = Journal(folder, data_keys)
         self._seen: _Seen | None = None
         self._settled: tuple[int, int] | None = None
@@ -211,10 +214,11 @@ class TokenFiles:
             self._seen = _Seen(ledger, *self._look())
 
     def _is_small(self) -> bool:
-        return _size(self._folder / LEDGER_NAME) <= SMALL_BYTES
+        return _size(self._folder / LEDGER_NAME) <= self._small_bytes
 
     def _journal_is_long(self) -> bool:
-        return _size(self._journal.path) > max(_size(self._folder / LEDGER_NAME) // 4, SMALL_BYTES)
+        longest = max(_size(self._folder / LEDGER_NAME) // 4, self._small_bytes)
+        return _size(self._journal.path) > longest
 
     def _checkpoint(self, ledger: Ledger) -> None:
         """Write both files; the journal goes last, so that a crash leaves nothing out."""
