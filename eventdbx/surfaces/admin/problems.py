@@ -16,7 +16,10 @@ from eventdbx.errors import (
     AttemptsExceeded,
     ContractViolation,
     EventDBXError,
+    NameTaken,
+    StillInUse,
     TokenRevoked,
+    UnknownName,
     VersionConflict,
 )
 from eventdbx.surfaces.admin.table import Problem
@@ -50,6 +53,9 @@ _STATUS_OF_CLASS: tuple[tuple[type[EventDBXError], int], ...] = (
     (AttemptsExceeded, 429),
     (VersionConflict, 409),
     (AlreadyExists, 409),
+    (UnknownName, 404),
+    (NameTaken, 409),
+    (StillInUse, 409),
 )
 
 log = Logger()
@@ -81,6 +87,11 @@ def problem_of(failure: Failure) -> Problem:
     return Problem(
         status or _STATUS_OF_CODE[error.code], text, error.code, errors=violations, headers=headers
     )
+
+
+def problem_of_code(code: str, message: str) -> Problem:
+    """Return the answer to an error of the control protocol."""
+    return Problem(_STATUS_OF_CODE[code], message, code)
 
 
 def problem_document(problem: Problem, instance: str) -> dict[str, Any]:

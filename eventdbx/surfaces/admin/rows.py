@@ -7,11 +7,11 @@ from typing import Any
 
 from eventdbx import __version__
 from eventdbx.domain.canonical import JSON
-from eventdbx.surfaces.admin import keys, status, tokens
+from eventdbx.surfaces.admin import aggregates, audit, keys, status, tokens
 from eventdbx.surfaces.admin.openapi import openapi_document
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
 
-MODULES: tuple[Any, ...] = (tokens, keys, status)
+MODULES: tuple[Any, ...] = (tokens, aggregates, keys, audit, status)
 """Each has ``SCHEMAS``, by name, and ``rows(installation)``."""
 
 
