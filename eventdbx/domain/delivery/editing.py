@@ -95,6 +95,19 @@ def option_names(kind: str) -> list[str]:
     return sorted([*_OPTIONS, "payload_mode", "emit_events", *_KEPT.get(kind, ())])
 
 
+def without_unknown(document: Mapping[str, JSON]) -> dict[str, JSON]:
+    """Return an entry as it was sent without members that its kind does not have."""
+    config = document.get("config")
+    inner: Mapping[str, JSON] = config if isinstance(config, dict) else {}
+    kind = str(inner.get("type"))
+    known = {"type", *_REPLACED.get(kind, ()), *_KEPT.get(kind, ())}
+    options = {"payload_mode", "emit_events", *_OPTIONS}
+    return {
+        **{name: value for name, value in document.items() if name in options},
+        "config": {name: value for name, value in inner.items() if name in known},
+    }
+
+
 def _place(
     document: dict[str, Any], config: dict[str, Any], name: str, kind: str
 ) -> dict[str, Any]:

@@ -7,11 +7,33 @@ from typing import Any
 
 from eventdbx import __version__
 from eventdbx.domain.canonical import JSON
-from eventdbx.surfaces.admin import aggregates, audit, keys, status, tokens
+from eventdbx.surfaces.admin import (
+    aggregates,
+    audit,
+    keys,
+    plugin_deliveries,
+    plugins,
+    queue,
+    schema_versions,
+    schemas,
+    status,
+    tokens,
+)
 from eventdbx.surfaces.admin.openapi import openapi_document
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
 
-MODULES: tuple[Any, ...] = (tokens, aggregates, keys, audit, status)
+MODULES: tuple[Any, ...] = (
+    tokens,
+    schemas,
+    schema_versions,
+    plugins,
+    plugin_deliveries,
+    queue,
+    aggregates,
+    keys,
+    audit,
+    status,
+)
 """Each has ``SCHEMAS``, by name, and ``rows(installation)``."""
 
 

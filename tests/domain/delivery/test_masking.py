@@ -62,7 +62,7 @@ class Unmasking(SynchronousTestCase):
     def test_masks_keep_what_is_stored(self) -> None:
         """A mask stands for the stored value of its name; other values are new."""
         stored = http(headers={"Authorization": "Bearer x", "X-Key": "k"}, secret="one")
-        sent = {
+        sent: dict[str, Any] = {
             "type": "http",
             "headers": {"Authorization": MASK, "X-Key": "new", "X-More": "m"},
             "secret": MASK,
