@@ -27,6 +27,7 @@ from eventdbx.storage.hops import synchronous
 from eventdbx.storage.interfaces import IOrderedStore
 from eventdbx.storage.records import decode_tail
 from eventdbx.storage.rocks import RocksStore
+from eventdbx.surfaces.control.audits import offer_audit
 from eventdbx.surfaces.control.calls import Call, result_of
 from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
 from eventdbx.wire.codec_client import EXTENSION_MEMBER, Reply
@@ -96,6 +97,7 @@ class OfflineStore:
             trail=self if writes else None,
         )
         self._trail = make_trail(lambda: self._domain)
+        offer_audit(self._routes.administration, lambda: self._domain, _run_now)
         if writes:
             spool = Spool(workspace.data_dir)
             if spool.holds_something:

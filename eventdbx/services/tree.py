@@ -38,6 +38,7 @@ from eventdbx.services.stores import StoreService
 from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
+from eventdbx.surfaces.control.audits import offer_audit
 from eventdbx.surfaces.control.protocol import ControlFactory
 from eventdbx.surfaces.control.routes import Routes, Settings
 
@@ -251,6 +252,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
 
     live.parts += [at_once(take_up), web.take_up]
     routes.administration.offer_installation(live)
+    offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server
 
 

@@ -44,6 +44,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "plugin": (_HERE + "plugin_commands", "Manage plugins"),
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
+    "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
     "verify": (_HERE + "verify_command", "Recompute every hash of the store, or of one aggregate"),
 }
 """Every command with the module that registers it and its phrase, in the order of the help."""

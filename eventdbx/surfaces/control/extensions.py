@@ -27,6 +27,7 @@ from eventdbx.application.writer import Committed
 from eventdbx.domain.aggregate import Fold, aggregate_document
 from eventdbx.domain.cursors import AggregateCursor, parse_aggregate_cursor, parse_event_cursor
 from eventdbx.domain.events import event_document, raw_event_document
+from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.domain.queries import AggregateQuery, EventQuery, Scope
 from eventdbx.domain.sorting import parse_aggregate_sort, parse_event_sort
 from eventdbx.errors import AggregateNotFound, InvalidCursor, InvalidSchema, StorageError
@@ -183,7 +184,11 @@ class ExtensionRoutes:
         grant = self._routes.grant(session, request.token)
         aggregate_type, aggregate_id = request.aggregate_type, request.aggregate_id
         view, views = session.domain.store.view(), session.domain.schemas.in_force.views
-        shows = session.seen().shows
+        seen, audits = session.seen(), grant.allows("audit.read")
+
+        def shows(name: str) -> bool:
+            return seen.shows(name) or (audits and name == AUDIT_TYPE)
+
         if aggregate_type is not None and aggregate_id is not None:
             grant.require("aggregate.read", f"aggregate:{aggregate_type}:{aggregate_id}")
             if not shows(aggregate_type):

@@ -1,0 +1,153 @@
+"""``dbx audit``: what was administered, by whom, and the proof that nothing of it was changed."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import click
+
+from eventdbx.errors import StorageError
+from eventdbx.services.auditspool import Spool
+from eventdbx.surfaces.cli.commands import DbxGroup
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, Time, option
+from eventdbx.surfaces.cli.output import print_array, print_json, print_line
+from eventdbx.surfaces.cli.session import database, opened, server_address
+from eventdbx.surfaces.cli.values import U32, U64
+
+Document = dict[str, Any]
+
+PAGE = 1_000
+SHOWN = 50
+
+
+def register(root: click.Group) -> None:
+    """Add the group to the root."""
+
+    @root.group("audit", cls=DbxGroup, examples=("dbx audit log", "dbx audit verify"))
+    def audit() -> None:
+        """Show who administered what, and prove it"""
+
+    _register_log(audit)
+    _register_verify(audit)
+
+
+def _register_log(group: click.Group) -> None:
+    @group.command(
+        "log",
+        examples=(
+            "dbx audit log",
+            "dbx audit log --area tokens --take 200",
+            "dbx audit log --actor ops/alice --since 2026-01-01T00:00:00Z --json",
+        ),
+    )
+    @option("--area", metavar="AREA", help="Only these: config, keys, plugins, queue, remotes, "
+            "schemas, tenants or tokens")  # fmt: skip
+    @option("--actor", metavar="WHO", help="Only of a user, group/user, subject or token id")
+    @option("--resource", metavar="NAME", help="Only what was done to this token, plugin, …")
+    @option("--since", type=Time(), metavar="TIME", help="Only since then")
+    @option("--before", type=U64, metavar="EVENT_ID", help="Only what was before this one")
+    @option("--take", type=U32, metavar="TAKE", help=f"So many at most [default: {SHOWN}]")
+    @TOKEN
+    @AS_JSON
+    @click.pass_context
+    def log(
+        context: click.Context,
+        area: str | None,
+        actor: str | None,
+        resource: str | None,
+        since: int | None,
+        before: int | None,
+        take: int | None,
+        token: str | None,
+        as_json: bool,
+    ) -> None:
+        """Show administrative actions, newest first
+
+        Each is an event of the aggregate type dbx_admin in the store: who (group/user of the
+        token), through what, to what. Nothing secret is in it.
+        """
+        # As a time that the wire can carry: before everything and after everything are the same.
+        since = None if since is None else max(0, min(since, (1 << 64) - 1))
+        asked = {"area": area, "actor": actor, "resource": resource, "since_ns": since}
+        items = _actions(
+            context,
+            {name: value for name, value in asked.items() if value is not None},
+            before,
+            SHOWN if take is None else take,
+            token,
+        )
+        if as_json:
+            print_array(items)
+            return
+        for item in items:
+            print_line(action_line(item))
+
+
+def _actions(
+    context: click.Context,
+    asked: Document,
+    before: int | None,
+    take: int,
+    token: str | None,
+) -> list[Document]:
+    items: list[Document] = []
+    with _trail(context, token) as (way, calls):
+        while len(items) < take:
+            wanted = {"do": "audit", **asked, "take": min(take - len(items), PAGE)}
+            if before is not None:
+                wanted["before"] = before
+            page = way.call(calls.administer(wanted))
+            items += page["items"]
+            if page["next"] is None:
+                break
+            before = int(page["next"])
+    return items
+
+
+def _trail(context: click.Context, token: str | None) -> Any:
+    """Open the way to the trail; without a server what waits in the spool goes into it first."""
+    place = opened(context)
+    alone = server_address(context, place) is None
+    if alone:
+        return database(context, writes=Spool(place.workspace.data_dir).holds_something)
+    return database(context, token=token, doing="read the audit trail")
+
+
+def action_line(item: Document) -> str:
+    """Return the line of one action."""
+    actor = item["actor"]
+    who = item["subject"] or "-" if actor is None else f"{actor['group']}/{actor['user']}"
+    parts = [item["time"], item["area"], item["event"], item["resource"], f"by={who}"]
+    parts.append(f'way="{item["way"]}"')
+    if item["peer"]:
+        parts.append(f"from={item['peer']}")
+    return "  ".join(str(part).replace("\n", " ") for part in parts)
+
+
+def _register_verify(group: click.Group) -> None:
+    @group.command("verify", examples=("dbx audit verify", "dbx audit verify --json"))
+    @TOKEN
+    @AS_JSON
+    @click.pass_context
+    def verify(context: click.Context, token: str | None, as_json: bool) -> None:
+        """Recompute every hash of the audit trail
+
+        Fails when an action was changed, taken away or put in between.
+        """
+        begun = time.monotonic()
+        with _trail(context, token) as (way, calls):
+            report = way.call(calls.administer({"do": "audit_verify"}))
+        if as_json:
+            print_json(report)
+        if report["findings"]:
+            message = report["findings"][0]["message"]
+            raise Failure(StorageError(message).detail, code=StorageError.code)
+        if not as_json:
+            for one in report["areas"]:
+                print_line(
+                    f"{one['area']}: {one['actions']} actions, merkle_root={one['merkle_root']}"
+                )
+            count = sum(one["actions"] for one in report["areas"])
+            print_line(f"{count} actions verified in {time.monotonic() - begun:.1f}s")
