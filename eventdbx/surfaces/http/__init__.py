@@ -1,0 +1,1 @@
+"""The health and metrics port (7070): no decisions, no tokens but one."""
