@@ -68,8 +68,7 @@ def _register_log(group: click.Group) -> None:
         Each is an event of the aggregate type dbx_admin in the store: who (group/user of the
         token), through what, to what. Nothing secret is in it.
         """
-        # As a time that the wire can carry: before everything and after everything are the same.
-        since = None if since is None else max(0, min(since, (1 << 64) - 1))
+        since = None if since is None else max(0, since)
         asked = {"area": area, "actor": actor, "resource": resource, "since_ns": since}
         items = _actions(
             context,
