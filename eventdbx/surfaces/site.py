@@ -74,7 +74,7 @@ class BoundedChannel(HTTPChannel):
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; the first of a request start its clock."""
-        if self._deadline is None and not self._handlingRequest:
+        if self._deadline is None and not self.is_answering:
             self._deadline = self.site.clock.callLater(limits.HTTP_REQUEST_S, self._give_up)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
 
@@ -92,10 +92,15 @@ class BoundedChannel(HTTPChannel):
         self._stop_clock()
         super().allContentReceived()  # type: ignore[no-untyped-call]
 
+    @property
+    def is_answering(self) -> bool:
+        """True from the end of a request to the end of its answer."""
+        return bool(self._handlingRequest)
+
     def close_after_answer(self) -> None:
         """Close the connection, now or after the answer that it waits for."""
         self.persistent = 0
-        if not self._handlingRequest:
+        if not self.is_answering:
             self.loseConnection()  # type: ignore[no-untyped-call]
 
     def forceAbortClient(self) -> None:
@@ -147,6 +152,11 @@ class BoundedSite(Site):
         self._channels.discard(channel)
         if self._drained is not None and not self._channels and not self._drained.called:
             self._drained.callback(None)
+
+    @property
+    def busy(self) -> int:
+        """Connections on which a request waits for its answer."""
+        return sum(channel.is_answering for channel in self._channels)
 
     def drain(self, limit_s: float) -> Deferred[None]:
         """Close every connection, those with a request under way after its answer; fires when

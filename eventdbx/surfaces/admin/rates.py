@@ -39,6 +39,10 @@ class Buckets:
         self._terms = terms
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return how many keys are remembered."""
+        return len(self._levels)
+
     def take(self, key: str) -> Rate:
         """Take one from a bucket, if there is one."""
         per_second, burst = self._terms()
