@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from eventdbx.errors import ConfigError, SerializationError
 from eventdbx.keys import (
     ALIASES,
+    Declared,
     changed_from_default,
     environment_names,
     key_at,
@@ -74,6 +75,7 @@ __all__ = [
     "shown_text",
     "split_address",
     "updated_text",
+    "value_from_text",
     "with_remote",
 ]
 
@@ -165,7 +167,7 @@ def _read_key(item: Any, found: Any, path: str, reading: _Reading) -> Any:
         given = reading.environ.get(name, "").strip()
         # Kubernetes sets EVENTDBX_PORT=tcp://... in every pod beside a service of that name.
         if given and not given.startswith("tcp://"):
-            found, source = _from_environment(given, item.type), name
+            found, source = value_from_text(given, str(item.type)), name
             break
     if path in reading.overrides:
         found, source = reading.overrides[path], "the command line"
@@ -183,8 +185,16 @@ def _read_key(item: Any, found: Any, path: str, reading: _Reading) -> Any:
         raise reading.wrong(path, str(error), source) from None
 
 
-def _from_environment(text: str, kind: str) -> Any:
+def value_from_text(text: str, kind: str) -> Any:
+    """Return what a text from outside the file means for a key of a type; a list is separated by
+    commas or written as in TOML. What does not fit comes back as it is, for the check to refuse.
+    """
     if kind.startswith("tuple"):
+        if text.startswith("["):
+            try:
+                return tomllib.loads(f"list = {text}")["list"]
+            except tomllib.TOMLDecodeError:
+                return text
         return [part.strip() for part in text.split(",") if part.strip()]
     if kind.startswith("bool"):
         return {"true": True, "1": True, "false": False, "0": False}.get(text.lower(), text)
@@ -252,7 +262,11 @@ def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
     """
     checked: dict[str, Value] = {}
     for path, value in changes.items():
-        item = key_at(path).item
+        key = key_at(path)
+        item = key.item
+        if key.many is not None:
+            checked[path] = _checked_tables(key, value)
+            continue
         if path == "restrict" and isinstance(value, str):
             value = parse_restrict(value)
         try:
@@ -260,6 +274,16 @@ def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
         except ValueError as error:
             raise ConfigError(f"{path} {error}") from None
     return checked
+
+
+def _checked_tables(key: Declared, value: Value) -> Value:
+    """Return a list of tables that reads back; raise ConfigError otherwise."""
+    if value is None:
+        return None
+    if not isinstance(value, tuple):
+        raise ConfigError(f"{key.path} must be a list of tables")
+    tuple(_read_many(key.many, value, key.path, _Reading("the change", {}, {}, [])))
+    return value
 
 
 def updated_text(text: str, changes: Mapping[str, Value]) -> str:
@@ -347,14 +371,18 @@ def fresh_text(*, data_dir: str, created_at: str) -> str:
     return _toml([row for row in listed if row[0] not in unwritten])
 
 
-def shown_text(config: Config, *, everything: bool = False, secrets: bool = False) -> str:
+def shown_text(
+    config: Config, *, everything: bool = False, secrets: bool = False, table: str = ""
+) -> str:
     """Return the configuration in effect as TOML, for people to read.
 
     Shows the keys that everybody asks about and all that differ from their default, or really
-    ``everything``; secrets only if ``secrets``, else as ``"<hidden>"``.
+    ``everything``; secrets only if ``secrets``, else as ``"<hidden>"``. With ``table``, only that.
     """
     listed: list[tuple[str, Any]] = []
     for path, value, item in rows(config):
+        if not path.startswith(table and table + "."):
+            continue
         if everything or item.metadata["lean"] or value != item.default:
             hide = item.metadata["secret"] and value and not secrets
             listed.append((path, HIDDEN if hide else value))

@@ -25,6 +25,9 @@ RETIRED = frozenset(
 )
 """Keys of other versions, which stay in the file and are passed over without a word."""
 
+GENERATED = frozenset(("data_encryption_key", "auth.private_key", "auth.public_key"))
+"""Keys that are made anew where they are missing."""
+
 _ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "data_dir": (),  # Naming it here would make existing volumes look empty; see workspace.
     "created_at": (),

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -133,6 +134,19 @@ class Workspace:
             raise AssertionError(f"the server ended with {status}\n{self.log}")
         server.kill()
         raise AssertionError(f"the server does not listen\n{self.log}")
+
+    def send_signal(self, number: signal.Signals) -> None:
+        """Send the server a signal that does not end it."""
+        assert self._server is not None
+        self._server.send_signal(number)
+
+    def wait_for_log(self, part: str, *, times: int = 1) -> None:
+        """Return when the server has written a text so often."""
+        for _attempt in range(int(COMMAND_TIMEOUT_S / POLL_S)):
+            if self.log.count(part) >= times:
+                return
+            time.sleep(POLL_S)
+        raise AssertionError(f"{part!r} is not in the log\n{self.log}")
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """End the server with a signal and return its exit status."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import click
 
-from eventdbx.config import Config, Value, shown_document, shown_text
+from eventdbx.config import Config, Value, shown_document, shown_text, value_from_text
+from eventdbx.domain.canonical import dump
+from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.keys import GENERATED, key_at, meant
+from eventdbx.services.auditspool import spool_action
 from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.options import AS_JSON, all_of, argument, option
 from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
-from eventdbx.surfaces.cli.places import daemon_runs, opened
+from eventdbx.surfaces.cli.session import database, opened, server_address
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
 WORD = click.Choice(["true", "false"])
@@ -105,11 +113,17 @@ def register(root: click.Group) -> None:
         examples=(
             "dbx config",
             "dbx config --bind-addr 0.0.0.0:6363 --page-limit 500",
-            "dbx config --all --show-secrets",
+            "dbx config --set auth.default_ttl_secs=900 --unset log.dir",
+            "dbx config auth.default_ttl_secs",
+            "dbx config --reload",
         ),
     )
+    @argument("key", required=False, help="Show this key or table alone: auth.key_id, log")
     @CHANGES
+    @option("--set", "assigned", multiple=True, metavar="KEY=VALUE", help="Set any key")
+    @option("--unset", "removed", multiple=True, metavar="KEY", help="Go back to the default")
     @option("--check", is_flag=True, help="Only say whether the configuration is valid")
+    @option("--reload", "again", is_flag=True, help="Let the server read its configuration again")
     @option("--all", "everything", is_flag=True, help="Show the keys with default values, too")
     @option("--show-secrets", "secrets", is_flag=True, help="Show keys and tokens in clear")
     @AS_JSON
@@ -117,7 +131,11 @@ def register(root: click.Group) -> None:
     def config(
         context: click.Context,
         /,
+        key: str | None,
+        assigned: tuple[str, ...],
+        removed: tuple[str, ...],
         check: bool,
+        again: bool,
         everything: bool,
         secrets: bool,
         as_json: bool,
@@ -126,16 +144,16 @@ def register(root: click.Group) -> None:
         """Update system configuration
 
         Without options that change something, shows the configuration in effect. A running
-        server takes changes up at its next start.
+        server takes up what it can at once; what counts at its next start is said.
         """
         place = opened(context)
-        changes = _changes(place, given)
-        if changes:
-            _save(place, changes)
-        elif check:
-            for warning in place.config.warnings:
-                note(f"warning: {warning}")
-            print_line(f"{place.workspace.config_path} is valid")
+        changes = _changes(place, given, _assignments(assigned, removed))
+        if check:
+            _check(place, changes, as_json=as_json)
+        elif changes or again:
+            _carry_out(context, place, changes, again=again, as_json=as_json)
+        elif key is not None:
+            _show_key(place, key, secrets=secrets, as_json=as_json)
         elif as_json:
             print_json(shown_document(_placed(place), everything=everything, secrets=secrets))
         else:
@@ -144,14 +162,36 @@ def register(root: click.Group) -> None:
 
 def _placed(place: Opened) -> Config:
     """Return the configuration with the data directory that is really used."""
-    from dataclasses import replace
-
     return replace(place.config, data_dir=str(place.workspace.data_dir))
 
 
-def _changes(place: Opened, given: dict[str, Any]) -> dict[str, Value]:
-    """Return the keys to be changed; options that say nothing new count as not given."""
+def _assignments(assigned: Sequence[str], removed: Sequence[str]) -> dict[str, Value]:
+    """Return what ``--set`` and ``--unset`` ask for; raise ConfigError for keys there are not."""
     changes: dict[str, Value] = {}
+    for text in assigned:
+        path, equals, value = text.partition("=")
+        path = path.strip()
+        if not equals:
+            raise ConfigError(f"'{text}' is not KEY=VALUE")
+        key = key_at(path)
+        if key.many is not None:
+            raise ConfigError(f"{path} holds tables: edit the file, or use the command for them")
+        changes[path] = value_from_text(value, str(key.item.type))
+    for path in removed:
+        key_at(path)
+        if path in GENERATED:
+            raise ConfigError(f"{path} cannot be unset: a new one would be made in its place")
+        if path in changes:
+            raise ConfigError(f"{path} is to be set and unset")
+        changes[path] = None
+    return changes
+
+
+def _changes(
+    place: Opened, given: Mapping[str, Any], assigned: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Return the keys to be changed; options that say nothing new count as not given."""
+    changes: dict[str, Value] = dict(assigned)
     for one in SETTINGS:
         value = given[one.name]
         if value is None or value == "":
@@ -179,9 +219,111 @@ def _adjusted(place: Opened, changes: dict[str, Value]) -> dict[str, Value]:
     return changes
 
 
-def _save(place: Opened, changes: dict[str, Value]) -> None:
-    running = daemon_runs(place)
-    place.workspace.save(changes)
-    note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
-    if running:
+def _save(place: Opened, changes: Mapping[str, Value]) -> None:
+    """Save the changes, and leave word of which keys they are for the audit trail."""
+    workspace = place.workspace
+    before = _digest(workspace.read())
+    workspace.save(changes)
+    keys = ", ".join(sorted(changes))
+    try:
+        spool_action(
+            workspace.data_dir,
+            "config",
+            "config_changed",
+            keys,
+            "dbx config",
+            before=before,
+            after=_digest(workspace.read()),
+        )
+    except EventDBXError as error:
+        note(f"warning: not in the audit trail: {error}")
+
+
+def _digest(config: Config) -> str:
+    """Return the digest of what may be shown of a configuration."""
+    return hashlib.sha256(dump(shown_document(config, everything=True))).hexdigest()
+
+
+def _show_key(place: Opened, path: str, *, secrets: bool, as_json: bool) -> None:
+    """Print one value, bare for scripts, or one table."""
+    found: Any = shown_document(_placed(place), everything=True, secrets=secrets)
+    *tables, name = path.split(".")
+    for step in tables:
+        found = found.get(step, {})
+        if not isinstance(found, dict):
+            break
+    value = found.get(name) if isinstance(found, dict) else None
+    if value is None and not _declares(path):
+        raise ConfigError(f"unknown configuration key '{path}'{meant(path)}")
+    if as_json:
+        print_json(value)
+    elif isinstance(value, dict):
+        text = shown_text(_placed(place), everything=True, secrets=secrets, table=path)
+        print_line(text.strip())
+    elif isinstance(value, list):
+        print_line(", ".join(map(str, value)))
+    else:
+        print_line(
+            "" if value is None else str(value).lower() if value in (True, False) else str(value)
+        )
+
+
+def _declares(path: str) -> bool:
+    try:
+        key_at(path)
+    except ConfigError:
+        return path in ("remotes", "auth.previous_keys")
+    return True
+
+
+def _check(place: Opened, changes: Mapping[str, Value], *, as_json: bool) -> None:
+    """Say whether the configuration, with the changes, is valid. An unknown key is an error."""
+    warnings = place.workspace.read(changes).warnings
+    unknown = [one for one in warnings if one.startswith("unknown configuration key")]
+    if as_json:
+        print_json({"valid": not unknown, "errors": unknown, "warnings": _others(warnings)})
+    for warning in _others(warnings):
+        note(f"warning: {warning}")
+    if unknown:
+        raise Failure(unknown[0], *unknown[1:])
+    if not as_json:
+        print_line(f"{place.workspace.config_path} is valid")
+
+
+def _others(warnings: Sequence[str]) -> list[str]:
+    return [one for one in warnings if not one.startswith("unknown configuration key")]
+
+
+def _carry_out(
+    context: click.Context,
+    place: Opened,
+    changes: Mapping[str, Value],
+    *,
+    again: bool,
+    as_json: bool,
+) -> None:
+    """Save the changes, and let a running server take them up."""
+    address = server_address(context, place)
+    if again and address is None:
+        raise Failure("no server runs that could reload its configuration", hint="dbx start")
+    if changes:
+        _save(place, changes)
+        note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
+    if address is None:
+        return
+    try:
+        with database(context, doing="reload the configuration") as (way, calls):
+            reloaded = way.call(calls.administer({"do": "reload"}))
+    except (Failure, EventDBXError) as failure:
+        if again:
+            raise
+        note(f"warning: {failure}")
         note(f"restart required for: {', '.join(sorted(changes))}")
+        return
+    if as_json:
+        print_json(reloaded)
+    elif again:
+        print_line(f"in force now: {', '.join(reloaded['changed']) or 'what was'}")
+    waiting = reloaded["restart_required"]
+    if waiting:
+        note(f"restart required for: {', '.join(waiting)}")

@@ -1,0 +1,215 @@
+"""``dbx config``: single keys, checks, and a running server that takes changes up."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from eventdbx.client import BlockingClient
+from eventdbx.errors import EventDBXError
+from eventdbx.keys import GENERATED, declared
+from eventdbx.surfaces.control.calls import Calls
+from tests.daemon import Workspace
+from tests.surfaces.command_line import CommandLineCase
+
+
+class Keys(CommandLineCase):
+    """Single keys of the file."""
+
+    @property
+    def path(self) -> Path:
+        return self.home / ".eventdbx" / "config.toml"
+
+    def test_one_value(self) -> None:
+        """A key is printed bare, for scripts; a table as TOML; with --json as JSON."""
+        self.assertEqual(self.dbx("config", "page_limit").stdout, "1000\n")
+        self.assertEqual(self.dbx("config", "verbose_responses").stdout, "true\n")
+        self.assertEqual(self.dbx("config", "log.dir").stdout, "\n")
+        self.assertEqual(self.dbx("config", "restrict").stdout, "default\n")
+        table = self.dbx("config", "limits").stdout
+        self.assertEqual(table.splitlines()[0], "[limits]")
+        self.assertIn("drain_timeout_secs = 10", table)
+        self.assertEqual(
+            self.dbx("config", "plugin_queue.prune", "--json").document["done_ttl_secs"], 86_400
+        )
+        self.assertEqual(self.dbx("config", "log.dir", "--json").document, None)
+
+    def test_secrets_of_one_key(self) -> None:
+        """A secret is hidden unless it is asked for."""
+        self.assertEqual(self.dbx("config", "auth.private_key").stdout, "<hidden>\n")
+        shown = self.dbx("config", "auth.private_key", "--show-secrets").stdout.strip()
+        self.assertIn(shown, self.path.read_text())
+
+    def test_set_and_unset(self) -> None:
+        """Any key can be set, in its own type, and go back to its default; comments stay."""
+        self.dbx("config")
+        self.path.write_text("# ours\n" + self.path.read_text())
+        self.dbx(
+            "config", "--set", "auth.default_ttl_secs=900", "--set", "admin.hosts=a.example, b",
+            "--set", 'socket.endpoints=["tcp:7001", "tcp:7002"]', "--set", "http.metrics_token=a=b",
+        )  # fmt: skip
+        self.assertEqual(self.dbx("config", "auth.default_ttl_secs").stdout, "900\n")
+        self.assertEqual(self.dbx("config", "admin.hosts", "--json").document, ["a.example", "b"])
+        self.assertEqual(self.dbx("config", "socket.endpoints").stdout, "tcp:7001, tcp:7002\n")
+        text = self.path.read_text()
+        self.assertTrue(text.startswith("# ours\n"))
+        self.assertIn('metrics_token = "a=b"', text)
+        self.dbx("config", "--unset", "auth.default_ttl_secs", "--unset", "admin.hosts")
+        self.assertEqual(self.dbx("config", "auth.default_ttl_secs").stdout, "3600\n")
+        self.assertEqual(self.path.stat().st_mode & 0o777, 0o600)
+
+    def test_every_key_can_be_set(self) -> None:
+        """What a key holds can be set to just that."""
+        self.dbx("config")
+        values = json.loads(self.dbx("config", "--all", "--show-secrets", "--json").stdout)
+        arguments: list[str] = []
+        for key in declared():
+            value = values
+            for step in key.path.split("."):
+                value = value.get(step, {}) if isinstance(value, dict) else {}
+            if key.many is None and value != {}:
+                text = json.dumps(value) if isinstance(value, bool | list) else str(value)
+                arguments += ["--set", f"{key.path}={text}"]
+        self.assertGreater(len(arguments), 80)
+        self.dbx("config", *arguments)
+        after = json.loads(self.dbx("config", "--all", "--show-secrets", "--json").stdout)
+        self.assertEqual({**after, "updated_at": ""}, {**values, "updated_at": ""})
+
+    def test_refused(self) -> None:
+        """What is no key, has the wrong type or would lock people out is refused, unsaved."""
+        self.dbx("config")
+        text = self.path.read_text()
+        for arguments, said in (
+            (("--set", "page_limits=3"), "did you mean 'page_limit'?"),
+            (("--unset", "auth.key"), "did you mean 'auth.key_id'?"),
+            (("pagelimit",), "did you mean 'page_limit'?"),
+            (("--set", "page_limit"), "is not KEY=VALUE"),
+            (("--set", "page_limit=many"), "page_limit must be an integer"),
+            (("--set", "verbose_responses=maybe"), "must be true or false"),
+            (("--set", "list_page_size=2000"), "must not exceed page_limit"),
+            (("--set", "admin.hosts=[1]"), "must be a list of texts"),
+            (("--set", "remotes=x"), "holds tables"),
+            (("--set", "page_limit=3", "--unset", "page_limit"), "to be set and unset"),
+            *((("--unset", key), "a new one would be made") for key in sorted(GENERATED)),
+        ):
+            self.assertIn(said, self.failed("config", *arguments), arguments)
+        self.assertEqual(self.path.read_text(), text)
+
+    def test_check(self) -> None:
+        """``--check`` fails for keys that mean nothing, and says which are meant."""
+        self.assertIn("is valid", self.dbx("config", "--check").stdout)
+        self.path.write_text("page_limitz = 3\n" + self.path.read_text())
+        self.assertIn("did you mean 'page_limit'?", self.failed("config", "--check"))
+        ended = self.attempt("config", "--check", "--json")
+        self.assertEqual((ended.status, ended.document["valid"]), (1, False))
+        self.dbx("config", "page_limit")  # Everything else goes on.
+
+    def test_check_of_a_change(self) -> None:
+        """With changes, ``--check`` says whether they would do, and saves nothing."""
+        self.dbx("config", "--check", "--set", "page_limit=50")
+        self.assertIn("page_limit", self.failed("config", "--check", "--set", "page_limit=0"))
+        self.assertEqual(self.dbx("config", "page_limit").stdout, "1000\n")
+
+    def test_environment(self) -> None:
+        """A variable, or a file named by one, counts for the command and is never saved."""
+        secret = self.home / "metrics"
+        secret.write_text("s3cret\n")
+        os.environ["EVENTDBX_HTTP_METRICS_TOKEN_FILE"] = str(secret)
+        os.environ["EVENTDBX_LIMITS_CONNECTIONS_MAX"] = "7"
+        shown = self.dbx("config", "http.metrics_token", "--show-secrets").stdout
+        self.assertEqual(shown, "s3cret\n")
+        self.assertEqual(self.dbx("config", "limits.connections_max").stdout, "7\n")
+        self.dbx("config", "--set", "page_limit=50")
+        self.assertNotIn("s3cret", self.path.read_text())
+        self.assertNotIn("connections_max", self.path.read_text())
+
+    def test_no_server(self) -> None:
+        """Where no server runs, nothing can be reloaded."""
+        self.assertIn("no server runs", self.failed("config", "--reload"))
+
+
+class BesideAServer(SynchronousTestCase):
+    """A running server takes changes up."""
+
+    def setUp(self) -> None:
+        self.space = Workspace(Path(self.mktemp()).absolute())
+        self.space.start()
+        self.addCleanup(self.space.stop)
+        self.client = BlockingClient("127.0.0.1", self.space.port, self.space.token)
+        self.addCleanup(self.client.close)
+
+    def edit(self, old: str, new: str) -> None:
+        path = self.space.folder / ".dbx" / "config.toml"
+        text = path.read_text()
+        self.assertIn(old, text)
+        path.write_text(text.replace(old, new))
+
+    def administer(self, do: str) -> dict[str, Any]:
+        return self.client.call(Calls(self.space.token).administer({"do": do}))
+
+    def test_changed_by_the_command(self) -> None:
+        """A live key counts at once, on connections that are open; others are named."""
+        append = self.client.append
+        append("order", "o-1", "order_made", {"a": 1})
+        ended = self.space.attempt("config", "--restrict", "strict", "--verbose-responses", "false")
+        self.assertEqual((ended.returncode, ended.stdout, ended.stderr), (0, "", ""))
+        error = self.assertRaises(EventDBXError, append, "order", "o-2", "order_made", {"a": 1})
+        self.assertIn("restrict=strict", str(error))
+        ended = self.space.attempt("config", "--port", "7099", "--page-limit", "500")
+        self.assertEqual(ended.stderr, "restart required for: port\n")
+        self.assertEqual(self.administer("configuration")["page_limit"], 500)
+        self.assertEqual(self.administer("status")["restart_required"], ["port"])
+        self.assertEqual(self.administer("status")["restrict"], "strict")
+
+    def test_edited_by_hand(self) -> None:
+        """What was edited in the file counts after ``--reload``, and after SIGHUP."""
+        self.edit("list_page_size = 10\n", "list_page_size = 3\n")
+        self.assertEqual(self.administer("configuration")["list_page_size"], 10)
+        self.assertEqual(self.space.run("config", "--reload"), "in force now: list_page_size\n")
+        self.assertEqual(self.administer("configuration")["list_page_size"], 3)
+        self.assertEqual(self.space.run("config", "--reload"), "in force now: what was\n")
+        self.edit("list_page_size = 3\n", "list_page_size = 4\n")
+        self.space.send_signal(signal.SIGHUP)
+        self.space.wait_for_log("configuration in force now: list_page_size", times=2)
+        self.assertEqual(self.administer("configuration")["list_page_size"], 4)
+
+    def test_broken_file(self) -> None:
+        """A file that does not parse changes nothing, and the server goes on."""
+        self.edit("list_page_size = 10\n", "list_page_size = \n")
+        self.space.send_signal(signal.SIGHUP)
+        self.space.wait_for_log("the configuration was not reloaded: serialization error: TOML")
+        self.assertEqual(self.administer("configuration")["list_page_size"], 10)
+        self.edit("list_page_size = \n", "list_page_size = 99999\n")
+        ended = self.space.attempt("config", "--reload")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("list_page_size must not exceed page_limit", ended.stderr)
+        self.assertEqual(self.administer("configuration")["list_page_size"], 10)
+
+    def test_rights(self) -> None:
+        """Reading and changing the configuration each need their right; secrets stay hidden."""
+        generate = ("token", "generate", "--group", "g", "--user", "u", "--json")
+        made = self.space.run(*generate, "--action", "config.read")
+        token = json.loads(made)["token"]
+        with BlockingClient("127.0.0.1", self.space.port, token) as reading:
+            calls = Calls(token)
+            shown = reading.call(calls.administer({"do": "configuration"}))
+            self.assertEqual(shown["auth"]["private_key"], "<hidden>")
+            for do in ("reload", "status", "nothing"):
+                call = calls.administer({"do": do})
+                error = self.assertRaises(EventDBXError, reading.call, call)
+                self.assertEqual(error.code, "unauthorized")
+        error = self.assertRaises(EventDBXError, self.administer, "nothing")
+        self.assertIn("unknown administrative operation 'nothing'", str(error))
+
+    def test_in_the_trail(self) -> None:
+        """A change leaves word of its keys, not of their values."""
+        self.space.run("config", "--set", "http.metrics_token=very-secret")
+        spool = self.space.folder / ".dbx" / "audit.spool"
+        kept = spool.read_text() if spool.exists() else ""
+        self.assertNotIn("very-secret", kept)
+        self.assertNotIn("very-secret", self.space.log)
