@@ -368,6 +368,23 @@ def _follow(body: Any, request: rq.Follow) -> None:
     inner.raw = request.raw
 
 
+_PUBLISHED = {
+    "schemas": "schemasJson",
+    "tenant": "tenantId",
+    "shard": "shardId",
+    "storage_mib_max": "maxStorageMb",
+}
+"""Members that the published schema calls otherwise."""
+
+
+def _administrative(body: Any, request: Any) -> None:
+    for name, value in request._asdict().items():
+        if name in ("reason", "actor"):
+            _optional(body, name, f"has{name.title()}", value)
+        else:
+            setattr(body, _PUBLISHED.get(name, name), value)
+
+
 @cache
 def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
     return {
@@ -394,4 +411,8 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.PluginOperation: ("extension", _plugins),
         rq.Follow: ("extension", _follow),
         rq.AdminOperation: ("extension", _administer),
+        **{
+            kind: (kind.__name__[0].lower() + kind.__name__[1:], _administrative)
+            for kind in rq.SCHEMA_AND_TENANT
+        },
     }

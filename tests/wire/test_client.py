@@ -97,6 +97,18 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(
         rq.Follow, NAME, NAME, ABSENT, ABSENT, ABSENT, U32, U32, st.booleans(),
     ),
+    st.builds(rq.ListSchemas, NAME),
+    st.builds(rq.ReplaceSchemas, NAME, NAME),
+    st.builds(rq.TenantAssign, NAME, NAME, NAME),
+    st.builds(rq.TenantQuotaSet, NAME, NAME, U64),
+    st.builds(rq.TenantUnassign, NAME, NAME),
+    st.builds(rq.TenantQuotaClear, NAME, NAME),
+    st.builds(rq.TenantQuotaRecalc, NAME, NAME),
+    st.builds(rq.TenantReload, NAME, NAME),
+    st.builds(
+        rq.TenantSchemaPublish, NAME, NAME, st.none() | NAME, st.none() | NAME,
+        st.lists(NAME, max_size=3).map(tuple), st.booleans(), st.booleans(), st.booleans(),
+    ),
 )  # fmt: skip
 
 
@@ -107,6 +119,8 @@ def trimmed(request: Any) -> Any:
         keep.remove("note")
     if isinstance(request, rq.ListSnapshots):
         keep -= {"aggregate_type", "aggregate_id"}
+    if type(request) in rq.SCHEMA_AND_TENANT:
+        return request
     if isinstance(request, rq.ScanReferrers):
         keep.add("cursor")  # Its path may begin or end with a blank.
     if isinstance(request, rq.CommitBatch):
@@ -296,7 +310,9 @@ class Session(SynchronousTestCase):
         self, *, allowed: bool = False, no_noise: bool = False
     ) -> tuple[ClientConnection, ServerConnection]:
         """Open a session."""
-        client = ClientConnection("token", tenant="acme", no_noise=no_noise)
+        client = ClientConnection(
+            "token", tenant="acme", no_noise=no_noise, send_token=True
+        )
         server = ServerConnection(plaintext_allowed=allowed)
         (hello,) = server.receive_data(client.data_to_send())
         assert isinstance(hello, HelloReceived)
@@ -330,7 +346,7 @@ class Session(SynchronousTestCase):
 
     def test_rejected(self) -> None:
         """A refused client learns the reason."""
-        client, server = ClientConnection("t"), ServerConnection(plaintext_allowed=False)
+        client, server = ClientConnection("t", send_token=True), ServerConnection(plaintext_allowed=False)
         server.receive_data(client.data_to_send())
         server.reject_hello("invalid control token")
         self.assertEqual(
@@ -377,5 +393,5 @@ class Session(SynchronousTestCase):
         """A server that does not hold the token's key, or speaks otherwise, is noticed."""
         client, _server = self.open()
         self.assertRaises(BadServer, client.receive_data, peers.frame(b"x" * 40))
-        other = ClientConnection("t")
+        other = ClientConnection("t", send_token=True)
         self.assertRaises(BadServer, other.receive_data, b"HTTP/1.1 400 Bad Request\r\n")
