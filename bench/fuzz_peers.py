@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import AnswerReceived, BadServer, ClientConnection, Established
-from eventdbx.wire.codec_client import encode_hello, encode_request, fragment_message
+from eventdbx.wire.codec_client import encode_request, fragment_message
+from eventdbx.wire.codec_hello import encode_hello
 from eventdbx.wire.framing import framed
 from eventdbx.wire.noise import Initiator, NoiseError, Transport
 

@@ -22,6 +22,8 @@ from twisted.internet.task import Clock
 from zope.interface import implementer
 
 from bench.workload import METADATA_TEXT, payload, text_of
+from eventdbx.application.admission import Admission
+from eventdbx.application.attempts import Attempts
 from eventdbx.application.domains import Domain
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
@@ -105,8 +107,11 @@ class Bench:
         )
         domain = Domain("default", self.store, writer, schemas)
         self.routes = Routes(
-            verifier=Verifier(
-                [PublicKey(None, key.public)], "i", "a", 30, time.time, lambda _jti: False
+            admission=Admission(
+                Verifier(
+                    [PublicKey(None, key.public)], "i", "a", 30, time.time, lambda _jti: False
+                ),
+                Attempts(time.monotonic, 10),
             ),
             open_domain=lambda _name: domain,
             settings=Settings(10, 1_000, True, False),
@@ -120,7 +125,7 @@ class Bench:
     def _session(
         self, factory: ControlFactory
     ) -> tuple[ClientConnection, ControlProtocol, _Nowhere]:
-        client = ClientConnection(self.token)
+        client = ClientConnection(self.token, send_token=True)
         protocol = factory.buildProtocol(None)
         transport = _Nowhere()
         protocol.makeConnection(transport)  # type: ignore[no-untyped-call]

@@ -18,6 +18,7 @@ struct ControlHello {
   token @1 :Text;               # opens the session and keys its encryption
   tenantId @2 :Text;            # empty: the active domain
   noNoise @3 :Bool;             # asks for a session without encryption
+  tokenId @4 :Text;             # instead of the token: its jti; the key exchange proves the rest
 }
 
 struct ControlHelloResponse {

@@ -14,21 +14,22 @@ from eventdbx.application.attempts import Attempts
 from eventdbx.application.tokens import Verifier
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, EventDBXError, InvalidToken, TokenExpired, Unauthorized
+from eventdbx.wire.codec_hello import UNKNOWN_ID
 
 T = TypeVar("T")
-
-UNKNOWN_ID = "unknown token id"
 
 
 class Issued(NamedTuple):
     """A token that the ledger has: what it grants, and the digest that proves it.
 
-    ``revoked`` is the ledger's word; the list of revocations is asked besides.
+    ``revoked`` is the ledger's word; the list of revocations is asked besides. ``key_mark`` tells
+    the key that signed it.
     """
 
     grant: Grant
     digest: bytes
     revoked: bool = False
+    key_mark: str | None = None
 
 
 class IssuedTokens(Protocol):
@@ -88,7 +89,7 @@ class Admission:
                 raise ConfigError(UNKNOWN_ID)
             if found.revoked:
                 raise InvalidToken
-            self.verifier.check(found.grant)
+            self.verifier.check(found.grant, self.verifier.key_until(found.key_mark))
             return found
 
         return self._within_budget(judge, address, known=found is not None)

@@ -25,6 +25,7 @@ from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import EventDBXError, SerializationError
 from eventdbx.services.files import read_text
+from eventdbx.services.keyring import KeyWatch
 from eventdbx.services.tokenfiles import LEDGER_NAME
 from eventdbx.services.tokenjournal import Journal
 from eventdbx.services.workspace import Workspace
@@ -58,7 +59,8 @@ class KnownTokens:
             return None
         record = read_records(f"[{text.decode()}]", os.fspath(self._path))[0]
         assert record.digest is not None
-        return Issued(_grant(record), bytes.fromhex(record.digest), record.status_revoked)
+        digest = bytes.fromhex(record.digest)
+        return Issued(_grant(record), digest, record.status_revoked, record.key_mark)
 
     def has(self, token: str) -> bool:
         """Tell whether the ledger has exactly this token."""
@@ -108,6 +110,8 @@ class KnownTokens:
                 if record.digest is not None:
                     self._records[record.jti] = record_text(record)
                     self._digests.add(bytes.fromhex(record.digest))
+            for jti in change.forgotten:
+                self._records.pop(jti, None)
         self._journal_read = journal[0], end
 
     def _read(self) -> tuple[dict[str, bytes], set[bytes]]:
@@ -131,6 +135,7 @@ def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) ->
         skew_s=auth.clock_skew_secs,
         clock=time.time,
         is_revoked=workspace.is_revoked,
+        newer_keys=KeyWatch(workspace, lambda: config),
     )
     data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)

@@ -82,7 +82,7 @@ class OfflineStore:
             self._domain.folding.start(_run_now)
         self._session = Session(_OWNER, self._domain, owner=True, include_hidden=include_hidden)
         self._routes = Routes(
-            verifier=None,
+            admission=None,
             open_domain=lambda _name: self._domain,
             settings=Settings(
                 config.list_page_size,

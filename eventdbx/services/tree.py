@@ -13,7 +13,6 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults
-from twisted.internet.endpoints import serverFromString
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -21,17 +20,15 @@ from twisted.python.threadpool import ThreadPool
 
 from eventdbx import __version__
 from eventdbx.application.rehearsal import Rehearsals
-from eventdbx.application.admission import Admission
-from eventdbx.application.attempts import Attempts
-from eventdbx.application.tokens import Verifier, verification_keys
-from eventdbx.config import Config, split_address
+from eventdbx.config import Config
 from eventdbx.domain.schemas import json_schema_check
 from eventdbx.errors import EventDBXError
 from eventdbx.services.administering import make_installation, make_web
 from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
-from eventdbx.services.listening import ControlService
+from eventdbx.services.knowntokens import make_admission
+from eventdbx.services.listening import ControlService, addresses, listener_on
 from eventdbx.services.reloading import LiveConfiguration, at_once
 from eventdbx.services.reporting import report_on
 from eventdbx.services.stores import StoreService
@@ -208,18 +205,10 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         pool=loading,
     )
     stores.on_open.append(draining.add)
-    verifier = Verifier(
-        verification_keys(config),
-        issuer=config.auth.issuer,
-        audience=config.auth.audience,
-        skew_s=config.auth.clock_skew_secs,
-        clock=time.time,
-        is_revoked=workspace.is_revoked,
-    )
-    admission = Admission(verifier, Attempts(reactor.seconds, config.auth.failures_per_minute))
+    admission = make_admission(config, workspace, reactor)
     trail = make_trail(lambda: stores.domain(live.config.domain))
     routes = Routes(
-        verifier=verifier,
+        admission=admission,
         open_domain=stores.domain,
         settings=answer_settings(config),
         run_slowly=run_slowly,
@@ -229,12 +218,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         trail=trail,
     )
     factory = ControlFactory(routes, reactor, config.limits)
+    first, *more = (listener_on(reactor, text) for text in addresses(config.socket))
     control = ControlService(
-        serverFromString(reactor, endpoint_string(config.socket.bind_addr)),
+        first.endpoint,
         factory,
-        address=config.socket.bind_addr,
+        address=first.address,
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
+        more=more,
     )
     installation = make_installation(
         live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
@@ -266,14 +257,3 @@ def answer_settings(config: Config) -> Settings:
         config.reference_default_depth,
         config.reference_max_depth,
     )
-
-
-def endpoint_string(bind_addr: str) -> str:
-    """Return the Twisted endpoint of a bind address; an endpoint string passes through."""
-    try:
-        host, port = split_address(bind_addr)
-    except ValueError:
-        return bind_addr
-    kind = "tcp6" if ":" in host else "tcp"
-    escaped = host.replace(":", "\\:")
-    return f"{kind}:{port}:interface={escaped}:backlog=511"

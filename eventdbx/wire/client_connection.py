@@ -13,15 +13,15 @@ from struct import error as PackingError
 from typing import NamedTuple
 
 from eventdbx import limits
-from eventdbx.errors import SerializationError
+from eventdbx.errors import ConfigError, SerializationError
 from eventdbx.wire.codec_client import (
     Reply,
     decode_hello_reply,
     decode_reply,
-    encode_hello,
     encode_request,
     fragment_message,
 )
+from eventdbx.wire.codec_hello import UNKNOWN_ID, encode_hello, token_id_of
 from eventdbx.wire.framing import FramingError, Inbox, framed
 from eventdbx.wire.noise import Initiator, NoiseError, Transport
 from eventdbx.wire.pointers import MalformedMessage
@@ -54,8 +54,22 @@ class BadServer(Exception):
     """The other side does not speak the protocol, or does not hold the token's key."""
 
 
+_TELLS_NOTHING = "missing control token"
+"""What a server says that does not know of token ids."""
+
+SEND_IT = (
+    "a token that the server did not issue itself has to be sent in the hello, readable on the way "
+    "without TLS: --send-token, EVENTDBX_SEND_TOKEN=1, send_token=True"
+)
+
+
 class ClientConnection:
-    """One session with a server; the token opens it and keys its encryption."""
+    """One session with a server; the token opens it and keys its encryption.
+
+    The hello names the token by its id, and the key exchange proves it. ``send_token`` puts the
+    token itself into the hello, for servers that did not issue it; so does ``no_noise``, for
+    without a key exchange there is no proof. Raises ConfigError for a token without an id.
+    """
 
     def __init__(
         self,
@@ -63,13 +77,23 @@ class ClientConnection:
         *,
         tenant: str | None = None,
         no_noise: bool = False,
+        send_token: bool = False,
         entropy: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._token = token
+        token_id = None
+        if not send_token and not no_noise:
+            self._token = token = token.strip()
+            token_id = token_id_of(token)
+            if token_id is None:
+                raise ConfigError("invalid control token")
+        self._by_id = token_id is not None
         self._no_noise = no_noise
         self._entropy = entropy
         self._inbox = Inbox()
-        self._outbox: list[bytes] = [encode_hello(token, tenant, no_noise=no_noise)]
+        self._outbox: list[bytes] = [
+            encode_hello(token, tenant, no_noise=no_noise, token_id=token_id)
+        ]
         self._next: Callable[[], Event | None] = self._hello_reply
         self._initiator: Initiator | None = None
         self._transport: Transport | None = None
@@ -92,6 +116,14 @@ class ClientConnection:
         except (FramingError, MalformedMessage, NoiseError) as error:
             raise BadServer(f"the server answered something else: {error}") from None
         return events
+
+    def closed(self) -> Rejected | None:
+        """Return what it means that the server has closed the connection now, None for nothing."""
+        if not self._by_id or self._open or self._next == _nothing:
+            return None
+        if self._initiator is not None:
+            return Rejected("invalid control token")
+        return Rejected(f"the server closed at the token's id; {SEND_IT}")
 
     def data_to_send(self) -> bytes:
         """Return what is queued, once."""
@@ -135,7 +167,12 @@ class ClientConnection:
         reply = decode_hello_reply(raw)
         if not reply.accepted:
             self._next = _nothing
+            if self._by_id and reply.message in (UNKNOWN_ID, _TELLS_NOTHING):
+                return Rejected(f"{reply.message}; {SEND_IT}")
             return Rejected(reply.message)
+        if reply.no_noise and self._by_id:
+            # Nobody asked for that; whoever answers wants to read what comes next.
+            raise MalformedMessage("a session without encryption")
         if reply.no_noise:
             self._next = self._answer
             self._open = True

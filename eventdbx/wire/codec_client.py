@@ -62,16 +62,6 @@ def encode_request(identifier: int, request: rq.Request) -> bytes:
     return _through_schema(identifier, request)
 
 
-def encode_hello(token: str, tenant: str | None, *, no_noise: bool) -> bytes:
-    """Return the hello of a session."""
-    hello = load("control").ControlHello.new_message()
-    hello.protocolVersion = 1
-    hello.token = token
-    hello.tenantId = tenant or ""
-    hello.noNoise = no_noise
-    return bytes(hello.to_bytes())
-
-
 class HelloReply(NamedTuple):
     """The server's verdict on a hello."""
 

@@ -36,7 +36,7 @@ _WRITE_SIZE = 8
 """Words of one write of a batch, seven of them pointers."""
 
 
-def _texts(
+def lay_texts(
     texts: tuple[str | bytes, ...], place: int, at: int, pieces: list[bytes]
 ) -> tuple[int, ...]:
     """Return the pointers of texts and, as the last number, the word after the texts.
@@ -68,7 +68,7 @@ def encode_write(
     plain = expected is None and key is None
     at = 13 if plain else 14
     pieces: list[bytes] = [b""]
-    t, k, n, e, c, o, m, end = _texts(
+    t, k, n, e, c, o, m, end = lay_texts(
         (token, kind, name, event, content or "", note or "", metadata or ""), 5, at, pieces
     )
     body = flags, t, k, n, e, c, o, m, 0
@@ -90,7 +90,7 @@ def encode_get(identifier: int, request: rq.GetAggregate) -> bytes:
     depth = request.resolve_depth
     word = request.resolve | (depth is not None) << 1 | (depth or 0) << 32
     pieces: list[bytes] = [b""]
-    kind, name, token, end = _texts(
+    kind, name, token, end = lay_texts(
         (request.aggregate_type, request.aggregate_id, request.token), 5, 8, pieces
     )
     pieces[0] = _GET.pack(0, end, _ROOT, identifier, 1, 3 << 48 | 1 << 32, word, kind, name, token)
@@ -102,7 +102,9 @@ def encode_list_events(identifier: int, request: rq.ListEvents) -> bytes:
     token, kind, name, cursor, take, text_filter, _skip = request
     flags = (cursor is not None) | (take is not None) << 1 | (text_filter is not None) << 2
     pieces: list[bytes] = [b""]
-    k, n, c, f, t, end = _texts((kind, name, cursor or "", text_filter or "", token), 6, 11, pieces)
+    k, n, c, f, t, end = lay_texts(
+        (kind, name, cursor or "", text_filter or "", token), 6, 11, pieces
+    )
     pieces[0] = _EVENTS.pack(
         0, end, _ROOT, identifier, 2, 5 << 48 | 2 << 32, flags, take or 0, k, n, c, f, t
     )
@@ -118,8 +120,8 @@ def encode_batch(identifier: int, request: rq.CommitBatch) -> bytes:
     count = len(request.writes)
     pieces: list[bytes] = [b""]
     at = _BATCH_FIXED + _WRITE_SIZE * count
-    token, at = _texts((request.token,), 5, at, pieces)
-    key, at = _texts((request.idempotency_key or "",), 9, at, pieces)
+    token, at = lay_texts((request.token,), 5, at, pieces)
+    key, at = lay_texts((request.idempotency_key or "",), 9, at, pieces)
     words = [
         _ROOT, identifier, EXTENSION,
         2 << 48 | 1 << 32, 1, token,
@@ -168,7 +170,7 @@ def _shared(
     The pointers are counted as if the texts began where the pointers do.
     """
     texts: list[bytes] = []
-    kind_at, name_at, event_at, metadata_at, size = _texts(
+    kind_at, name_at, event_at, metadata_at, size = lay_texts(
         (kind, name, event, metadata or b""), 0, 0, texts
     )
     # Counted as the fourth pointer, it is the fifth: the content's is in between.
@@ -178,7 +180,7 @@ def _shared(
 def _add_write(write: Write, at: int, words: list[int], pieces: list[bytes]) -> int:
     """Add any write, whose texts begin at a word; return the word behind them."""
     words.append(_KINDS[write.kind] | (write.note is not None) << 16)
-    *pointers, end = _texts(
+    *pointers, end = lay_texts(
         (
             write.aggregate_type,
             write.aggregate_id,
@@ -203,6 +205,6 @@ def _add_options(expected: int | None, key: str | None, at: int, pieces: list[by
     """Add the options of a write that begin at a word; return the word behind them."""
     place = len(pieces)
     pieces.append(b"")
-    pointer, end = _texts((key or "",), at + 2, at + 3, pieces)
+    pointer, end = lay_texts((key or "",), at + 2, at + 3, pieces)
     pieces[place] = _OPTIONS.pack(expected is not None, expected or 0, pointer)
     return end

@@ -19,9 +19,23 @@ from eventdbx.wire.codec_responses import (
     encode_hello_response,
     encode_response,
 )
-from eventdbx.wire.events import CliRequestReceived, Closed, Event, HelloReceived, RequestReceived
+from eventdbx.wire.events import (
+    CliRequestReceived,
+    Closed,
+    Event,
+    HelloReceived,
+    RequestReceived,
+    Unproven,
+)
 from eventdbx.wire.framing import FramingError, Inbox, framed
-from eventdbx.wire.noise import HANDSHAKE_BYTES, NoiseError, Transport, respond
+from eventdbx.wire.noise import (
+    HANDSHAKE_BYTES,
+    Answered,
+    NoiseError,
+    Transport,
+    respond,
+    respond_keyed,
+)
 from eventdbx.wire.pointers import MalformedMessage, Message
 from eventdbx.wire.responses import Failed, Response
 
@@ -53,6 +67,7 @@ class ServerConnection:
         self._outbox: list[bytes] = []
         self._next: Callable[[], Event | None] = self._first_message
         self._hello: HelloReceived | None = None
+        self._key: bytes | None = None
         self._transport: Transport | None = None
         self._framed = True
         self._fragments: tuple[int, bytearray] | None = None
@@ -128,11 +143,19 @@ class ServerConnection:
         raw = self._inbox.raw_message(limits.REQUEST_BYTES_MAX)
         return None if raw is None else self._request(raw)
 
-    def accept_hello(self, message: str = "ok") -> list[Event]:
-        """Answer the hello; return what the peer has sent behind it already."""
+    def accept_hello(self, message: str = "ok", *, key: bytes | None = None) -> list[Event]:
+        """Answer the hello; return what the peer has sent behind it already.
+
+        ``key`` is the pre-shared key of the token whose id the hello named. Nothing is served to
+        its sender before it has proven that it holds the key, and nothing without encryption.
+        """
+        self._key = key
         hello = self._answer_hello(accepted=True, message=message)
-        plain = hello.no_noise and self._plaintext_allowed
-        self._next = self._plain_request if plain else self._handshake
+        if key is not None:
+            self._next = self._proof
+        else:
+            plain = hello.no_noise and self._plaintext_allowed
+            self._next = self._plain_request if plain else self._handshake
         return self._advance()
 
     def reject_hello(self, message: str) -> None:
@@ -142,12 +165,26 @@ class ServerConnection:
     def _answer_hello(self, *, accepted: bool, message: str) -> HelloReceived:
         hello = self._hello
         assert hello is not None, "there is no hello to answer"
-        no_noise = hello.no_noise and self._plaintext_allowed
+        no_noise = hello.no_noise and self._plaintext_allowed and self._key is None
         reply = encode_hello_response(accepted=accepted, message=message, no_noise=no_noise)
         self._outbox.append(framed(reply) if hello.framed else reply)
         return hello
 
     # The key exchange.
+
+    def _proof(self) -> Event | None:
+        frame = self._inbox.frame()
+        if frame is None:
+            return None
+        assert self._key is not None
+        try:
+            if len(frame) != HANDSHAKE_BYTES:
+                raise NoiseError("no handshake message")
+            answered = respond_keyed(frame, (self._key,), self._entropy)
+        except NoiseError:
+            self._next = _nothing
+            return Unproven()
+        return self._exchanged(answered)
 
     def _handshake(self) -> Event | None:
         frame = self._inbox.frame()
@@ -160,11 +197,14 @@ class ServerConnection:
                 answered = respond(frame, (token, token.strip()), self._entropy)
             except NoiseError:
                 return self._unencrypted(frame)
-            self._outbox.append(framed(answered.message))
-            self._transport = answered.transport
-            self._next = self._sealed_request
-            return self._sealed_request()
+            return self._exchanged(answered)
         return self._unencrypted(frame)
+
+    def _exchanged(self, answered: Answered) -> Event | None:
+        self._outbox.append(framed(answered.message))
+        self._transport = answered.transport
+        self._next = self._sealed_request
+        return self._sealed_request()
 
     def _unencrypted(self, frame: bytes) -> Event | None:
         """A peer that was told to encrypt and does not: serve it only if that is allowed."""

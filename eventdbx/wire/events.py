@@ -11,7 +11,8 @@ class HelloReceived(NamedTuple):
     """The first message of a control session; nothing more comes until it is answered.
 
     A text that cannot be read is None and has a message in its ``_error``. ``framed`` tells in
-    which of the two framings the hello came; the answer goes out in the same.
+    which of the two framings the hello came; the answer goes out in the same. ``token_id``
+    stands in for a token that the peer does not send: what proves it is the key exchange.
     """
 
     protocol_version: int
@@ -21,6 +22,8 @@ class HelloReceived(NamedTuple):
     tenant_error: str | None
     no_noise: bool
     framed: bool
+    token_id: str | None = None
+    token_id_error: str | None = None
 
 
 class CliRequestReceived(NamedTuple):
@@ -37,10 +40,14 @@ class RequestReceived(NamedTuple):
     reply: int | None
 
 
+class Unproven(NamedTuple):
+    """The peer does not hold the token that its hello named; close."""
+
+
 class Closed(NamedTuple):
     """Nothing more will be understood; send what is queued and close."""
 
     reason: str
 
 
-Event = HelloReceived | CliRequestReceived | RequestReceived | Closed
+Event = HelloReceived | CliRequestReceived | RequestReceived | Unproven | Closed

@@ -134,15 +134,19 @@ class Answered(NamedTuple):
 
 
 def respond(message: bytes, tokens: Iterable[str], entropy: Entropy) -> Answered:
+    """Like :func:`respond_keyed`, for the keys of tokens."""
+    return respond_keyed(message, map(pre_shared_key, dict.fromkeys(tokens)), entropy)
+
+
+def respond_keyed(message: bytes, keys: Iterable[bytes], entropy: Entropy) -> Answered:
     """Return the answer to an initiator's message of 48 bytes.
 
-    The initiator may have hashed any of the tokens and used any of the prologues: the tag of its
+    The initiator may have any of the keys and use any of the prologues: the tag of its
     message tells. A failed attempt spoils its state, so each candidate starts afresh. Raises
     NoiseError when none fits.
     """
     public, sealed = message[:_KEY_BYTES], message[_KEY_BYTES:]
-    for token in dict.fromkeys(tokens):
-        psk = pre_shared_key(token)
+    for psk in keys:
         for prologue in PROLOGUES:
             symmetric = _Symmetric(psk, prologue)
             symmetric.mix_ephemeral(public)

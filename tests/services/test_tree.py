@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError
 from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
 
-from eventdbx.services.tree import endpoint_string, run_on_pool
+from eventdbx.services.listening import endpoint_string
+from eventdbx.services.tree import run_on_pool
 
 
 class SlowReadTests(TestCase):

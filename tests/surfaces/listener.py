@@ -9,6 +9,8 @@ from typing import Any
 from twisted.internet.defer import succeed
 
 from eventdbx import errors
+from eventdbx.application.admission import Admission, IssuedTokens
+from eventdbx.application.attempts import Attempts
 from eventdbx.application.domains import Domain
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
@@ -53,6 +55,9 @@ def listener(
     bounds: Limits | None = None,
     run_slowly: Any = lambda work: succeed(work()),
     now_s: Callable[[], int] = lambda: NOW_S,
+    issued: IssuedTokens | None = None,
+    is_revoked: Callable[[str], bool] = lambda _jti: False,
+    failures_per_minute: int = 10,
     **settings: Any,
 ) -> tuple[ControlFactory, Domain]:
     """Return a listener and the one domain that it serves, ``default``."""
@@ -84,10 +89,10 @@ def listener(
         "eventdbx-clients",
         30,
         now_s,
-        lambda jti: False,
+        is_revoked,
     )
     routes = Routes(
-        verifier=verifier,
+        admission=Admission(verifier, Attempts(clock.seconds, failures_per_minute), issued),
         open_domain=open_domain,
         settings=Settings(**values),
         run_slowly=run_slowly,

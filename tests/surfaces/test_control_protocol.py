@@ -34,7 +34,7 @@ class Session:
     """A client and a server whose transports are the two ends of one string."""
 
     def __init__(self, protocol: ControlProtocol, hello: str, **options: Any) -> None:
-        self.wire = ClientConnection(hello, **options)
+        self.wire = ClientConnection(hello, **{"send_token": True, **options})
         self.protocol = protocol
         self.transport = StringTransportWithDisconnection()
         self.transport.setTcpNoDelay = lambda _on: None  # type: ignore[attr-defined]

@@ -29,7 +29,7 @@ class PlainSocket:
 
     def __init__(self, port: int, bearer: str) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
-        self.wire = ClientConnection(bearer)
+        self.wire = ClientConnection(bearer, send_token=True)
         established = False
         while not established:
             self.socket.sendall(self.wire.data_to_send())

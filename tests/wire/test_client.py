@@ -310,9 +310,7 @@ class Session(SynchronousTestCase):
         self, *, allowed: bool = False, no_noise: bool = False
     ) -> tuple[ClientConnection, ServerConnection]:
         """Open a session."""
-        client = ClientConnection(
-            "token", tenant="acme", no_noise=no_noise, send_token=True
-        )
+        client = ClientConnection("token", tenant="acme", no_noise=no_noise, send_token=True)
         server = ServerConnection(plaintext_allowed=allowed)
         (hello,) = server.receive_data(client.data_to_send())
         assert isinstance(hello, HelloReceived)
@@ -346,7 +344,10 @@ class Session(SynchronousTestCase):
 
     def test_rejected(self) -> None:
         """A refused client learns the reason."""
-        client, server = ClientConnection("t", send_token=True), ServerConnection(plaintext_allowed=False)
+        client, server = (
+            ClientConnection("t", send_token=True),
+            ServerConnection(plaintext_allowed=False),
+        )
         server.receive_data(client.data_to_send())
         server.reject_hello("invalid control token")
         self.assertEqual(

@@ -11,11 +11,20 @@ import socket
 import time
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from eventdbx.domain.commands import Write
-from eventdbx.errors import ConfigError, IoError
-from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, Waited, result_of
+from eventdbx.errors import IoError
+from eventdbx.surfaces.control.calls import (
+    Call,
+    Calls,
+    Listed,
+    OutboxRead,
+    Waited,
+    rejection,
+    result_of,
+    sends_token,
+)
 from eventdbx.surfaces.control.follower import WAIT_S, Course, Follower, FollowOptions
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import (
@@ -26,6 +35,9 @@ from eventdbx.wire.client_connection import (
     Rejected,
 )
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
 T = TypeVar("T")
 list_ = list
 """The built-in, where the method of that name hides it."""
@@ -34,10 +46,27 @@ _READ_BYTES = 65_536
 """Of a larger buffer, which the allocator maps anew each time, the pages cost more than a call."""
 
 
+def _connected(host: str, port: int, tls: SSLContext | None, timeout_s: float) -> socket.socket:
+    """Return a socket that is connected, and through the key exchange of TLS."""
+    try:
+        connected = socket.create_connection((host, port), timeout_s)
+        try:
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connected if tls is None else tls.wrap_socket(connected, server_hostname=host)
+        except OSError:
+            connected.close()
+            raise
+    except OSError as error:
+        reason = getattr(error, "verify_message", "") or error.strerror or str(error)
+        raise IoError(f"cannot connect to {host}:{port}: {reason}") from None
+
+
 class BlockingClient:
     """One session with a server; use it as a context manager or close it.
 
-    ``timeout_s`` bounds the wait for the connection and for each answer.
+    ``timeout_s`` bounds the wait for the connection and for each answer. The token is proven, not
+    sent; ``send_token`` is for tokens that the server did not issue itself, None takes the word of
+    EVENTDBX_SEND_TOKEN. ``tls`` encrypts the connection as its context says.
     """
 
     def __init__(
@@ -48,20 +77,20 @@ class BlockingClient:
         *,
         tenant: str | None = None,
         no_noise: bool = False,
+        send_token: bool | None = None,
+        tls: SSLContext | None = None,
         timeout_s: float = 30.0,
     ) -> None:
+        sends = sends_token() if send_token is None else send_token
         self._address = f"{host}:{port}"
         self._calls = Calls(token)
         self._timeout_s = timeout_s
         self._another = lambda: BlockingClient(
-            host, port, token, tenant=tenant, no_noise=no_noise, timeout_s=timeout_s
-        )
-        self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise)
-        try:
-            self._socket = socket.create_connection((host, port), timeout_s)
-        except OSError as error:
-            raise IoError(f"cannot connect to {self._address}: {error.strerror or error}") from None
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            host, port, token, tenant=tenant, no_noise=no_noise, send_token=sends, tls=tls,
+            timeout_s=timeout_s,
+        )  # fmt: skip
+        self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
+        self._socket = _connected(host, port, tls, timeout_s)
         try:
             self._open()
         except BaseException:
@@ -73,7 +102,7 @@ class BlockingClient:
             if isinstance(event, Established):
                 return
             if isinstance(event, Rejected):
-                raise ConfigError(f"control handshake rejected: {event.message}")
+                raise rejection(event)
 
     def _wait(self) -> list_[Any]:
         """Send what is queued; return the next events."""
@@ -84,6 +113,9 @@ class BlockingClient:
                     self._socket.sendall(data)
                 received = self._socket.recv(_READ_BYTES)
                 if not received:
+                    refused = self._wire.closed()
+                    if refused is not None:
+                        raise rejection(refused)
                     raise IoError(f"the server at {self._address} closed the connection")
                 events = self._wire.receive_data(received)
                 if events:

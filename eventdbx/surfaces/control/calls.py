@@ -6,6 +6,7 @@ The two clients (:mod:`eventdbx.surfaces.control.blocking` and
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -14,6 +15,7 @@ import orjson
 from eventdbx import errors
 from eventdbx.domain.commands import PublishTarget, Write, WriteKind
 from eventdbx.wire import requests as rq
+from eventdbx.wire.client_connection import Rejected
 from eventdbx.wire.codec_client import ERROR_MEMBER, Reply
 
 T = TypeVar("T", covariant=True)
@@ -52,6 +54,17 @@ _LARGE: dict[type, tuple[WriteKind, str]] = {
     rq.PatchEvent: ("patch", "events"),
     rq.CreateAggregate: ("create", "aggregates"),
 }
+
+
+def sends_token() -> bool:
+    """Tell whether the environment wants tokens to be sent in hellos: EVENTDBX_SEND_TOKEN."""
+    word = os.environ.get("EVENTDBX_SEND_TOKEN", "").strip().lower()
+    return word in ("1", "true", "yes", "on")
+
+
+def rejection(rejected: Rejected) -> errors.ConfigError:
+    """Return the error of a session that the server refuses."""
+    return errors.ConfigError(f"control handshake rejected: {rejected.message}")
 
 
 class Call(NamedTuple, Generic[T]):

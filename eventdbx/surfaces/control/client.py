@@ -19,9 +19,18 @@ from twisted.internet.tcp import Connection
 from twisted.python.failure import Failure
 
 from eventdbx.domain.commands import Write
-from eventdbx.errors import ConfigError, IoError, SerializationError
+from eventdbx.errors import IoError, SerializationError
 from eventdbx.surfaces.control.async_follower import AsyncFollower
-from eventdbx.surfaces.control.calls import Call, Calls, Listed, OutboxRead, Waited, result_of
+from eventdbx.surfaces.control.calls import (
+    Call,
+    Calls,
+    Listed,
+    OutboxRead,
+    Waited,
+    rejection,
+    result_of,
+    sends_token,
+)
 from eventdbx.surfaces.control.follower import WAIT_S, Course, FollowOptions
 from eventdbx.surfaces.control.transport import unsent
 from eventdbx.wire import requests as rq
@@ -40,8 +49,8 @@ list_ = list
 class _ClientProtocol(Protocol):
     """The session's transport: feeds the wire and hands out answers in order."""
 
-    def __init__(self, token: str, tenant: str | None, no_noise: bool) -> None:
-        self.wire = ClientConnection(token, tenant=tenant, no_noise=no_noise)
+    def __init__(self, wire: ClientConnection) -> None:
+        self.wire = wire
         self.established: Deferred[None] = Deferred()
         self.waiting: deque[tuple[Call[Any], Deferred[Any]]] = deque()
         self.lost: Deferred[None] = Deferred()
@@ -68,7 +77,7 @@ class _ClientProtocol(Protocol):
             elif isinstance(event, Established):
                 self.established.callback(None)
             else:
-                self.end(ConfigError(f"control handshake rejected: {event.message}"))
+                self.end(rejection(event))
         self._reading = False
         self._flush()
 
@@ -110,7 +119,9 @@ class _ClientProtocol(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Fail whatever still waits."""
-        error = self.reason or IoError("the server closed the connection")
+        refused = self.wire.closed()
+        closed = IoError("the server closed the connection")
+        error = self.reason or (closed if refused is None else rejection(refused))
         self.reason = error
         if not self.established.called:
             self.established.errback(error)
@@ -138,9 +149,17 @@ class Client:
         *,
         tenant: str | None = None,
         no_noise: bool = False,
+        send_token: bool | None = None,
     ) -> Client:
-        """Connect and open a session; raises IoError or ConfigError."""
-        factory = Factory.forProtocol(lambda: _ClientProtocol(token, tenant, no_noise))
+        """Connect and open a session; raises IoError or ConfigError.
+
+        The token is proven, not sent; ``send_token`` is for tokens that the server did not issue
+        itself, None takes the word of EVENTDBX_SEND_TOKEN. For TLS give an endpoint that has it
+        (``twisted.internet.endpoints.wrapClientTLS``).
+        """
+        sends = sends_token() if send_token is None else send_token
+        wire = ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
+        factory = Factory.forProtocol(lambda: _ClientProtocol(wire))
         factory.noisy = False
         try:
             protocol = await endpoint.connect(factory)
@@ -151,7 +170,9 @@ class Client:
         return cls(
             protocol,
             token,
-            lambda: cls.connect(endpoint, token, tenant=tenant, no_noise=no_noise),
+            lambda: cls.connect(
+                endpoint, token, tenant=tenant, no_noise=no_noise, send_token=sends
+            ),
         )
 
     def call(self, call: Call[T]) -> Deferred[T]:

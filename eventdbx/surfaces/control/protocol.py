@@ -24,7 +24,7 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from eventdbx.config import Limits
-from eventdbx.errors import EventDBXError
+from eventdbx.errors import AttemptsExceeded, EventDBXError
 from eventdbx.surfaces.control.routes import Routes, Session, failed
 from eventdbx.surfaces.control.waiting import Waiting
 from eventdbx.wire.connection import ProtocolError, ServerConnection
@@ -33,12 +33,14 @@ from eventdbx.wire.events import (
     Closed,
     HelloReceived,
     RequestReceived,
+    Unproven,
 )
 from eventdbx.wire.requests import WRITES
 from eventdbx.wire.responses import BLANKABLE
 
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-_SWEEP_S = 15.0
+_SWEEP_S = 0.5
+"""A session outlives its token by two of these at most: one to end it, one to cut it off."""
 
 
 @implementer(IPushProducer)
@@ -111,29 +113,38 @@ class ControlProtocol(Protocol):
             self._greet(event)
         elif isinstance(event, CliRequestReceived):
             self._wire.send_cli_response(-1, "", "CLI proxy is disabled")
+        elif isinstance(event, Unproven):
+            self._unproven()
         elif isinstance(event, Closed):
             self.close()
 
     def _greet(self, hello: HelloReceived) -> None:
         """Accept or reject a hello; the wire holds back what follows until then."""
         try:
-            self._session = self._factory.routes.greet(hello)
+            session = self._session = self._factory.routes.greet(hello, self._peer)
         except EventDBXError as error:
-            self.log.warn(
-                "control handshake rejected: {reason}", reason=error.detail, peer=self._peer
-            )
+            # Whoever has used up the budget has been told of in the log, budget times.
+            told = self.log.debug if isinstance(error, AttemptsExceeded) else self.log.warn
+            told("control handshake rejected: {reason}", reason=error.detail, peer=self._peer)
             self._wire.reject_hello(error.detail)
-            self._flush()
             self.close()
             return
         self.log.info(
             "control handshake accepted for token subject {subject} (tenant={tenant})",
-            subject=self._session.grant.subject,
-            tenant=self._session.domain.name,
+            subject=session.grant.subject,
+            tenant=session.domain.name,
             peer=self._peer,
         )
-        for event in self._wire.accept_hello():
+        for event in self._wire.accept_hello(key=session.key):
             self._act(event)
+
+    def _unproven(self) -> None:
+        self.log.warn(
+            "control session closed: the peer does not hold the token that it named",
+            peer=self._peer,
+        )
+        self._factory.routes.unproven(self._peer)
+        self.close()
 
     def _established(self) -> None:
         assert self._hello_timer is not None
@@ -285,6 +296,22 @@ class ControlProtocol(Protocol):
             self._reading.hurry()
         self._regulate()
 
+    @property
+    def session(self) -> Session | None:
+        """What the hello has opened, None before."""
+        return self._session
+
+    def expire(self) -> None:
+        """End a session whose token counts no more: answer what is in flight, then close.
+
+        The second call does not wait for it.
+        """
+        if self._finishing:
+            self.close()
+            return
+        self.log.info("control session closed: its token has ended", peer=self._peer)
+        self.finish()
+
     def close(self) -> None:
         """Close once everything queued has been sent."""
         if self._closing:
@@ -324,7 +351,7 @@ class ControlFactory(Factory):
         self._empty: list[Deferred[None]] = []
 
     def startFactory(self) -> None:
-        """Begin to look for connections that have gone quiet."""
+        """Begin to look for connections that have gone quiet, and for tokens that have ended."""
         self._sweeper.start(_SWEEP_S, now=False)
 
     def stopFactory(self) -> None:
@@ -368,7 +395,16 @@ class ControlFactory(Factory):
 
     def _sweep(self) -> None:
         oldest = self.clock.seconds() - self.bounds.idle_timeout_secs
+        ended: dict[str, bool] = {}
         for connection in list(self._connections):
+            session = connection.session
+            if session is not None:
+                grant = session.grant
+                if grant.jti not in ended:
+                    ended[grant.jti] = not self.routes.counts(grant)
+                if ended[grant.jti]:
+                    connection.expire()
+                    continue
             if connection.idle and connection.active_at < oldest:
                 connection.close()
 

@@ -17,13 +17,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from eventdbx import limits
+from eventdbx.application.admission import Admission
 from eventdbx.application.auditing import Trail
 from eventdbx.application.domains import Domain
 from eventdbx.application.integrity import verify_aggregate
 from eventdbx.application.reader import Reader, Visible
 from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.resolving import Resolver
-from eventdbx.application.tokens import Verifier
 from eventdbx.application.views import Seen
 from eventdbx.application.writer import Authorise, Committed
 from eventdbx.domain.aggregate import Head, aggregate_document
@@ -49,6 +49,7 @@ from eventdbx.errors import (
 from eventdbx.surfaces.control.administration import AdministrationRoutes
 from eventdbx.surfaces.control.extensions import ExtensionRoutes
 from eventdbx.surfaces.control.following import FollowRoutes
+from eventdbx.surfaces.control.greeting import greeted
 from eventdbx.surfaces.control.pages import (
     aggregate_query,
     aggregates_page,
@@ -87,7 +88,7 @@ class Session(NamedTuple):
 
     ``owner`` marks the operator who works on the store's own files: no token is asked for, and
     what is written names nobody. Only to an owner ``include_hidden`` may show what schemas hide.
-    ``address`` is the peer's.
+    ``address`` is the peer's, ``key`` what it has to prove when its hello named a token by its id.
     """
 
     grant: Grant
@@ -95,6 +96,7 @@ class Session(NamedTuple):
     owner: bool = False
     include_hidden: bool = False
     address: str = ""
+    key: bytes | None = None
 
     def reader(self) -> Reader:
         """Return a reader of everything that is durable now and shown in the session."""
@@ -128,7 +130,7 @@ class Routes:
     def __init__(
         self,
         *,
-        verifier: Verifier | None,
+        admission: Admission | None,
         open_domain: Callable[[str | None], Domain],
         settings: Settings,
         run_slowly: RunSlowly,
@@ -137,7 +139,7 @@ class Routes:
         opened: Callable[[], Iterable[Domain]] = tuple,
         trail: Trail | None = None,
     ) -> None:
-        self._verifier = verifier
+        self.admission = admission
         self._open_domain = open_domain
         self.settings = settings
         self._run_slowly = run_slowly
@@ -180,35 +182,20 @@ class Routes:
         """True when the configuration allows sessions without encryption."""
         return self.settings.no_noise
 
-    def greet(self, hello: HelloReceived) -> Session:
-        """Return the session of a hello, or raise with the message that rejects it.
+    def greet(self, hello: HelloReceived, address: str = "") -> Session:
+        """Return the session of a hello, or raise with the message that rejects it."""
+        assert self.admission is not None, "offline sessions have no hello"
+        grant, domain, key = greeted(self.admission, self._open_domain, hello, address)
+        return Session(grant, domain, address=address, key=key)
 
-        The checks and their order are those of docs/protocol.md, "Hello".
-        """
-        if hello.protocol_version != 1:
-            raise ConfigError(f"unsupported control protocol version {hello.protocol_version}")
-        if hello.token_error is not None:
-            raise ConfigError(hello.token_error)
-        token = (hello.token or "").strip()
-        if not token:
-            raise ConfigError("missing control token")
-        assert self._verifier is not None, "offline sessions have no hello"
-        try:
-            grant = self._verifier.verify(token)
-        except EventDBXError:
-            raise ConfigError("invalid control token") from None
-        if hello.tenant_error is not None:
-            raise ConfigError(hello.tenant_error)
-        tenant = (hello.tenant or "").strip() or None
-        # The token first: whoever may not use a tenant need not learn whether it exists.
-        if tenant is not None:
-            _require_tenant(grant, tenant)
-        try:
-            domain = self._open_domain(tenant)
-        except EventDBXError as error:
-            raise ConfigError(f"failed to initialise tenant '{tenant}': {error}") from None
-        _require_tenant(grant, domain.name)
-        return Session(grant, domain)
+    def unproven(self, address: str) -> None:
+        """Count a peer that could not prove the token of its hello."""
+        assert self.admission is not None
+        self.admission.unproven(address)
+
+    def counts(self, grant: Grant) -> bool:
+        """Tell whether the token of a hello is neither ended nor revoked since."""
+        return self.admission is None or self.admission.still_counts(grant)
 
     def answer(self, session: Session, request: Any) -> Any:
         """Return the response to a request, or a Deferred of it. Never raises."""
@@ -227,8 +214,8 @@ class Routes:
         token = token.strip()
         if not token:
             raise InvalidToken()
-        assert self._verifier is not None
-        grant = self._verifier.verify(token)
+        assert self.admission is not None
+        grant = self.admission.cached(token) or self.admission.verify(token, session.address)
         if not grant.allows_tenant(session.domain.name):
             raise Unauthorized()
         return grant
@@ -289,6 +276,7 @@ class Routes:
             (write,),
             actor=grant.actor,
             authorise=writing(session, grant),
+            spender=grant,
             render=lambda done: render(session, done),
         )
 
@@ -409,6 +397,8 @@ class Routes:
 
     def _verify_aggregate(self, session: Session, request: rq.VerifyAggregate) -> Any:
         names = request.aggregate_type, request.aggregate_id
+        if self.admission is not None:
+            self.admission.verifier.check(session.grant)
         session.grant.require("aggregate.read", f"aggregate:{names[0]}:{names[1]}")
         if not session.seen().shows(names[0]):
             raise AggregateNotFound()
@@ -475,12 +465,6 @@ class Routes:
     def _not_offered(self, session: Session, request: Any) -> rs.Failed:
         self.grant(session, request.token).require("tenant.manage")
         raise ConfigError("tenant operations are not offered by this version of the server")
-
-
-def _require_tenant(grant: Grant, tenant: str) -> None:
-    """Raise ConfigError with the text that rejects a hello."""
-    if not grant.allows_tenant(tenant):
-        raise ConfigError(f"token does not grant access to tenant '{tenant}'")
 
 
 def writing(session: Session, grant: Grant) -> Authorise:
