@@ -211,6 +211,9 @@ PLUGIN_LOG_BYTES_MAX = 8 * 1_048_576
 PLUGIN_LOG_FILES = 3
 """The log of one child and of one ``log`` plugin, older files included."""
 
+LOG_BYTES_MAX = 64 * 1_048_576
+"""The server's log file is put aside when it is larger: a day of it still opens in an editor."""
+
 REPLAYS_KEPT = 16
 """Replays that a domain remembers, running or over; the oldest that is over makes room."""
 
@@ -280,3 +283,7 @@ HTTP_BUCKETS_MAX = 4_096
 REPEATS_MAX = 1_024
 REPEATS_S = 24 * 3600
 """Answers that are kept for a request that comes again under the same key, and for how long."""
+
+DISK_RESERVE_BYTES = 256 * 1_048_576
+"""With less free space the server says that it is not ready: memtables, a log and a compaction
+that are under way have to fit still. Nothing is refused because of it."""

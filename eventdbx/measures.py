@@ -238,7 +238,7 @@ def gauge(name: str, text: str, values: Iterable[tuple[Labels, float]], *labels:
 class Measures:
     """All that one server counts. ``clock`` only goes forward and is in seconds.
 
-    ``control``, ``store``, ``http`` and ``cli_proxy`` are asked with their labels in the order of
+    ``control``, ``store``, ``http`` and ``cli_proxy`` are told with their labels in the order of
     their declaration; the others say theirs below.
     """
 
@@ -251,6 +251,7 @@ class Measures:
         self.http = Observed("method", "path", "status", bounds=DURATION_BOUNDS)
         self.commit_events = Observed(bounds=BATCH_BOUNDS)
         self.commit_seconds = Observed()
+        self.loop_lag = Observed(remembers=True)
         self.deliveries = Observed("plugin", "outcome")
         self.jobs_enqueued = Counted(
             "eventdbx_plugin_jobs_enqueued_total",
@@ -293,6 +294,11 @@ class Measures:
             self.commit_seconds.histogram(
                 "eventdbx_commit_seconds",
                 "How long it took to make what was written together durable.",
+            ),
+            self.loop_lag.summary(
+                "eventdbx_loop_lag_seconds",
+                "How late the server's loop got round to what was due each second.",
+                now,
             ),
             self.jobs_enqueued.family(),
             self.jobs_completed.family(),

@@ -30,3 +30,8 @@ def next_id(last: int, now_ms: int, worker: int) -> int:
     if last & _SEQUENCE_MAX < _SEQUENCE_MAX and (last >> 12) & WORKER_MAX == worker:
         return last + 1
     return (((last >> 22) + 1) << 22) | (worker << 12)
+
+
+def time_ms(identifier: int) -> int:
+    """Return the Unix time of an id in milliseconds, as its maker's clock had it."""
+    return (identifier >> 22) + EPOCH_MS

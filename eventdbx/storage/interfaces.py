@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import TypeAlias
 
-from zope.interface import Interface
+from zope.interface import Attribute, Interface
 
 Changes: TypeAlias = Mapping[bytes, "bytes | None"]
 """One batch: key to new value; None deletes, and deleting what is not there is no error."""
@@ -40,6 +40,8 @@ class IOrderedStore(Interface):
     Foreign errors are translated: every method raises :class:`eventdbx.errors.StorageError`
     and nothing else. Reads come from any thread, writes from one thread at a time.
     """
+
+    watch = Attribute("Whom to tell of reads and writes (storage.watching), or None.")
 
     def view() -> IReadView:
         """A view of everything written so far; cheap (about a microsecond)."""

@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from eventdbx.errors import StorageError
 from eventdbx.storage.interfaces import Changes, IOrderedStore, IReadView
+from eventdbx.storage.watching import StoreWatch
 
 _CHUNK_FIRST = 32
 _CHUNK_MAX = 1_024
@@ -58,9 +59,10 @@ class MemoryView:
 
 @implementer(IOrderedStore)
 class MemoryStore:
-    """An ordered store in a dict and a sorted list of its keys."""
+    """An ordered store in a dict and a sorted list of its keys. It tells nobody of its work."""
 
     def __init__(self) -> None:
+        self.watch: StoreWatch | None = None
         self._table: dict[bytes, bytes] = {}
         self._keys: list[bytes] = []
         self._views: weakref.WeakSet[MemoryView] = weakref.WeakSet()

@@ -236,6 +236,22 @@ class Store:
         self._told.append(call)
         return True
 
+    def observe(self, watch: StoreWatch) -> None:
+        """Note the work of this store and of its backend from now on."""
+        self.watch = self._backend.watch = watch
+        if self._in_flight is None and self._view is not None:
+            self._view = self._backend.view()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why nothing is accepted any more, or None."""
+        return None if self._refusal is None else self._refusal().detail
+
+    @property
+    def in_flight_since(self) -> float | None:
+        """When the commit began that the disk works on, by the clock of who observes."""
+        return None if self._in_flight is None else self._in_flight.began
+
     def statistics(self) -> dict[str, int]:
         """Sizes of the backend and of what waits."""
         numbers = self._backend.statistics()

@@ -1,0 +1,170 @@
+"""How a running server is observed: its measures, its health, and who is told of its work.
+
+The service tree hands the parts what they tell; the HTTP port shows it.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from eventdbx import limits
+from eventdbx.application.domains import Domain
+from eventdbx.domain import snowflake
+from eventdbx.measures import Measures
+from eventdbx.plugins.watching import DeliveryWatch
+from eventdbx.services.readings import PARTITION, Readings, TokenCounts
+from eventdbx.services.revocations import REVOCATIONS_NAME
+from eventdbx.services.stores import StoreService
+from eventdbx.services.tokenfiles import LEDGER_NAME
+from eventdbx.services.tokenjournal import JOURNAL_NAME
+from eventdbx.services.tracing import make_spans
+from eventdbx.services.workspace import Workspace
+from eventdbx.settings import Config
+from eventdbx.storage import keys
+from eventdbx.storage.records import decode_tail
+from eventdbx.storage.watching import StoreWatch
+from eventdbx.surfaces.control.watching import Watch
+from eventdbx.surfaces.http.api import HttpApi, count_request
+from eventdbx.surfaces.http.health import Check
+
+COMMIT_STUCK_S = 10.0
+"""A commit that takes longer has a disk that hangs."""
+
+CLOCK_BACK_S = 60.0
+"""A clock may be set back a little; more of it makes ids and expiries speak of another time."""
+
+LOOP_LOOK_S = 1.0
+
+
+class Observing(Service):
+    """The measures of a server, and the resource that shows them and its health.
+
+    ``phase`` is where the server is: ``starting``, ``serving`` or ``stopping``.
+    """
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        stores: StoreService,
+        *,
+        config: Callable[[], Config],
+        connections: Callable[[], Mapping[str, int]],
+        run_slowly: Callable[[Callable[[], Any]], Deferred[Any]],
+        clock: Any,
+    ) -> None:
+        self.measures = Measures(time.perf_counter)
+        self.phase = "starting"
+        self._stores = stores
+        self._data_dir = workspace.data_dir
+        spans = make_spans(os.environ)
+        self.control = Watch(self.measures, spans)
+        self.deliveries = DeliveryWatch(self.measures, spans)
+        self._store_watch = StoreWatch(self.measures)
+        self._loop = LoopingCall(self._look_at_loop)
+        self._loop.clock = clock
+        self._looked_at = 0.0
+        folder = workspace.data_dir
+        readings = Readings(
+            self.measures,
+            domains=stores.opened,
+            connections=connections,
+            tokens=TokenCounts(
+                [folder / name for name in (LEDGER_NAME, JOURNAL_NAME, REVOCATIONS_NAME)],
+                lambda: workspace.token_files(lambda _line: None).read(),
+                now_ns=time.time_ns,
+                clock=self.measures.clock,
+            ),
+            run_slowly=run_slowly,
+        )
+        self.api = HttpApi(
+            measures=self.measures,
+            gather=readings.gather,
+            checks=self.checks(),
+            metrics_token=lambda: config().http.metrics_token,
+            run_slowly=run_slowly,
+        )
+
+    def watch_domain(self, domain: Domain) -> None:
+        """Note the work of the store of a domain that was opened."""
+        domain.store.observe(self._store_watch)
+
+    def count_request(self, method: str, path: str, status: int, seconds: float) -> None:
+        """Count a request of the Admin API."""
+        count_request(self.measures, method, path, status, seconds)
+
+    def startService(self) -> None:
+        """Begin to look at how punctual the loop is."""
+        super().startService()  # type: ignore[no-untyped-call]
+        self._looked_at = self.measures.clock()
+        self._loop.start(LOOP_LOOK_S, now=False)
+
+    def stopService(self) -> None:
+        """Stop looking."""
+        super().stopService()  # type: ignore[no-untyped-call]
+        if self._loop.running:
+            self._loop.stop()
+
+    def _look_at_loop(self) -> None:
+        now = self.measures.clock()
+        late = max(0.0, now - self._looked_at - LOOP_LOOK_S)
+        self._looked_at = now
+        self.measures.loop_lag.add((), late, now)
+
+    def checks(self) -> dict[str, Check]:
+        """Return what readiness asks."""
+        return {
+            "store": self._check_stores,
+            "writer": self._check_commits,
+            "listeners": lambda: "not all listen yet" if self.phase == "starting" else None,
+            "draining": lambda: "the server is stopping" if self.phase == "stopping" else None,
+            "disk": lambda: short_of_space(self._data_dir),
+            "clock": self._check_clock,
+        }
+
+    def _check_stores(self) -> str | None:
+        domains = self._stores.opened()
+        if not domains:
+            return "no event store is open"
+        for domain in domains:
+            if domain.store.trouble is not None:
+                return f"{domain.name}: {domain.store.trouble}"
+        return None
+
+    def _check_commits(self) -> str | None:
+        for domain in self._stores.opened():
+            since = domain.store.in_flight_since
+            waited = 0.0 if since is None else self.measures.clock() - since
+            if waited > COMMIT_STUCK_S:
+                return f"{domain.name}: the disk has been busy with a commit for {waited:.0f} s"
+        return None
+
+    def _check_clock(self) -> str | None:
+        now_ms = time.time_ns() // 1_000_000
+        for domain in self._stores.opened():
+            tail = decode_tail(domain.store.view().get(keys.tail(PARTITION)))
+            if not tail.next_position:
+                continue
+            ahead_s = (snowflake.time_ms(tail.last_id) - now_ms) / 1000
+            if ahead_s > CLOCK_BACK_S:
+                return f"the clock is {ahead_s:.0f} s behind the newest event of {domain.name}"
+        return None
+
+
+def short_of_space(folder: Path) -> str | None:
+    """Return what to do when the file system of a folder is nearly full, else None."""
+    found = os.statvfs(folder)
+    free = found.f_bavail * found.f_frsize
+    if free >= limits.DISK_RESERVE_BYTES:
+        return None
+    return (
+        f"{free // 1_048_576} MiB are free on the disk of {folder}, "
+        f"{limits.DISK_RESERVE_BYTES // 1_048_576} are kept in reserve"
+    )
