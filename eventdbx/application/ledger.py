@@ -16,6 +16,7 @@ from eventdbx.application.tokens import (
     PublicKey,
     SigningKey,
     Verifier,
+    mark_of,
     sign_grant,
 )
 from eventdbx.domain.grants import Grant
@@ -53,6 +54,7 @@ class Ledger:
         self._records = {record.jti: record for record in records}
         self._revocations = {one.jti: one for one in revocations}
         self._changed: tuple[set[str], set[str]] = (set(), set())
+        self._forgotten: list[str] = []
 
     @property
     def records(self) -> list[TokenRecord]:
@@ -125,11 +127,19 @@ class Ledger:
         """Do again what was written down as a change."""
         self._records.update((one.jti, one) for one in change.records)
         self._revocations.update((one.jti, one) for one in change.revocations)
+        for jti in change.forgotten:
+            self._records.pop(jti, None)
+
+    def forget(self, jti: str) -> None:
+        """Strike a record out; what revokes the token stays."""
+        if self._records.pop(jti, None) is not None:
+            self._changed[0].discard(jti)
+            self._forgotten.append(jti)
 
     @property
     def has_changed(self) -> bool:
         """Tell whether there is a change to write down."""
-        return any(self._changed)
+        return any(self._changed) or bool(self._forgotten)
 
     def roll_forward(self, now_ns: int) -> None:
         """Revoke what is revoked by its record alone: the list of revocations was lost."""
@@ -143,23 +153,32 @@ class Ledger:
         """Return what has changed since the last time."""
         records, revoked = self._changed
         self._changed = set(), set()
+        forgotten, self._forgotten = tuple(self._forgotten), []
         return Change(
             tuple(self._records[jti] for jti in sorted(records)),
             tuple(self._revocations[jti] for jti in sorted(revoked)),
+            forgotten,
         )
 
     def issue(self, terms: Terms, grant: Grant, now_ns: int) -> tuple[str, TokenRecord]:
         """Sign a token for the grant and record it."""
         token = sign_grant(terms.key, grant, issuer=terms.issuer, audience=terms.audience)
-        record = TokenRecord.of(grant, now_ns, digest_of(token))
+        record = TokenRecord.of(grant, now_ns, digest_of(token), mark_of(terms.key.public))
         self.add(record)
         return token, record
+
+    def signed(self, terms: Terms, token: str) -> Grant:
+        """Return what a token says that one of the accepted keys has signed, however it ended.
+
+        Raises InvalidToken or Unauthorized.
+        """
+        return terms_verifier(terms, lambda: 0, lambda _jti: False).signed(token)
 
     def recognise(self, terms: Terms, token: str) -> bool:
         """Add the digest of a token that an older program recorded without; tell whether it was
         missing. A token that was not signed here, or is not recorded, changes nothing."""
         try:
-            jti = terms_verifier(terms, lambda: 0, lambda _jti: False).signed(token).jti
+            jti = self.signed(terms, token).jti
         except (InvalidToken, Unauthorized):
             return False
         record = self._records.get(jti)
@@ -179,7 +198,7 @@ class Ledger:
         """
         jti, expires_at = text, None
         if text.count(".") == 2:
-            signed = terms_verifier(terms, lambda: 0, lambda _jti: False).signed(text)
+            signed = self.signed(terms, text)
             jti = signed.jti
             expires_at = None if signed.expires_at is None else signed.expires_at * NS_PER_S
         elif text not in self._records and not _is_uuid(text):
@@ -196,6 +215,11 @@ class Ledger:
         found = Revocation(jti, now_ns, reason, expires_at)
         self._add_revocation(found)
         return found
+
+    def replace(self, jti: str, now_ns: int) -> None:
+        """Revoke a token because another was issued to the same holder."""
+        record = self._records.get(jti)
+        self._revoke(jti, None if record is None else record.expires_at, REFRESHED, now_ns)
 
     def refresh(
         self,

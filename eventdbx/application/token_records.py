@@ -23,7 +23,8 @@ class TokenRecord(NamedTuple):
 
     ``status_revoked`` is what the file says; whether a token counts is decided by the list of
     revocations. ``digest`` (hex SHA-256 of the whole token) is what proves the token to a
-    listener; records of older programs have none, and nobody is ever shown it.
+    listener, ``key_mark`` tells the key that signed it; records of older programs have neither,
+    and nobody is ever shown them.
     """
 
     jti: str
@@ -41,9 +42,12 @@ class TokenRecord(NamedTuple):
     write_limit: int | None
     keep_alive: bool
     digest: str | None = None
+    key_mark: str | None = None
 
     @classmethod
-    def of(cls, grant: Grant, now_ns: int, digest: str | None = None) -> TokenRecord:
+    def of(
+        cls, grant: Grant, now_ns: int, digest: str | None = None, key_mark: str | None = None
+    ) -> TokenRecord:
         """Return the record of a token issued now; its grant has whole seconds."""
         expires_at = None
         if grant.expires_at is not None:
@@ -52,7 +56,7 @@ class TokenRecord(NamedTuple):
         return cls(
             grant.jti, grant.subject, grant.group, grant.user, grant.actions, grant.resources,
             grant.tenants, now_ns, not_before, expires_at, grant.issued_by, False,
-            grant.write_limit, grant.keep_alive, digest,
+            grant.write_limit, grant.keep_alive, digest, key_mark,
         )  # fmt: skip
 
     def document(self, *, revoked: bool, token: str | None = None) -> dict[str, Any]:
@@ -112,6 +116,8 @@ def _record_entry(record: TokenRecord, revoked: bool) -> dict[str, Any]:
     entry = record.document(revoked=revoked or record.status_revoked)
     if record.digest is not None:
         entry["digest"] = record.digest
+    if record.key_mark is not None:
+        entry["key"] = record.key_mark
     return entry
 
 
@@ -135,16 +141,19 @@ def _revocation_entry(one: Revocation) -> dict[str, Any]:
 
 
 class Change(NamedTuple):
-    """What one change of the ledger put: records and revocations as they are since."""
+    """What one change of the ledger put: records and revocations as they are since, and the ids
+    of records that are gone."""
 
     records: tuple[TokenRecord, ...] = ()
     revocations: tuple[Revocation, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def text(self) -> str:
         """Return the change as one line of JSON."""
         document = {
             "records": [_record_entry(one, False) for one in self.records],
             "revocations": [_revocation_entry(one) for one in self.revocations],
+            "forgotten": self.forgotten,
         }
         return orjson.dumps(document).decode()
 
@@ -156,6 +165,7 @@ def read_change(text: str, origin: str) -> Change:
         return Change(
             tuple(_record(one) for one in document["records"]),
             tuple(_revocation(one) for one in document["revocations"]),
+            _texts(document["forgotten"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
         raise SerializationError(f"cannot read {origin}: {error}") from None
@@ -200,6 +210,7 @@ def _record(entry: Mapping[str, Any]) -> TokenRecord:
         write_limit=bounds.get("write_events"),
         keep_alive=bool(bounds.get("keep_alive", False)),
         digest=None if entry.get("digest") is None else _text(entry["digest"]),
+        key_mark=None if entry.get("key") is None else _text(entry["key"]),
     )
 
 

@@ -112,42 +112,9 @@ def _seed_and_public(encoded: bytes) -> tuple[bytes, bytes | None]:
     raise ConfigError("invalid jwt private key: InvalidEncoding")
 
 
-def issue(
-    key: SigningKey,
-    *,
-    issuer: str,
-    audience: str,
-    jti: str,
-    now_s: int,
-    ttl_s: int | None,
-    group: str,
-    user: str,
-    actions: Sequence[str],
-    resources: Sequence[str] = (),
-    tenants: Sequence[str] = (),
-    subject: str = "",
-    issued_by: str = "",
-    not_before: int | None = None,
-    write_limit: int | None = None,
-    keep_alive: bool = False,
-) -> str:
+def issue(key: SigningKey, *, issuer: str, audience: str, **asked: Any) -> str:
     """Return a signed token; what it grants and what is raised is as with :func:`new_grant`."""
-    grant = new_grant(
-        jti=jti,
-        now_s=now_s,
-        ttl_s=ttl_s,
-        group=group,
-        user=user,
-        actions=actions,
-        resources=resources,
-        tenants=tenants,
-        subject=subject,
-        issued_by=issued_by,
-        not_before=not_before,
-        write_limit=write_limit,
-        keep_alive=keep_alive,
-    )
-    return sign_grant(key, grant, issuer=issuer, audience=audience)
+    return sign_grant(key, new_grant(**asked), issuer=issuer, audience=audience)
 
 
 def new_grant(
@@ -253,6 +220,21 @@ class PublicKey(NamedTuple):
     public: bytes
     not_after: int | None = None
 
+    @property
+    def mark(self) -> str:
+        """What records say of the key that signed; unlike its id nobody can change it."""
+        return mark_of(self.public)
+
+    @property
+    def until(self) -> float:
+        """Until when the key verifies, in seconds."""
+        return _NEVER if self.not_after is None else float(self.not_after)
+
+
+def mark_of(public: bytes) -> str:
+    """Return the mark of a public key."""
+    return public[:8].hex()
+
 
 def signing_key(auth: Auth) -> SigningKey:
     """Return the configured pair; raise ConfigError saying what is wrong with it."""
@@ -317,7 +299,8 @@ class Verifier:
 
     ``clock`` gives seconds since the Unix epoch; ``is_revoked`` is asked, with the ``jti``, on
     every verification and so has to be fast. Signatures are checked once per token: the grant of
-    a token seen before comes from a cache of at most ``cache_entries``.
+    a token seen before comes from a cache of at most ``cache_entries``. ``newer_keys`` is asked
+    when no key fits a signature: for the keys of now, or None if they are still the same.
     """
 
     cache_entries = limits.TOKEN_CACHE_ENTRIES
@@ -330,14 +313,28 @@ class Verifier:
         skew_s: int,
         clock: Callable[[], float],
         is_revoked: Callable[[str], bool],
+        newer_keys: Callable[[], Sequence[PublicKey] | None] = lambda: None,
     ) -> None:
+        self._clock = clock
+        self._is_revoked = is_revoked
+        self._newer_keys = newer_keys
+        self._cache: OrderedDict[str, tuple[Grant, float, float]] = OrderedDict()
+        self.take_up(keys, issuer, audience, skew_s)
+
+    def take_up(self, keys: Sequence[PublicKey], issuer: str, audience: str, skew_s: int) -> None:
+        """Judge by these terms from now on, tokens that were verified before as well."""
         self._keys = [(key, Ed25519PublicKey.from_public_bytes(key.public)) for key in keys]
         self._issuer = issuer
         self._audience = audience
         self._skew_s = min(max(skew_s, 0), SKEW_S_MAX)
-        self._clock = clock
-        self._is_revoked = is_revoked
-        self._cache: OrderedDict[str, tuple[Grant, float, float]] = OrderedDict()
+        self._cache.clear()
+
+    def look_for_keys(self) -> bool:
+        """Take up the keys of now; tell whether they were others."""
+        keys = self._newer_keys()
+        if keys is not None:
+            self.take_up(keys, self._issuer, self._audience, self._skew_s)
+        return keys is not None
 
     def cached(self, token: str) -> Grant | None:
         """Return the grant of a token that was verified before and is still good, None else."""
@@ -384,6 +381,15 @@ class Verifier:
             raise InvalidToken
         return earliest, min(latest, key_until)
 
+    def key_until(self, mark: str | None) -> float:
+        """Return until when the key of a mark is accepted: never, for one that is gone.
+
+        Records of older programs have no mark; nobody doubts their tokens.
+        """
+        if mark is None:
+            return _NEVER
+        return max((key.until for key, _verifying in self._keys if key.mark == mark), default=0.0)
+
     def signed(self, token: str) -> Grant:
         """Return what a token says if it was signed for us, whatever has become of it since.
 
@@ -401,15 +407,20 @@ class Verifier:
         kid = members.get("kid")
         if members.get("alg") != "EdDSA" or not isinstance(kid, str | None):
             raise InvalidToken
-        key_until = self._check_signature(f"{parts[0]}.{parts[1]}".encode(), signature, kid)
+        signed = f"{parts[0]}.{parts[1]}".encode()
+        key_until = self._check_signature(signed, signature, kid)
+        if key_until is None and self.look_for_keys():
+            key_until = self._check_signature(signed, signature, kid)
+        if key_until is None:
+            raise InvalidToken
         claims = _object(body)
         grant = _grant(claims)
         if claims["iss"] != self._issuer or claims["aud"] != self._audience:
             raise Unauthorized
         return grant, key_until
 
-    def _check_signature(self, signed: bytes, signature: bytes, kid: str | None) -> float:
-        """Return until when the key that signed is accepted; raise InvalidToken if none did.
+    def _check_signature(self, signed: bytes, signature: bytes, kid: str | None) -> float | None:
+        """Return until when the key that signed is accepted, None if none did.
 
         The key named by ``kid`` goes first. The others follow even so: older programs never
         checked the name, so a key that was renamed must not invalidate every token.
@@ -419,8 +430,8 @@ class Verifier:
                 verifying.verify(signature, signed)
             except InvalidSignature:
                 continue
-            return _NEVER if key.not_after is None else float(key.not_after)
-        raise InvalidToken
+            return key.until
+        return None
 
 
 def _object(encoded: bytes) -> dict[str, Any]:

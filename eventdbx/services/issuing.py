@@ -89,6 +89,38 @@ class TokenDesk:
                 raise InvalidToken
             return ledger.document(record)
 
+    def describe(self, text: str) -> dict[str, Any]:
+        """Return what is known of a token, given itself or by its id, with its ``state``.
+
+        That is ``active``, ``waiting`` (until ``not_before``), ``expired`` or ``revoked``;
+        ``recorded`` tells whether it was issued here. Raises InvalidToken for an unknown id and
+        for a token that no key of ours has signed, Unauthorized for one of other terms.
+        """
+        now_ns = self._clock_ns()
+        with self._turn:
+            ledger = self._files.read()
+            signed = ledger.signed(self._terms(), text) if text.count(".") == 2 else None
+            found = ledger.find(text if signed is None else signed.jti)
+            if found is not None:
+                record = found
+            elif signed is not None:
+                record = TokenRecord.of(signed, signed.issued_at * NS_PER_S)
+            else:
+                raise InvalidToken
+            shown = ledger.document(record)
+            if ledger.is_revoked(record.jti):
+                shown["status"] = "revoked"
+        skew_ns = self._config().auth.clock_skew_secs * NS_PER_S
+        if shown["status"] == "revoked":
+            state = "revoked"
+        elif record.expires_at is not None and now_ns > record.expires_at + skew_ns:
+            state = "expired"
+        elif record.not_before is not None and now_ns + skew_ns < record.not_before:
+            state = "waiting"
+        else:
+            state = "active"
+        return {**shown, "state": state, "recorded": found is not None}
+
     def revoke(self, token: str, *, reason: str | None) -> dict[str, Any]:
         """Revoke a token, given itself or by its id; return its record, or what is known of it.
 
@@ -139,8 +171,12 @@ class TokenDesk:
         """Return the keys that verify as a JWK set."""
         return jwk_set(self._present(), self._clock_ns() // NS_PER_S)
 
+    def unsettled(self) -> bool:
+        """Tell whether somebody may have left a change half done; costs a look at a file."""
+        return self._files.unsettled
+
     def settle(self) -> None:
-        """Finish a change whose process was killed; a server calls this again and again."""
+        """Finish a change whose process was killed."""
         with self._turn:
             self._files.settle()
 

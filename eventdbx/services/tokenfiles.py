@@ -150,13 +150,13 @@ class TokenFiles:
             if ledger.has_changed or self._journal.identity() is not None:
                 self._commit(ledger)
 
-    def settle(self) -> None:
-        """Finish a change whose process was killed: a server calls this again and again.
+    @property
+    def unsettled(self) -> bool:
+        """Tell whether the journal has grown since :meth:`settle`; any thread may ask."""
+        return self._journal.identity() != self._settled
 
-        It costs a look at the journal unless that has grown. Raises what :meth:`read` raises.
-        """
-        if self._journal.identity() == self._settled:
-            return
+    def settle(self) -> None:
+        """Finish a change whose process was killed. Raises what :meth:`read` raises."""
         with locked_directory(self._folder):
             ledger = self._load()
             revoked = {one.jti for one in self._revocations(self._folder)}
@@ -204,7 +204,7 @@ class TokenFiles:
 
     def _commit(self, ledger: Ledger) -> None:
         change = ledger.take_change()
-        if change.records or change.revocations:
+        if any(change):
             self._journal.append(change)
         if self._is_small() or self._journal_is_long():
             self._checkpoint(ledger)

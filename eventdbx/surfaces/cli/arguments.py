@@ -18,18 +18,20 @@ from eventdbx.surfaces.cli.failures import UsageFailure
 
 
 class Option(click.Option):
-    """An option that says which others (by parameter name) it excludes or needs."""
+    """An option that says which others (by parameter name) it excludes, needs or replaces."""
 
     def __init__(
         self,
         *args: Any,
         conflicts: Iterable[str] = (),
         requires: Iterable[str] = (),
+        replaces: Iterable[str] = (),
         dashed_value: bool = False,
         **kwargs: Any,
     ) -> None:
         self.conflicts = frozenset(conflicts)
         self.requires = frozenset(requires)
+        self.replaces = frozenset(replaces)
         self.dashed_value = dashed_value
         super().__init__(*args, **kwargs)
 
@@ -124,6 +126,23 @@ class Scan:
                 self.values[parameter.name] = words.pop(0)
         if words:
             raise self.unexpected(words[0])
+
+    def replaced(self) -> frozenset[str]:
+        """Return the names of parameters that options on the line stand for.
+
+        Raises UsageFailure when one of these is there as well.
+        """
+        found: set[str] = set()
+        for one in self.given:
+            for parameter in self._positionals:
+                if parameter.name in self.values and parameter.name in _names(one, "replaces"):
+                    raise UsageFailure(
+                        f"the argument '{spelling(one)}' cannot be used with "
+                        f"'{spelling(parameter)}'",
+                        usage=self._usage,
+                    )
+            found |= _names(one, "replaces")
+        return frozenset(found)
 
     def unexpected(self, word: str, tip: str | None = None) -> UsageFailure:
         """Return the failure for a word that has no place on this line."""

@@ -197,16 +197,19 @@ def _read_line(
         root.params[name] = _shared_value(root, name, value)
     scan.check_combinations()
     # A group without a subcommand shows its help, whatever else is missing.
+    replaced = scan.replaced()
     missing = [
         one
         for one in command.params
-        if one.required and not scan.values.get(one.name or "", ()) and one.name not in scan.values
+        if one.required and one.name not in scan.values and one.name not in replaced
     ]
     if missing:
         missing.sort(key=lambda one: isinstance(one, click.Argument))
         raise missing_arguments(missing, usage)
     for parameter in command.params:
-        _convert(parameter, ctx, scan.values)
+        if parameter.name not in replaced:
+            _convert(parameter, ctx, scan.values)
+    ctx.params.update(dict.fromkeys(replaced))
     for name, value in ctx.params.items():
         if value is _UNSET:
             ctx.params[name] = None

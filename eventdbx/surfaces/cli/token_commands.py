@@ -1,4 +1,4 @@
-"""``dbx token``: generate, list, revoke, refresh, bootstrap.
+"""``dbx token``: generate, list, show; what ends and renews tokens is in ``token_changes``.
 
 Tokens are a matter of files: whoever may read the signing key may issue them, server or not.
 """
@@ -6,29 +6,19 @@ Tokens are a matter of files: whoever may read the signing key may issue them, s
 from __future__ import annotations
 
 import re
-import time
-import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from eventdbx.domain.timestamps import NS_PER_S, format_offset
-from eventdbx.services.bootstrap import ensure_cli_token, new_bootstrap_token
-from eventdbx.services.keyring import token_terms
-from eventdbx.services.workspace import Opened
+from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
+from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import opened
+from eventdbx.surfaces.cli.token_changes import register_changes
+from eventdbx.surfaces.cli.token_output import GIVEN, chosen, desk, leave_word, print_record, show
 from eventdbx.surfaces.cli.ttl import TOKEN_TTL
-from eventdbx.surfaces.cli.values import U64
-
-if TYPE_CHECKING:
-    from eventdbx.application.token_records import TokenRecord
-    from eventdbx.services.tokenfiles import TokenFiles
-
-BOOTSTRAP_TTL_S = 2 * 3600
-DEFAULT_TTL_S_MIN = 60
+from eventdbx.surfaces.cli.values import TIME, U64
 
 # `aggregate:order*` was meant for one type, but covers `order_item`, too.
 _OPEN_TYPE = re.compile(r"aggregate:[^:*?]+\*")
@@ -40,11 +30,12 @@ def register(root: click.Group) -> None:
     @root.group(
         "token",
         help="Manage access tokens",
-        aliases={"issue": "generate"},
+        aliases={"issue": "generate", "rotate-key": "rotate"},
         examples=(
             "dbx token generate --group ops --user ann --action aggregate.read",
             "dbx token list --json",
             "dbx token revoke 3f1c2f0e-6f5e-4b7a-9d0a-0123456789ab --reason 'left team'",
+            "dbx token rotate --overlap 7d",
         ),
     )
     def token() -> None:
@@ -52,9 +43,8 @@ def register(root: click.Group) -> None:
 
     _register_generate(token)
     _register_list(token)
-    _register_revoke(token)
-    _register_refresh(token)
-    _register_bootstrap(token)
+    _register_show(token)
+    register_changes(token)
 
 
 def _register_generate(group: click.Group) -> None:
@@ -104,13 +94,19 @@ def _register_generate(group: click.Group) -> None:
         help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
         "(default: auth.default_ttl_secs of the configuration)",
     )
+    @option(
+        "--not-before",
+        type=TIME,
+        metavar="TIME",
+        help="Not accepted before this time (RFC 3339, e.g. 2026-05-04T08:00:00Z)",
+    )
     @option("--issued-by", default="cli", metavar="ISSUED_BY", help="Who issues it (default: cli)")
     @option(
         "--write-limit",
         "--limit",
         type=U64,
         metavar="WRITE_LIMIT",
-        help="Number of writes, kept in the token; this version does not enforce it",
+        help="How many writes the token is good for, in each domain (default: any number)",
     )
     @option("--keep-alive", is_flag=True, help="Kept in the token; has no effect")
     @AS_JSON
@@ -129,20 +125,19 @@ def _register_generate(group: click.Group) -> None:
                     f"warning: {resource} also covers types whose names only begin like that; "
                     f"{closed} means the one type"
                 )
-        _generate(opened(context), as_json, **asked)
+        _generate(context, as_json, **asked)
 
 
-def _generate(place: Opened, as_json: bool, *, ttl: int | None, **asked: Any) -> None:
-    from eventdbx.application.tokens import new_grant
+def _generate(
+    context: click.Context, as_json: bool, *, ttl: int | None, not_before: int | None, **asked: Any
+) -> None:
+    from eventdbx.application.issuing import TokenAsked
 
-    if ttl is None:
-        ttl = max(place.config.auth.default_ttl_secs, DEFAULT_TTL_S_MIN)
-    now_ns = time.time_ns()
-    grant = new_grant(jti=str(uuid.uuid4()), now_s=now_ns // NS_PER_S, ttl_s=ttl, **asked)
-    terms = token_terms(place.config)
-    with _files(place).change() as ledger:
-        token, record = ledger.issue(terms, grant, now_ns)
-    _show(record, token, as_json)
+    start = None if not_before is None else not_before // NS_PER_S
+    place = opened(context)
+    document = desk(place).issue(TokenAsked(ttl_s=ttl, not_before=start, **asked))
+    leave_word(place, "token_issued", document["jti"], "dbx token generate")
+    show(document, as_json)
 
 
 def _register_list(group: click.Group) -> None:
@@ -154,143 +149,39 @@ def _register_list(group: click.Group) -> None:
 
         Tokens that are both revoked and expired are not shown.
         """
-        ledger = _files(opened(context)).read()
-        shown = ledger.shown(time.time_ns())
+        shown = desk(opened(context)).list()
         if as_json:
-            print_json([ledger.document(record) for record in shown])
+            print_json(shown)
             return
         if not shown:
             print_line("no issued tokens")
-        for record in shown:
-            _print_record(record, None, ledger.document(record)["status"])
+        for document in shown:
+            print_record(document)
 
 
-def _register_revoke(group: click.Group) -> None:
+def _register_show(group: click.Group) -> None:
     @group.command(
-        "revoke",
+        "show",
         examples=(
-            "dbx token revoke 3f1c2f0e-6f5e-4b7a-9d0a-0123456789ab",
-            "dbx token revoke eyJ0eXAi…JPBCA --reason 'left team' --json",
+            "dbx token show 3f1c2f0e-6f5e-4b7a-9d0a-0123456789ab",
+            "dbx token show --token-file ops.token --json",
         ),
     )
-    @argument("token", spelled="--token", metavar="TOKEN", help="The token, or its id (jti)")
-    @option("--reason", metavar="REASON", help="Kept with the revocation")
+    @GIVEN
     @AS_JSON
     @click.pass_context
-    def revoke(context: click.Context, token: str, reason: str | None, as_json: bool) -> None:
-        """Revoke an active token
+    def show_token(context: click.Context, /, as_json: bool, **given: Any) -> None:
+        """Show what a token allows, and whether it counts
 
-        A running server refuses the token from its next request on.
+        STATE is active, waiting (for its first moment), expired or revoked.
         """
-        place = opened(context)
-        terms = token_terms(place.config)
-        with _files(place).change() as ledger:
-            done, known = ledger.revoke(terms, token.strip(), reason=reason, now_ns=time.time_ns())
-        if not known:
-            note(f"warning: no token with the id {done.jti} was issued here")
+        document = desk(opened(context)).describe(chosen(**given))
         if as_json:
-            revoked_at = format_offset(done.revoked_at)
-            document = {"token": token, "revoked": True, "reason": reason, "revoked_at": revoked_at}
-            print_json(document, sort=True)
+            print_json(document)
             return
-        print_line(f"revoked {done.jti}")
-
-
-def _register_refresh(group: click.Group) -> None:
-    @group.command(
-        "refresh",
-        examples=("dbx token refresh --token 3f1c2f0e-6f5e-4b7a-9d0a-0123456789ab --ttl 1d",),
-    )
-    @option("--token", required=True, metavar="TOKEN", help="The token, or its id (jti)")
-    @option(
-        "--ttl",
-        "--expiration",
-        type=TOKEN_TTL,
-        metavar="TTL",
-        help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
-        "(default: that of the old token)",
-    )
-    @AS_JSON
-    @click.pass_context
-    def refresh(context: click.Context, token: str, ttl: int | None, as_json: bool) -> None:
-        """Refresh an existing token (revokes the prior token)
-
-        Issues a token that grants the same and revokes the old one.
-        """
-        from eventdbx.application.tokens import check_ttl
-
-        if ttl is not None:
-            check_ttl(ttl)
-        place = opened(context)
-        terms = token_terms(place.config)
-        with _files(place).change() as ledger:
-            replacement, record = ledger.refresh(
-                terms, token.strip(), jti=str(uuid.uuid4()), ttl_s=ttl, now_ns=time.time_ns()
-            )
-        if not as_json:
-            print_line("issued replacement token:")
-        _show(record, replacement, as_json)
-
-
-def _register_bootstrap(group: click.Group) -> None:
-    @group.command(
-        "bootstrap",
-        examples=("dbx token bootstrap", "dbx token bootstrap --stdout --ttl 10m"),
-    )
-    @option("--stdout", is_flag=True, help="Print a new token instead of keeping it in a file")
-    @option("--persist", is_flag=True, requires=("stdout",), help="Keep it in cli.token as well")
-    @option(
-        "--ttl",
-        type=TOKEN_TTL,
-        metavar="TTL",
-        help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
-        "(default: 2h; a token in cli.token that is still good is kept)",
-    )
-    @click.pass_context
-    def bootstrap(context: click.Context, stdout: bool, persist: bool, ttl: int | None) -> None:
-        """Issue a CLI bootstrap token
-
-        It may do everything. Without options it is kept in cli.token, where commands find it.
-        """
-        place = opened(context)
-        if stdout and not persist:
-            ttl_s = BOOTSTRAP_TTL_S if ttl is None else ttl
-            print_line(new_bootstrap_token(place, ttl_s, note))
-            return
-        token = ensure_cli_token(place, ttl_s=ttl, fresh_ttl_s=BOOTSTRAP_TTL_S)
-        where = place.workspace.token_path
-        print_line(token if stdout else f"Bootstrap token stored at {where}")
-
-
-def _files(place: Opened) -> TokenFiles:
-    return place.workspace.token_files(note)
-
-
-def _show(record: TokenRecord, token: str, as_json: bool) -> None:
-    if as_json:
-        print_json(record.document(revoked=False, token=token))
-    else:
-        _print_record(record, token, "active")
-
-
-def _print_record(record: TokenRecord, token: str | None, status: str) -> None:
-    expires_at = "never" if record.expires_at is None else format_offset(record.expires_at)
-    print_line(f"token={token or '<hidden>'}")
-    for name, shown in (
-        ("jti", record.jti),
-        ("subject", record.subject),
-        ("group", record.group),
-        ("user", record.user),
-        ("status", status.capitalize()),
-        ("issued_by", record.issued_by),
-        ("issued_at", format_offset(record.issued_at)),
-        ("expires_at", expires_at),
-        ("actions", _listed(record.actions, "none")),
-        ("resources", _listed(record.resources, "none")),
-        ("tenants", _listed(record.tenants, "any")),
-    ):
-        print_line(f"  {name}={shown}")
-
-
-def _listed(words: tuple[str, ...], empty: str) -> str:
-    return f"[{','.join(words) if words else empty}]"
+        print_record(document)
+        bounds = document["limits"]["write_events"]
+        print_line(f"  not_before={document['not_before'] or 'none'}")
+        print_line(f"  write_limit={'none' if bounds is None else bounds}")
+        print_line(f"  state={document['state']}")
+        print_line(f"  recorded={'yes' if document['recorded'] else 'no'}")
