@@ -1,6 +1,6 @@
 """Where the server's log goes and what a line of it looks like.
 
-What is logged is decided where it happens. A log that cannot be written never stops the server.
+What is logged is decided where it happens; the file is in :mod:`eventdbx.services.logfile`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent, globalLogBeginner
@@ -19,42 +18,10 @@ from zope.interface import implementer
 
 from eventdbx.domain.timestamps import format_ns
 
-LOG_NAME = "eventdbx.log"
-LOG_MODE = 0o640
 PLUGIN_NAMES = frozenset(("eventdbx.plugin", "eventdbx.plugin.log"))
 
 _ORDER = ("trace", "debug", "info", "warn", "error", "critical")
 _COLOURS = {"warn": "33", "error": "31", "critical": "31"}
-
-
-class LogFile:
-    """The log file, which :meth:`reopen` opens again after a rotation has moved it away."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._open: TextIO | None = None
-        self.reopen()
-
-    def reopen(self) -> None:
-        """Open the file by its name; without one the log goes nowhere."""
-        if self._open is not None:
-            self._open.close()
-            self._open = None
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._open = os.fdopen(os.open(self._path, flags, LOG_MODE), "a", encoding="utf-8")
-        except OSError:
-            pass
-
-    def write(self, line: str) -> None:
-        """Append the line; a full disk loses it."""
-        if self._open is not None:
-            try:
-                self._open.write(line)
-                self._open.flush()
-            except (OSError, ValueError):
-                pass
 
 
 def write_to_terminal(stream: TextIO) -> Callable[[str], None]:

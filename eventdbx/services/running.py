@@ -24,14 +24,10 @@ from twisted.python.failure import Failure
 from eventdbx.config import Config
 from eventdbx.errors import EventDBXError
 from eventdbx.services.bootstrap import ensure_cli_token
-from eventdbx.services.logs import (
-    LOG_NAME,
-    LogFile,
-    start_logging,
-    terminal_colour,
-    write_to_terminal,
-)
+from eventdbx.services.logfile import LOG_NAME, LogFile
+from eventdbx.services.logs import start_logging, terminal_colour, write_to_terminal
 from eventdbx.services.pidfile import PidFile
+from eventdbx.services.readiness import Readiness
 from eventdbx.services.reloading import LiveConfiguration, at_once
 from eventdbx.services.workspace import Opened, Workspace, exposed_secrets
 
@@ -56,8 +52,16 @@ class Run:
 
     log = Logger()
 
-    def __init__(self, tree: Tree, reactor: Any, *, on_ready: Callable[[str | None], None]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        reactor: Any,
+        *,
+        on_ready: Callable[[str | None], None],
+        on_stop: Callable[[], None] = lambda: None,
+    ) -> None:
         self._tree = tree
+        self._on_stop = on_stop
         self._reactor = reactor
         self._on_ready: Callable[[str | None], None] | None = on_ready
         self._stopping = False
@@ -92,6 +96,7 @@ class Run:
         if self._stopping:
             return
         self._stopping = True
+        self._on_stop()
         stopping = maybeDeferred(self._tree.stopService)
         stopping.addErrback(self._stop_failed).addBoth(lambda _result: self._reactor.stop())
 
@@ -136,7 +141,8 @@ def run(
 def _begin_log(
     config: Config, workspace: Workspace, *, foreground: bool
 ) -> tuple[LogFile | None, Callable[[str], None]]:
-    file = None if foreground else LogFile(workspace.log_dir / LOG_NAME)
+    path = workspace.log_dir / LOG_NAME
+    file = None if foreground else LogFile(path, keep=config.log.keep)
     set_level = start_logging(
         write_to_terminal(sys.stderr) if file is None else file.write,
         level=config.log.level,
@@ -171,8 +177,20 @@ def _run_tree(
         log.error("EventDBX server failed to start: {reason}", reason=str(error))
         on_ready(str(error))
         return 1
-    tree.live.parts.append(at_once(lambda new: set_level(new.log.level)))
-    running = Run(tree, reactor, on_ready=on_ready)
+    readiness = Readiness(os.environ, reactor)
+
+    def take_up(new: Config) -> None:
+        set_level(new.log.level)
+        if log_file is not None:
+            log_file.keep = new.log.keep
+
+    def started(reason: str | None) -> None:
+        if reason is None:
+            readiness.ready()
+        on_ready(reason)
+
+    tree.live.parts.append(at_once(take_up))
+    running = Run(tree, reactor, on_ready=started, on_stop=readiness.stopping)
     log.info(
         "Starting EventDBX server on {address} (restrict={restrict})",
         address=config.socket.bind_addr,
@@ -194,7 +212,11 @@ def _run_tree(
             reactor.callFromThread(log_file.reopen)
 
     def reload(_number: int, _frame: FrameType | None) -> None:
-        reactor.callFromThread(reload_logged, tree.live)
+        reactor.callFromThread(reload_told)
+
+    def reload_told() -> None:
+        readiness.reloading()
+        reload_logged(tree.live).addBoth(lambda _done: readiness.ready())
 
     def begin() -> None:
         # After the reactor has put in its own, which would stop it without stopping the tree.
@@ -209,9 +231,9 @@ def _run_tree(
     return running.status
 
 
-def reload_logged(live: LiveConfiguration) -> None:
+def reload_logged(live: LiveConfiguration) -> Deferred[Any]:
     """Read the configuration again because of a signal; what goes wrong is only logged."""
-    live.reload().addErrback(
+    return live.reload().addErrback(
         lambda failure: Logger().error(
             "the configuration was not reloaded: {reason}", reason=failure.getErrorMessage()
         )

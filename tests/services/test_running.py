@@ -15,7 +15,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.errors import IoError, StorageError
 from eventdbx.services.detaching import Body, Outcome, start_daemon
-from eventdbx.services.logs import LogFile, json_line, text_line
+from eventdbx.services.logs import json_line, text_line
 from eventdbx.services.running import Run
 
 
@@ -185,15 +185,3 @@ class Lines(SynchronousTestCase):
         event = {**self.EVENT, "log_failure": Failure(ValueError("odd"))}
         self.assertIn("\n    ", text_line(event))
         self.assertIn("ValueError", json.loads(json_line(event))["traceback"])
-
-    def test_file(self) -> None:
-        """The file is opened again by its name, and one that cannot be written stops nothing."""
-        path = Path(self.mktemp()) / "logs" / "eventdbx.log"
-        log = LogFile(path)
-        log.write("one\n")
-        path.rename(path.with_suffix(".1"))
-        log.reopen()
-        log.write("two\n")
-        self.assertEqual(path.read_text(), "two\n")
-        self.assertEqual(path.with_suffix(".1").read_text(), "one\n")
-        LogFile(path / "below" / "a" / "file").write("nowhere\n")
