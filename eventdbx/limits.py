@@ -283,3 +283,7 @@ HTTP_BUCKETS_MAX = 4_096
 REPEATS_MAX = 1_024
 REPEATS_S = 24 * 3600
 """Answers that are kept for a request that comes again under the same key, and for how long."""
+
+DISK_RESERVE_BYTES = 256 * 1_048_576
+"""With less free space the server says that it is not ready: memtables, a log and a compaction
+that are under way have to fit still. Nothing is refused because of it."""
