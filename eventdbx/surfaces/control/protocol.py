@@ -27,6 +27,7 @@ from eventdbx.config import Limits
 from eventdbx.errors import AttemptsExceeded, EventDBXError
 from eventdbx.surfaces.control.routes import Routes, Session, failed
 from eventdbx.surfaces.control.waiting import Waiting
+from eventdbx.surfaces.control.watching import Watch
 from eventdbx.wire.connection import ProtocolError, ServerConnection
 from eventdbx.wire.events import (
     CliRequestReceived,
@@ -113,6 +114,8 @@ class ControlProtocol(Protocol):
             self._greet(event)
         elif isinstance(event, CliRequestReceived):
             self._wire.send_cli_response(-1, "", "CLI proxy is disabled")
+            if self._factory.watch is not None:
+                self._factory.watch.proxied()
         elif isinstance(event, Unproven):
             self._unproven()
         elif isinstance(event, Closed):
@@ -120,15 +123,21 @@ class ControlProtocol(Protocol):
 
     def _greet(self, hello: HelloReceived) -> None:
         """Accept or reject a hello; the wire holds back what follows until then."""
+        watch = self._factory.watch
+        began = 0.0 if watch is None else watch.clock()
         try:
             session = self._session = self._factory.routes.greet(hello, self._peer)
         except EventDBXError as error:
+            if watch is not None:
+                watch.greeted(began, error)
             # Whoever has used up the budget has been told of in the log, budget times.
             told = self.log.debug if isinstance(error, AttemptsExceeded) else self.log.warn
             told("control handshake rejected: {reason}", reason=error.detail, peer=self._peer)
             self._wire.reject_hello(error.detail)
             self.close()
             return
+        if watch is not None:
+            watch.greeted(began, None)
         self.log.info(
             "control handshake accepted for token subject {subject} (tenant={tenant})",
             subject=session.grant.subject,
@@ -144,6 +153,8 @@ class ControlProtocol(Protocol):
             peer=self._peer,
         )
         self._factory.routes.unproven(self._peer)
+        if self._factory.watch is not None:
+            self._factory.watch.unproven()
         self.close()
 
     def _established(self) -> None:
@@ -173,19 +184,21 @@ class ControlProtocol(Protocol):
 
     def _start_write(self, received: RequestReceived) -> None:
         self._writing += 1
-        session = self._session
+        session, factory = self._session, self._factory
         assert session is not None
-        answer = self._factory.routes.answer(session, received.request)
+        began = 0.0 if factory.watch is None else factory.watch.clock()
+        answer = factory.routes.answer(session, received.request)
         if isinstance(answer, Deferred):
+            told = (received, began)
             answer.addCallbacks(
-                self._written, self._write_failed, callbackArgs=(received,), errbackArgs=(received,)
+                self._written, self._write_failed, callbackArgs=told, errbackArgs=told
             )
         else:
-            self._written(answer, received)
+            self._written(answer, received, began)
 
-    def _written(self, response: Any, received: RequestReceived) -> None:
+    def _written(self, response: Any, received: RequestReceived, began: float) -> None:
         self._writing -= 1
-        self._reply(received, response)
+        self._reply(received, response, began)
         if not self._writing:
             self._pump()
         if not self._flushing:
@@ -193,43 +206,45 @@ class ControlProtocol(Protocol):
             assert self._session is not None
             self._flushing = self._session.domain.store.when_told(self._flush)
 
-    def _write_failed(self, failure: Failure, received: RequestReceived) -> None:
-        self._written(failed(failure), received)
+    def _write_failed(self, failure: Failure, received: RequestReceived, began: float) -> None:
+        self._written(failed(failure), received, began)
 
     def _start_read(self, received: RequestReceived) -> None:
-        session = self._session
+        session, factory = self._session, self._factory
         assert session is not None
-        answer = self._factory.routes.answer(session, received.request)
+        began = 0.0 if factory.watch is None else factory.watch.clock()
+        answer = factory.routes.answer(session, received.request)
         if not isinstance(answer, Deferred):
-            self._reply(received, answer)
+            self._reply(received, answer, began)
             return
         self._reading = answer
-        answer.addCallbacks(
-            self._read, self._read_failed, callbackArgs=(received,), errbackArgs=(received,)
-        )
+        told = (received, began)
+        answer.addCallbacks(self._read, self._read_failed, callbackArgs=told, errbackArgs=told)
 
-    def _read_failed(self, failure: Failure, received: RequestReceived) -> None:
+    def _read_failed(self, failure: Failure, received: RequestReceived, began: float) -> None:
         # Cancelled: the connection is gone, and with it who wanted to know.
         if failure.check(CancelledError) is None:
-            self._read(failed(failure), received)
+            self._read(failed(failure), received, began)
 
-    def _read(self, response: Any, received: RequestReceived) -> None:
+    def _read(self, response: Any, received: RequestReceived, began: float) -> None:
         self._reading = None
-        self._reply(received, response)
+        self._reply(received, response, began)
         self._pump()
         self._flush()
 
-    def _reply(self, received: RequestReceived, response: Any) -> None:
-        if self._closing:
-            return
-        self.active_at = self._factory.clock.seconds()
-        try:
-            self._wire.send_response(received, response)
-        except EventDBXError as error:
-            # A write that is committed must not be answered with an error: the client would
-            # repeat it. It gets the blank text that verbose_responses=false gives.
-            blank = type(response) in BLANKABLE
-            self._wire.send_response(received, type(response)(b"") if blank else failed(error))
+    def _reply(self, received: RequestReceived, response: Any, began: float) -> None:
+        if not self._closing:
+            self.active_at = self._factory.clock.seconds()
+            try:
+                self._wire.send_response(received, response)
+            except EventDBXError as error:
+                # A write that is committed must not be answered with an error: the client would
+                # repeat it. It gets the blank text that verbose_responses=false gives.
+                blank = type(response) in BLANKABLE
+                response = type(response)(b"") if blank else failed(error)
+                self._wire.send_response(received, response)
+        if self._factory.watch is not None:
+            self._factory.watch.answered(began, received.request, response)
 
     def _flush(self) -> None:
         self._flushing = False
@@ -340,8 +355,15 @@ class ControlFactory(Factory):
 
     noisy = False
 
-    def __init__(self, routes: Routes, clock: IReactorTime, bounds: Limits) -> None:
+    def __init__(
+        self,
+        routes: Routes,
+        clock: IReactorTime,
+        bounds: Limits,
+        watch: Watch | None = None,
+    ) -> None:
         self.routes = routes
+        self.watch = watch
         self.bounds = bounds
         self.clock = clock
         self._connections: dict[ControlProtocol, str] = {}
