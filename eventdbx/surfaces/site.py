@@ -7,6 +7,7 @@ paths may hold tokens.
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any
 
@@ -19,6 +20,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request, Site
 
 from eventdbx import limits
+
+_LINGER_S = 1.0
 
 
 class BoundedRequest(Request):
@@ -71,12 +74,50 @@ class BoundedChannel(HTTPChannel):
     maxHeaders = limits.HTTP_HEADERS_MAX
     site: BoundedSite
     _deadline: IDelayedCall | None = None
+    is_refused = False
 
     def dataReceived(self, data: bytes) -> None:
         """Take bytes; the first of a request start its clock."""
+        if self.is_refused:
+            return
         if self._deadline is None and not self.is_answering:
             self._deadline = self.site.clock.callLater(limits.HTTP_REQUEST_S, self._give_up)
         super().dataReceived(data)  # type: ignore[no-untyped-call]
+
+    def lineReceived(self, line: bytes) -> None:
+        """Take a line of a head, unless it makes the head too large."""
+        if self.is_refused:
+            return
+        if self._receivedHeaderSize + len(line) > self.totalHeadersSize:
+            self.lineLengthExceeded(line)
+        else:
+            super().lineReceived(line)  # type: ignore[no-untyped-call]
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a head that is too large: its first line, or its headers."""
+        self._refuse(431 if self.requests else 414)
+
+    def _respondToBadRequestAndDisconnect(self) -> None:
+        """Refuse what is no HTTP."""
+        self._refuse(400)
+
+    def _refuse(self, status: int) -> None:
+        """Answer before there is a request, then close.
+
+        What still arrives is thrown away for a moment: closing at once would take the answer
+        from a client that is still sending.
+        """
+        self.is_refused = True
+        phrase = HTTPStatus(status).phrase
+        body = b'{"message":"%b","code":"invalid_request"}' % phrase.lower().encode()
+        head = (
+            f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        assert self.transport is not None
+        self.transport.write(head.encode() + body)
+        self._stop_clock()
+        self._deadline = self.site.clock.callLater(_LINGER_S, self._give_up)
 
     def _give_up(self) -> None:
         self._deadline = None
@@ -157,6 +198,11 @@ class BoundedSite(Site):
     def busy(self) -> int:
         """Connections on which a request waits for its answer."""
         return sum(channel.is_answering for channel in self._channels)
+
+    @property
+    def refusing(self) -> int:
+        """Connections that were refused before there was a request, and are not closed yet."""
+        return sum(channel.is_refused for channel in self._channels)
 
     def drain(self, limit_s: float) -> Deferred[None]:
         """Close every connection, those with a request under way after its answer; fires when

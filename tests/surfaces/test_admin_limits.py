@@ -165,9 +165,20 @@ class SenderTests(LimitCase):
     async def test_heads_are_bounded(self) -> None:
         """9,000 bytes of headers pass, 34,000 do not; a path of 17,000 is too long."""
         self.assertEqual(await self.status(x_big="z" * 9_000), 200)
-        self.assertEqual(await self.status(x_big="z" * 17_000, x_more="z" * 17_000), 400)
+        more = {"x_big": "z" * 17_000, "x_more": "z" * 17_000}
+        self.assertEqual((await self.refused("/admin/who", **more)), 431)
+        self.assertEqual((await self.refused("/admin/who", x_big="z" * 100_000)), 431)
+        self.assertEqual((await self.refused("/" + "z" * 100_000)), 414)
         answer = await self.site.ask("GET", "/admin/" + "z" * 17_000)
         self.assertEqual(answer.status, 414)
+
+    async def refused(self, path: str, **headers: str) -> int:
+        """Return the status for a head that never became a request."""
+        asking = Deferred.fromCoroutine(self.site.ask("GET", path, **headers))
+        while not self.site.site.refusing:
+            await self.status()
+        self.site.site_clock.advance(1)
+        return (await asking).status
 
     async def test_bodies_without_end(self) -> None:
         """A body that goes on after it has become too large ends with the connection."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
@@ -81,6 +81,10 @@ class Api:
         self._measure = measure
         self._bodies = Bodies(schemas)
         self._repeats = Repeats(clock.seconds)
+        self._literal: dict[str, set[str]] = {}
+        for row in rows:
+            if "{" not in row.path:
+                self._literal.setdefault(row.path, set()).add(row.method)
         self._outside = {row.path for row in rows if not row.path.startswith(ROOT + "/")}
         app = Klein()
         app.url_map.merge_slashes = False
@@ -146,13 +150,14 @@ class Api:
         else:
             self._door.stranger(asked.peer)
         if isinstance(error, MethodNotAllowed):
-            methods = ",".join(sorted(error.valid_methods or ()))
-            headers = {"Allow": methods}
-            raise Problem(405, "method not allowed", "method_not_allowed", headers=headers)
+            raise _wrong_method(self._literal.get(asked.path) or error.valid_methods or ())
         raise Problem(404, "not found", "not_found")
 
     def _serve(self, asked: _Asked, row: Row, params: Mapping[str, str]) -> Deferred[Reply]:
         admitted = self._admitted(asked, row)
+        if row.path != asked.path and asked.path in self._literal:
+            # A parameter never stands for the name of another route.
+            raise _wrong_method(self._literal[asked.path])
         call = Call(
             grant=admitted.grant,
             token=admitted.token,
@@ -273,6 +278,14 @@ def _asked(request: Any) -> _Asked:
         peer_of(request),
         given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
     )
+
+
+def _wrong_method(methods: Iterable[str]) -> Problem:
+    found = set(methods)
+    if "GET" in found:
+        found.add("HEAD")
+    allow = ",".join(sorted(found))
+    return Problem(405, "method not allowed", "method_not_allowed", headers={"Allow": allow})
 
 
 def _decoded(name: str, raw: str) -> str:

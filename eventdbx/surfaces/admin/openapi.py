@@ -15,7 +15,7 @@ from eventdbx.surfaces.admin.table import Parameter, Row
 ERROR_SCHEMA: JSON = {
     "type": "object",
     "description": "The one shape of all errors: the wire's code and message, then RFC 9457.",
-    "required": ["message", "code", "type", "title", "status", "detail", "instance"],
+    "required": ["message", "code"],
     "properties": {
         "message": {"type": "string"},
         "code": {"type": "string"},
@@ -68,7 +68,7 @@ def parameters_of(row: Row) -> tuple[Parameter, ...]:
 def statuses_of(row: Row) -> dict[int, str | None]:
     """Return every status that a row can answer with, and its schema."""
     answers: dict[int, str | None] = dict(row.answers)
-    wrong = [429, 500, 503]
+    wrong = [414, 429, 431, 500, 503]
     if row.action is not None:
         wrong += [401, 403]
     if row.body is not None:
@@ -79,6 +79,8 @@ def statuses_of(row: Row) -> dict[int, str | None]:
         wrong += [409, 422]
     if row.conditional:
         wrong += [412, 428]
+    if any(one.name == "domain" for one in row.query):
+        wrong.append(404)
     if row.method == "GET":
         answers.setdefault(304, None)
     return answers | {status: "Error" for status in wrong if status not in answers}
@@ -121,11 +123,15 @@ def _operation(row: Row) -> dict[str, Any]:
 
 
 def _headers(row: Row) -> list[dict[str, Any]]:
-    names = ["Idempotency-Key"] if row.idempotent_by_key else []
+    found: dict[str, Any] = {}
+    if row.idempotent_by_key:
+        found["Idempotency-Key"] = {"type": "string", "maxLength": 256}
     if row.conditional:
-        names += ["If-Match", "If-None-Match"]
-    schema = {"type": "string", "maxLength": 256}
-    return [{"name": name, "in": "header", "required": False, "schema": schema} for name in names]
+        found |= {name: {"type": "string"} for name in ("If-Match", "If-None-Match")}
+    return [
+        {"name": name, "in": "header", "required": False, "schema": schema}
+        for name, schema in found.items()
+    ]
 
 
 def _response(status: int, name: str | None) -> dict[str, Any]:

@@ -104,7 +104,7 @@ class Parameter(NamedTuple):
 
 DOMAIN = Parameter(
     "domain",
-    {"type": "string", "minLength": 1, "maxLength": 64},
+    {"type": "string", "maxLength": 64, "pattern": "^[A-Za-z0-9][A-Za-z0-9_-]*$"},
     "The domain to work on; the active one if absent.",
 )
 
