@@ -271,6 +271,8 @@ async def _try(domain: Domain, entry: PluginEntry, *, reach: bool) -> None:
     try:
         await way.check(entry)
     except StorageError as error:
+        if error.detail.startswith(ConfigError.prefix):  # No target is asked about a log's level.
+            raise ConfigError(error.detail.removeprefix(ConfigError.prefix)) from None
         raise Problem(
             502,
             f"failed to establish connection for '{entry.key}'",
