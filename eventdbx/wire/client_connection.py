@@ -86,7 +86,7 @@ class ClientConnection:
             self._token = token = token.strip()
             token_id = token_id_of(token)
             if token_id is None:
-                raise ConfigError("invalid control token")
+                raise ConfigError("control handshake rejected: invalid control token")
         self._by_id = token_id is not None
         self._no_noise = no_noise
         self._entropy = entropy

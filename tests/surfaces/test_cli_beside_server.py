@@ -181,7 +181,19 @@ class OnlyServers(ServedCase):
         apply = "aggregate", "apply", "order", "o-1", "order_paid", "--token"
         rejected = "control handshake rejected: invalid control token"
         self.assertRefused("append event", rejected, *apply, "aaaa.bbbb.cccc")
-        self.assertRefused("append event", rejected, *apply, self.token()[:-8] + "AAAAAAAA")
+        forged = self.token()[:-8] + "AAAAAAAA"
+        self.assertRefused("append event", rejected, *apply, forged, "--send-token")
+        own = self.place.token
+        self.assertRefused("append event", rejected, *apply, own[:-8] + "AAAAAAAA")
+
+    def test_token_of_another_ledger(self) -> None:
+        """A good token that the server did not issue is not sent unless that is asked for."""
+        apply = "aggregate", "apply", "order", "o-1", "order_paid", "--token", self.token()
+        done = self.at(self.place, *apply)
+        self.assertEqual(done.status, 1)
+        self.assertIn("control handshake rejected: unknown token id; ", done.stderr)
+        self.assertIn("--send-token", done.stderr)
+        self.told(*apply, "--send-token")
 
     def test_expired_token(self) -> None:
         """So is one whose time is over."""
@@ -189,6 +201,7 @@ class OnlyServers(ServedCase):
         self.assertRefused(
             "append event", "control handshake rejected: invalid control token",
             "aggregate", "apply", "order", "o-1", "order_paid", "--token", old,
+            "--send-token",
         )  # fmt: skip
 
     def test_limited_token(self) -> None:
@@ -197,9 +210,12 @@ class OnlyServers(ServedCase):
         self.assertRefused(
             "append event", "server returned unauthorized: unauthorized",
             "aggregate", "apply", "order", "o-1", "order_paid", "--token", reading,
+            "--send-token",
         )  # fmt: skip
         writing = self.token(actions=["aggregate.append"], resources=["aggregate:order:*"])
-        event = self.told("aggregate", "apply", "order", "o-1", "order_paid", "--token", writing)
+        event = self.told(
+            "aggregate", "apply", "order", "o-1", "order_paid", "--token", writing, "--send-token"
+        )
         self.assertRegex(event, r'"group": "ops",\s+"user": "ann"')
 
     def test_large(self) -> None:

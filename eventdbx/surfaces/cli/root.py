@@ -18,7 +18,14 @@ OPTIONS = (
     Option(
         ["--socket", "socket"],
         metavar="ADDR",
-        help="Talk to the server at HOST:PORT instead of the local store",
+        help="Talk to the server at HOST:PORT, or tls://HOST:PORT, instead of the local store",
+    ),
+    Option(["--tls-ca", "tls_ca"], metavar="FILE", help="Trust these certificates at tls://"),
+    Option(
+        ["--send-token", "send_token"],
+        is_flag=True,
+        help="Send the token itself, for a server that did not issue it "
+        "(readable on the way without TLS)",
     ),
     Option(["--no-noise", "no_noise"], is_flag=True, help="Do not encrypt the connection"),
     Option(["-v", "--verbose", "verbose"], count=True, help="Say more on stderr"),

@@ -7,25 +7,20 @@ a daemon would use. Reads are unfiltered and uncapped either way.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
-from eventdbx.config import split_address
-from eventdbx.errors import ConfigError, EventDBXError, IoError
-from eventdbx.services.bootstrap import ensure_cli_token
+from eventdbx.errors import EventDBXError, IoError
 from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli import places
+from eventdbx.surfaces.cli import dialling, places
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.options import includes_hidden
-from eventdbx.surfaces.cli.output import note
 
 if TYPE_CHECKING:
     from eventdbx.services.offline import OfflineStore
-    from eventdbx.surfaces.control.blocking import BlockingClient
     from eventdbx.surfaces.control.calls import Call, Calls, Listed
 
 T = TypeVar("T")
@@ -33,7 +28,6 @@ T = TypeVar("T")
 PAGE_ITEMS = 1_000
 """Items asked for at once, however many a command prints: memory stays that of one page."""
 
-FALLBACK_TTL_S = 120
 _OPENED = "eventdbx.opened"
 
 
@@ -89,11 +83,12 @@ def database(
             hint="stop the server first; only who owns the store's files sees what schemas hide",
         )
     where = f"via running server socket {address}"
-    text = chosen_token(place, token)
     given = context.find_root().params.get("socket") is not None
     tenant = None if given and not place.config.tenants.multi_tenant else place.config.domain
     failing = f"failed to {doing or 'reach the database'} {where}"
-    client = _connect(address, text, tenant, place.config.no_noise, failing)
+    client, text = dialling.connect(
+        context.find_root().params, place, address, token, tenant=tenant, failing=failing
+    )
     try:
         yield client, Calls(text)
     except IoError as error:
@@ -113,67 +108,6 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     if given is not None:
         return given
     return place.config.socket.bind_addr if places.daemon_runs(place) else None
-
-
-def chosen_token(place: Opened, given: str | None) -> str:
-    """Return the token for the server: the option, the environment, else the operator's own."""
-    for text in (given, os.environ.get("EVENTDBX_TOKEN")):
-        if text and text.strip():
-            return text.strip()
-    try:
-        return ensure_cli_token(place)
-    except IoError as error:
-        note(f"warning: {error.detail}; using a token for {FALLBACK_TTL_S} seconds")
-        return _fresh_token(place)
-
-
-def _fresh_token(place: Opened) -> str:
-    import time
-    import uuid
-
-    from eventdbx.application.tokens import issue, signing_key
-
-    auth = place.config.auth
-    user = os.environ.get("USER") or os.environ.get("USERNAME") or "local"
-    return issue(
-        signing_key(auth),
-        issuer=auth.issuer,
-        audience=auth.audience,
-        jti=str(uuid.uuid4()),
-        now_s=int(time.time()),
-        ttl_s=FALLBACK_TTL_S,
-        subject=f"cli:{user}",
-        group="cli",
-        user=user,
-        actions=["*.*"],
-        resources=["*"],
-        issued_by="cli",
-    )
-
-
-def _connect(
-    address: str, token: str, tenant: str | None, no_noise: bool, failing: str
-) -> BlockingClient:
-    from eventdbx.surfaces.control.blocking import BlockingClient
-
-    try:
-        host, port = split_address(address)
-    except ValueError:
-        raise ConfigError(f"'{address}' is no address to connect to") from None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-    try:
-        return BlockingClient(host, port, token, tenant=tenant, no_noise=no_noise)
-    except IoError as error:
-        raise Failure(
-            failing,
-            f"failed to connect to CLI proxy at {address}",
-            error.detail,
-            hint="see `dbx status`; after `dbx stop` commands work on the store directly",
-            code=UNREACHABLE,
-        ) from None
-    except EventDBXError as error:
-        code = "invalid_token" if "token" in error.detail else error.code
-        raise Failure(failing, error.detail, code=code) from None
 
 
 class Pages:

@@ -89,9 +89,9 @@ class BlockingClient:
             host, port, token, tenant=tenant, no_noise=no_noise, send_token=sends, tls=tls,
             timeout_s=timeout_s,
         )  # fmt: skip
-        self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
         self._socket = _connected(host, port, tls, timeout_s)
         try:
+            self._wire = ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
             self._open()
         except BaseException:
             self.close()

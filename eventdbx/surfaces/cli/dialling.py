@@ -1,0 +1,182 @@
+"""How a command connects to a server: which token it shows, and how it proves it.
+
+Whether there is a server, and what is said when it refuses, is in
+:mod:`eventdbx.surfaces.cli.session`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from eventdbx.config import split_address
+from eventdbx.errors import ConfigError, EventDBXError, IoError
+from eventdbx.services.bootstrap import ensure_cli_token
+from eventdbx.services.workspace import Opened
+from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
+from eventdbx.surfaces.cli.output import note
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from eventdbx.surfaces.control.blocking import BlockingClient
+
+FALLBACK_TTL_S = 120
+_TLS = "tls://"
+_ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Shown(NamedTuple):
+    """The token for the server; ``issued`` is false for one that no ledger has."""
+
+    token: str
+    issued: bool = True
+
+
+def connect(
+    options: Mapping[str, Any],
+    place: Opened,
+    address: str,
+    given: str | None,
+    *,
+    tenant: str | None,
+    failing: str,
+) -> tuple[BlockingClient, str]:
+    """Return a session with the server at an address, and the token that opened it.
+
+    ``options`` are those of the root, ``given`` the token of the command line. Raises Failure,
+    which begins with ``failing``, and ConfigError for what is no address.
+    """
+    host, port, tls = _target(address, options.get("tls_ca"))
+    shown = _chosen(place, given)
+    if not shown.issued and host not in _LOOPBACK and tls is None:
+        raise Failure(failing, "a token that is not recorded is not sent to another machine")
+    dial = _Dial(host, port, shown.token, tenant, bool(options.get("no_noise")), tls)
+    send = True if options.get("send_token") or not shown.issued else None
+    try:
+        return dial(send, place), shown.token
+    except IoError as error:
+        raise Failure(
+            failing,
+            f"failed to connect to CLI proxy at {address}",
+            error.detail,
+            hint="see `dbx status`; after `dbx stop` commands work on the store directly",
+            code=UNREACHABLE,
+        ) from None
+    except EventDBXError as error:
+        code = "invalid_token" if "token" in error.detail else error.code
+        raise Failure(failing, error.detail, code=code) from None
+
+
+class _Dial(NamedTuple):
+    """Everything that a connection needs but the way to show the token."""
+
+    host: str
+    port: int
+    token: str
+    tenant: str | None
+    no_noise: bool
+    tls: SSLContext | None
+
+    def __call__(self, send_token: bool | None, place: Opened) -> BlockingClient:
+        """Return a session; a token that the ledger has without its proof gets that first."""
+        from eventdbx.wire.codec_hello import UNKNOWN_ID
+
+        try:
+            return self._open(send_token)
+        except ConfigError as error:
+            if UNKNOWN_ID not in error.detail or not _recognised(place, self.token):
+                raise
+        return self._open(send_token)
+
+    def _open(self, send_token: bool | None) -> BlockingClient:
+        from eventdbx.surfaces.control.blocking import BlockingClient
+
+        return BlockingClient(
+            self.host,
+            self.port,
+            self.token,
+            tenant=self.tenant,
+            no_noise=self.no_noise,
+            send_token=send_token,
+            tls=self.tls,
+        )
+
+
+def _recognised(place: Opened, token: str) -> bool:
+    """Add the proof of a token to the ledger of this installation, if an older program recorded
+    it without; whoever may write the ledger needs not send the token for that."""
+    from eventdbx.services.keyring import token_terms
+
+    try:
+        with place.workspace.token_files(lambda _line: None).change() as ledger:
+            return ledger.recognise(token_terms(place.config), token)
+    except EventDBXError:
+        return False
+
+
+def _target(address: str, ca_file: str | None) -> tuple[str, int, SSLContext | None]:
+    tls = None
+    text = address
+    if address.startswith(_TLS):
+        text = address.removeprefix(_TLS)
+        tls = _context(ca_file)
+    elif ca_file:
+        raise ConfigError("--tls-ca is for an address that begins with tls://")
+    try:
+        host, port = split_address(text)
+    except ValueError:
+        raise ConfigError(f"'{address}' is no address to connect to") from None
+    return _ANYWHERE.get(host, host), port, tls
+
+
+def _context(ca_file: str | None) -> SSLContext:
+    """Return what checks the server's certificate, by our own file or by the system's."""
+    import ssl
+
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ConfigError(f"cannot use the certificates in {ca_file}: {reason}") from None
+
+
+def _chosen(place: Opened, given: str | None) -> _Shown:
+    """Return the token for the server: the option, the environment, else the operator's own."""
+    for text in (given, os.environ.get("EVENTDBX_TOKEN")):
+        if text and text.strip():
+            return _Shown(text.strip())
+    try:
+        return _Shown(ensure_cli_token(place))
+    except IoError as error:
+        note(
+            f"warning: {error.detail}; sending a token for {FALLBACK_TTL_S} seconds, "
+            "which is recorded nowhere"
+        )
+        return _Shown(_fresh_token(place), issued=False)
+
+
+def _fresh_token(place: Opened) -> str:
+    import time
+    import uuid
+
+    from eventdbx.application.tokens import issue, signing_key
+
+    auth = place.config.auth
+    user = os.environ.get("USER") or os.environ.get("USERNAME") or "local"
+    return issue(
+        signing_key(auth),
+        issuer=auth.issuer,
+        audience=auth.audience,
+        jti=str(uuid.uuid4()),
+        now_s=int(time.time()),
+        ttl_s=FALLBACK_TTL_S,
+        subject=f"cli:{user}",
+        group="cli",
+        user=user,
+        actions=["*.*"],
+        resources=["*"],
+        issued_by="cli",
+    )
