@@ -18,6 +18,7 @@ from eventdbx.plugins.desk import Desk
 from eventdbx.plugins.drainer import Drainer
 from eventdbx.plugins.outlet import RunSlowly
 from eventdbx.plugins.surroundings import Surroundings
+from eventdbx.plugins.watching import DeliveryWatch
 from eventdbx.services.bundles import installation
 from eventdbx.services.workspace import Workspace
 
@@ -30,7 +31,13 @@ THREADS = 1
 
 
 def make_drainer(
-    domain: Domain, config: Config, workspace: Workspace, *, reactor: Any, run_slowly: RunSlowly
+    domain: Domain,
+    config: Config,
+    workspace: Workspace,
+    *,
+    reactor: Any,
+    run_slowly: RunSlowly,
+    watch: DeliveryWatch | None = None,
 ) -> Drainer:
     """Return the drainer of a domain, and let surfaces ask of it."""
     surroundings = Surroundings(
@@ -44,7 +51,12 @@ def make_drainer(
         installation=lambda name, version: installation(workspace.data_dir, name, version),
     )
     drainer = Drainer(
-        domain, clock=reactor, run_slowly=run_slowly, surroundings=surroundings, config=config
+        domain,
+        clock=reactor,
+        run_slowly=run_slowly,
+        surroundings=surroundings,
+        config=config,
+        watch=watch,
     )
     domain.delivering = Desk(drainer)
     return drainer

@@ -29,6 +29,7 @@ from eventdbx.services.auditspool import Spool
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.knowntokens import make_admission
 from eventdbx.services.listening import ControlService, addresses, listener_on
+from eventdbx.services.observing import Observing
 from eventdbx.services.reloading import LiveConfiguration, at_once
 from eventdbx.services.reporting import report_on
 from eventdbx.services.stores import StoreService
@@ -68,6 +69,7 @@ class Server(Service):
         live: LiveConfiguration,
         web: WebService,
         auditing: AuditService,
+        observing: Observing,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -78,6 +80,7 @@ class Server(Service):
         self._rehearsals = rehearsals
         self._draining = draining
         self._auditing = auditing
+        self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
 
@@ -92,17 +95,23 @@ class Server(Service):
         self._slow_reads.start()
         self._draining.startService()
         self._auditing.startService()
+        self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
-            lambda _ports: self.ready.callback(None),
+            self._serves,
             lambda failure: self.ready.errback(failure.value.subFailure),
         )
         self.control.startService()
         self.web.startService()
 
+    def _serves(self, _ports: Any) -> None:
+        self.observing.phase = "serving"
+        self.ready.callback(None)
+
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when the store is closed."""
         super().stopService()  # type: ignore[no-untyped-call]
+        self.observing.phase = "stopping"
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
@@ -116,6 +125,8 @@ class Server(Service):
             await self._auditing.stopService()
         if self._draining.running:
             await self._draining.stopService()
+        if self.observing.running:
+            self.observing.stopService()
         await self.stores.stop_folding()
         if self._slow_reads.started:
             self._slow_reads.stop()
@@ -192,6 +203,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         on_failure=lambda failure: server.store_failed(failure),
         export=run_slowly,
     )
+    observing = Observing(
+        workspace,
+        stores,
+        config=live.current,
+        connections=lambda: {"control": factory.connection_count, **web.connections},
+        run_slowly=run_slowly,
+        clock=reactor,
+    )
     loading = ThreadPool(0, THREADS, name="outbox")
     draining = DrainService(
         lambda domain: make_drainer(
@@ -200,11 +219,12 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
             workspace,
             reactor=reactor,
             run_slowly=lambda work: run_on_pool(reactor, loading, work),
+            watch=observing.deliveries,
         ),
         clock=reactor,
         pool=loading,
     )
-    stores.on_open.append(draining.add)
+    stores.on_open += [observing.watch_domain, draining.add]
     admission = make_admission(config, workspace, reactor)
     trail = make_trail(lambda: stores.domain(live.config.domain))
     routes = Routes(
@@ -217,7 +237,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         opened=stores.opened,
         trail=trail,
     )
-    factory = ControlFactory(routes, reactor, config.limits)
+    factory = ControlFactory(routes, reactor, config.limits, observing.control)
     first, *more = (listener_on(reactor, text) for text in addresses(config.socket))
     control = ControlService(
         first.endpoint,
@@ -230,9 +250,17 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     installation = make_installation(
         live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
     )
-    web = make_web(reactor, installation, admission)
+    web = make_web(
+        reactor,
+        installation,
+        admission,
+        main=observing.api.resource,
+        measure=observing.count_request,
+    )
     auditing = AuditService(Spool(workspace.data_dir), trail, reactor)
-    server = Server(stores, control, slow_reads, routes.rehearsals, draining, live, web, auditing)
+    server = Server(
+        stores, control, slow_reads, routes.rehearsals, draining, live, web, auditing, observing
+    )
 
     def take_up(new: Config) -> None:
         stores.take_up(new)

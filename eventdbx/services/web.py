@@ -120,6 +120,14 @@ class WebService(Service):
             found.setdefault(wanted.serves, []).append(wanted.address)
         return found
 
+    @property
+    def connections(self) -> dict[str, int]:
+        """How many connections are open now, on the main port and on those of the Admin API."""
+        return {
+            "http": self._sites["main"].connection_count,
+            "admin": self._sites["admin"].connection_count,
+        }
+
     def startService(self) -> None:
         """Begin to listen; the outcome is told by ``listening``."""
         super().startService()  # type: ignore[no-untyped-call]

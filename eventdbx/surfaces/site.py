@@ -195,6 +195,11 @@ class BoundedSite(Site):
             self._drained.callback(None)
 
     @property
+    def connection_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._channels)
+
+    @property
     def busy(self) -> int:
         """Connections on which a request waits for its answer."""
         return sum(channel.is_answering for channel in self._channels)
