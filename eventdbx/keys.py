@@ -28,6 +28,12 @@ RETIRED = frozenset(
 GENERATED = frozenset(("data_encryption_key", "auth.private_key", "auth.public_key"))
 """Keys that are made anew where they are missing."""
 
+ON_FILES_ALONE = GENERATED | frozenset(
+    "auth.key_id auth.previous_keys auth.issuer auth.audience data_encryption_keys data_dir domain "
+    "created_at updated_at log.dir tenants.shard_map_path".split()
+)
+"""Keys that nobody changes over the network: with them an installation would be handed over."""
+
 _ENVIRONMENT: Mapping[str, tuple[str, ...]] = {
     "data_dir": (),  # Naming it here would make existing volumes look empty; see workspace.
     "created_at": (),

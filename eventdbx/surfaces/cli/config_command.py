@@ -315,8 +315,11 @@ def _carry_out(
         with database(context, doing="reload the configuration") as (way, calls):
             reloaded = way.call(calls.administer({"do": "reload"}))
     except (Failure, EventDBXError) as failure:
-        if again:
+        if again and not changes:
             raise
+        if failure.code == ConfigError.code:
+            causes = failure.causes if isinstance(failure, Failure) else (str(failure),)
+            raise Failure("saved, but the running server refuses it", *causes) from None
         note(f"warning: {failure}")
         note(f"restart required for: {', '.join(sorted(changes))}")
         return
