@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventdbx import errors
+from eventdbx.domain.commands import Write
 from eventdbx.measures import Measures
 from eventdbx.surfaces.control.calls import Calls
 from eventdbx.surfaces.control.watching import OPERATIONS, Watch
@@ -62,6 +63,17 @@ class Watching(ProtocolCase):
         self.assertEqual(counted["get_aggregate", "ok"], 1)
         for _labels, series in self.measures.control.series():
             self.assertGreaterEqual(series.total, series.count)
+
+    def test_a_commit_of_one_write_counts_as_that_write(self) -> None:
+        """Clients of today send commits where old ones sent single requests."""
+        session = self.open()
+        one = Write("append", "order", "o-1", "paid", "{}")
+        other = Write("create", "order", "o-2", "made", "{}")
+        for writes in ((one,), (other,), (one, one)):
+            session.call(self.calls.commit_batch(writes, answer="receipts"))
+        counted = self.counted()
+        for operation in ("append_event", "create_aggregate", "commit_batch"):
+            self.assertEqual(counted[operation, "ok"], 1, operation)
 
     def test_a_request_is_counted_when_it_is_answered(self) -> None:
         """A write that waits for the disk is not done yet, and counts even if nobody waits."""

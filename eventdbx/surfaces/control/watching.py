@@ -26,6 +26,14 @@ OPERATIONS: dict[type, str] = {
 """The label of each request: the name of its class."""
 
 _OK: dict[type, Labels] = {kind: (name, "ok") for kind, name in OPERATIONS.items()}
+_OF_ONE: dict[str, type] = {
+    "create": rq.CreateAggregate,
+    "append": rq.AppendEvent,
+    "apply": rq.AppendEvent,
+    "patch": rq.PatchEvent,
+}
+"""Under which request a commit of one write is counted: clients send either."""
+
 _TRACED = (rq.AppendEvent, rq.PatchEvent, rq.CreateAggregate, rq.CommitBatch)
 
 
@@ -66,6 +74,8 @@ class Watch:
         """Note a request that is answered."""
         now = self.clock()
         kind = type(request)
+        if kind is rq.CommitBatch and len(request.writes) == 1:
+            kind = _OF_ONE[request.writes[0].kind]
         if type(response) is Failed:
             labels: Labels = (OPERATIONS[kind], response.code)
             if response.code in _OF_TOKENS:
@@ -74,10 +84,7 @@ class Watch:
             labels = _OK[kind]
         self._control.add(labels, now - began, now)
         if self._spans is not None and kind in _TRACED:
-            metadata = (
-                request.writes[0].metadata
-                if kind is rq.CommitBatch and request.writes
-                else getattr(request, "metadata", None)
-            )
+            writes = getattr(request, "writes", (request,))
+            metadata = writes[0].metadata if writes else None
             if metadata:
                 self._spans.request(labels[0], labels[1], metadata, now - began)
