@@ -114,16 +114,23 @@ def _config(kind: str) -> Shape:
     }
 
 
+def _every_member() -> Shape:
+    """Return the shapes of the members of all kinds; those of one name are the same."""
+    return {name: shape for members in _MEMBERS.values() for name, shape in members.items()}
+
+
 def _config_changes() -> Shape:
     """Return the shape of members of a config that are to change, of whatever kind."""
-    merged: Shape = {}
-    for members in _MEMBERS.values():
-        merged |= members
     texts: Shape = {"type": ["object", "null"], "additionalProperties": _TEXT_OR_NULL}
     return {
         "type": "object",
         "description": "What is left out stays. Of headers and env a null removes one.",
-        "properties": {**merged, "type": {"enum": [*KINDS]}, "headers": texts, "env": texts},
+        "properties": {
+            "type": {"enum": [*KINDS]},
+            **_every_member(),
+            "headers": texts,
+            "env": texts,
+        },
     }
 
 
@@ -184,8 +191,12 @@ SCHEMAS: Mapping[str, JSON] = {
             **_OPTIONS,
             "enabled": {**_FLAG_OR_NULL, "description": "Left out: on, untested. True: tested."},
             "name": _NAME,
+            # The members first: what is wrong with one is said by its name, and a thousand faults
+            # are not looked for once for each kind.
             "config": {
                 "type": "object",
+                "required": ["type"],
+                "properties": {"type": {"enum": [*KINDS]}, **_every_member()},
                 "oneOf": [_config(kind) for kind in KINDS],
             },
         },

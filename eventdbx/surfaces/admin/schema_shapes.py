@@ -25,7 +25,7 @@ _UPCAST: JSON = {
     "description": "Lists of steps, one for each revision of the event.",
     "items": {"type": "array", "items": {"type": "object"}},
 }
-_COLUMN: JSON = {
+_COLUMN: dict[str, JSON] = {
     "description": "The name of a type, or an object with `type` and the rules of the column.",
     "type": ["string", "object"],
     "required": ["type"],
@@ -75,6 +75,15 @@ def _schema(*, given: bool) -> dict[str, JSON]:
     return {"type": "object", "required": required, "properties": properties}
 
 
+SET: dict[str, JSON] = {
+    "description": "Schemas as the list answers them, or by name as `schemas.json` has them.",
+    # One object for both, not a choice of two: what is wrong is found one by one, and not all
+    # of it at once for each choice.
+    "type": ["array", "object"],
+    "items": {"$ref": "#/components/schemas/SchemaDocument", "required": ["aggregate"]},
+    "additionalProperties": {"$ref": "#/components/schemas/SchemaDocument"},
+}
+
 SCHEMAS: Mapping[str, JSON] = {
     "Column": _COLUMN,
     "EventRule": {
@@ -87,22 +96,7 @@ SCHEMAS: Mapping[str, JSON] = {
     },
     "AggregateSchema": _schema(given=False),
     "SchemaDocument": _schema(given=True),
-    "SchemaSet": {
-        "description": "Schemas as the list answers them, or by name as `schemas.json` has them.",
-        "anyOf": [
-            {
-                "type": "array",
-                "items": {
-                    "$ref": "#/components/schemas/SchemaDocument",
-                    "required": ["aggregate"],
-                },
-            },
-            {
-                "type": "object",
-                "additionalProperties": {"$ref": "#/components/schemas/SchemaDocument"},
-            },
-        ],
-    },
+    "SchemaSet": SET,
     "CreateSchemaRequest": {
         "type": "object",
         "required": ["aggregate", "events"],
@@ -140,9 +134,7 @@ SCHEMAS: Mapping[str, JSON] = {
             },
             "column_types": {
                 "type": ["object", "null"],
-                "additionalProperties": {
-                    "anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/Column"}]
-                },
+                "additionalProperties": {**_COLUMN, "type": ["string", "object", "null"]},
             },
             "set_fields": _FIELDS_BY_EVENT,
             "add_fields": _FIELDS_BY_EVENT,

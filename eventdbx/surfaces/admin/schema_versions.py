@@ -15,6 +15,7 @@ from eventdbx.application.schemas import Activated, Catalogue
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.schemas.history import manifest
 from eventdbx.errors import SchemaNotFound
+from eventdbx.surfaces.admin.schema_shapes import SET
 from eventdbx.surfaces.admin.schemas import SchemaHandlers, prepare, set_text
 from eventdbx.surfaces.admin.table import DOMAIN, Answer, Call, Installation, Row
 from eventdbx.surfaces.admin.working import Workplace, handler, origin_of, place
@@ -66,7 +67,8 @@ SCHEMAS: Mapping[str, JSON] = {
         "type": "object",
         "properties": {
             "schemas": {
-                "anyOf": [{"type": "null"}, {"$ref": "#/components/schemas/SchemaSet"}],
+                **SET,
+                "type": ["array", "object", "null"],
                 "description": "What to publish; the set in force if left out.",
             },
             "reason": _TEXT,
