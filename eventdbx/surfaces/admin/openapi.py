@@ -10,6 +10,7 @@ from typing import Any
 from eventdbx.domain.canonical import JSON
 from eventdbx.surfaces.admin.bodies import schema_reference
 from eventdbx.surfaces.admin.paging import CURSOR, LIMIT
+from eventdbx.surfaces.admin.problems import PROBLEM_TYPE
 from eventdbx.surfaces.admin.table import Parameter, Row
 
 ERROR_SCHEMA: JSON = {
@@ -55,6 +56,7 @@ def openapi_document(
         "paths": paths,
         "components": {
             "securitySchemes": _SECURITY,
+            "responses": _error_responses(rows),
             "schemas": {"Error": ERROR_SCHEMA, **schemas},
         },
     }
@@ -135,10 +137,28 @@ def _headers(row: Row) -> list[dict[str, Any]]:
 
 
 def _response(status: int, name: str | None) -> dict[str, Any]:
+    if name == "Error":
+        return {"$ref": f"#/components/responses/{_error_name(status)}"}
     found: dict[str, Any] = {"description": HTTPStatus(status).phrase}
     if name is not None:
-        schema = schema_reference(name)
-        found["content"] = {"application/json": {"schema": schema}}
-        if name == "Error":
-            found["content"]["application/problem+json"] = {"schema": schema}
+        found["content"] = {"application/json": {"schema": schema_reference(name)}}
     return found
+
+
+def _error_name(status: int) -> str:
+    return HTTPStatus(status).phrase.title().replace(" ", "").replace("-", "")
+
+
+def _error_responses(rows: Iterable[Row]) -> dict[str, Any]:
+    """Return the answers that are errors, one for each status that any row has."""
+    statuses = {status for row in rows for status, name in statuses_of(row).items()
+                if name == "Error"}  # fmt: skip
+    schema = schema_reference("Error")
+    kinds = ("application/json", PROBLEM_TYPE)
+    return {
+        _error_name(status): {
+            "description": HTTPStatus(status).phrase,
+            "content": {kind: {"schema": schema} for kind in kinds},
+        }
+        for status in sorted(statuses)
+    }

@@ -32,7 +32,7 @@ SCHEMAS: Mapping[str, JSON] = {
         "description": "By name.",
         "additionalProperties": {"$ref": "#/components/schemas/Remote"},
     },
-    "PutRemoteRequest": {
+    "RemoteUpsert": {
         "type": "object",
         "required": ["endpoint"],
         "anyOf": [{"required": ["token"]}, {"required": ["token_env"]}],
@@ -136,7 +136,7 @@ def rows(installation: Installation) -> tuple[Row, ...]:
         "path": "/admin/remotes/{name}",
         "handle": routes.put,
         "answers": {200: "Remote", 201: "Remote"},
-        "body": "PutRemoteRequest",
+        "body": "RemoteUpsert",
         "event": "remote_stored",
     }
     return (

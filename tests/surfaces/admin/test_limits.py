@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from eventdbx import limits
 from eventdbx.surfaces.admin.rates import Buckets
 from eventdbx.surfaces.admin.table import Answer, Row
-from tests.surfaces.admin_site import AdminSite, taken_apart
+from tests.surfaces.admin.site import AdminSite, taken_apart
 from tests.surfaces.listener import token
 
 

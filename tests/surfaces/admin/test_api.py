@@ -10,7 +10,7 @@ from twisted.trial.unittest import TestCase
 from eventdbx.errors import SchemaExists, Unauthorized
 from eventdbx.surfaces.admin.conditions import check_match, etag_of
 from eventdbx.surfaces.admin.table import Answer, Call, Parameter, Row
-from tests.surfaces.admin_site import AdminSite
+from tests.surfaces.admin.site import AdminSite
 from tests.surfaces.listener import token
 
 SCHEMAS: Any = {
