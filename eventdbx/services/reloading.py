@@ -13,6 +13,8 @@ from twisted.internet.defer import Deferred, DeferredLock
 from twisted.logger import Logger
 
 from eventdbx.application.administering import Reloaded
+from eventdbx.application.admission import Admission
+from eventdbx.application.tokens import verification_keys
 from eventdbx.config import Config, Value, shown_document
 from eventdbx.keys import Taken, taken_up, with_value
 from eventdbx.services.remotes import Remotes
@@ -37,6 +39,21 @@ nothing of the change is put into force."""
 def at_once(put_in_force: Callable[[Config], None]) -> Part:
     """Return the part of something that takes any valid configuration without further ado."""
     return lambda _old, new: Step(lambda: put_in_force(new))
+
+
+def judging(admission: Admission) -> Part:
+    """Return the part that judges tokens: keys, how far clocks may differ, and patience."""
+
+    def prepare(_old: Config, new: Config) -> Step:
+        auth, keys = new.auth, verification_keys(new)
+
+        def commit() -> None:
+            admission.verifier.take_up(keys, auth.issuer, auth.audience, auth.clock_skew_secs)
+            admission.attempts.per_minute = auth.failures_per_minute
+
+        return Step(commit)
+
+    return prepare
 
 
 class LiveConfiguration:

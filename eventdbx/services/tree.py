@@ -30,7 +30,7 @@ from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.knowntokens import make_admission
 from eventdbx.services.listening import ControlService, addresses, listener_on
 from eventdbx.services.observing import Observing
-from eventdbx.services.reloading import LiveConfiguration, at_once
+from eventdbx.services.reloading import LiveConfiguration, at_once, judging
 from eventdbx.services.reporting import report_on
 from eventdbx.services.stores import StoreService
 from eventdbx.services.web import WebService
@@ -269,7 +269,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         factory.bounds = new.limits
         control.drain_s = new.limits.drain_timeout_secs
 
-    live.parts += [at_once(take_up), web.take_up]
+    live.parts += [at_once(take_up), judging(admission), web.take_up]
     routes.administration.offer_installation(live)
     offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server
