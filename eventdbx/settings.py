@@ -76,6 +76,21 @@ def _address(text: str) -> None:
     split_address(text)
 
 
+def _endpoint(text: str) -> None:
+    """Check what can be checked without Twisted; whether it can be had is seen at the start."""
+    kind, colon, rest = text.partition(":")
+    if not colon or not rest or not re.fullmatch(r"[a-z][a-z0-9_+]*", kind):
+        raise ValueError("must be an endpoint such as ssl:6364:privateKey=FILE:certKey=FILE")
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return
+    port, *options = re.split(r"(?<!\\):", rest)
+    number = port.removeprefix("port=")
+    if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65_535:
+        raise ValueError(f"must name a port behind '{kind}:', 0 to 65535")
+    if kind == "ssl" and not any(option.startswith("privateKey=") for option in options):
+        raise ValueError("must name the server's key: ssl:PORT:privateKey=FILE:certKey=FILE")
+
+
 def _data_key(text: str) -> None:
     try:
         decode_data_key(text)
@@ -135,7 +150,9 @@ class Socket:
         LOOPBACK_ADDRESS, check=_address, lean=True, about="HOST:PORT of the control listener"
     )
     endpoints: tuple[str, ...] = _key(
-        (), about="more control listeners, as Twisted endpoint strings (`ssl:6364:…`)"
+        (),
+        check=_endpoint,
+        about="more control listeners, as Twisted endpoint strings (`ssl:6364:…`)",
     )
 
     @property
@@ -170,7 +187,9 @@ class Admin:
         about="port of the Admin API; 0, or that of `port`: on the main listener",
     )
     endpoints: tuple[str, ...] = _key(
-        (), about="more Admin listeners, as Twisted endpoint strings (`ssl:…`, `unix:…`)"
+        (),
+        check=_endpoint,
+        about="more Admin listeners, as Twisted endpoint strings (`ssl:…`, `unix:…`)",
     )
     requests_per_second: int = _key(
         50, low=1, high=1_000_000, live=True, about="requests a second of one token or address"

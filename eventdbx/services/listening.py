@@ -23,10 +23,11 @@ from eventdbx.surfaces.control.transport import make_prompt
 
 
 class Listener(NamedTuple):
-    """Where to listen, and how that is told to people."""
+    """Where to listen, how that is told to people, and what they should be warned of."""
 
     address: str
     endpoint: IStreamServerEndpoint
+    warning: str | None = None
 
 
 def endpoint_string(bind_addr: str) -> str:
@@ -48,10 +49,11 @@ def addresses(socket: Socket) -> tuple[str, ...]:
 def listener_on(reactor: Any, text: str) -> Listener:
     """Return the listener of a bind address or an endpoint string; raise ConfigError."""
     try:
-        return Listener(shown(text), serverFromString(reactor, endpoint_string(text)))
+        endpoint = serverFromString(reactor, endpoint_string(text))
     except Exception as error:  # Whatever the plugin of the endpoint, or its certificates, say.
         reason = str(error) or type(error).__name__
         raise ConfigError(f"cannot listen on '{shown(text)}': {reason}") from None
+    return Listener(shown(text), endpoint, exposure(text))
 
 
 def shown(text: str) -> str:
@@ -84,11 +86,12 @@ def _plain_host(text: str) -> str | None:
     kind, _colon, rest = endpoint_string(text).partition(":")
     if kind not in ("tcp", "tcp6"):
         return None
-    for part in re.split(r"(?<!\\):", rest):
+    interface = ""
+    for place, part in enumerate(re.split(r"(?<!\\):", rest)):
         name, equals, value = part.partition("=")
-        if equals and name == "interface":
-            return value.replace("\\:", ":")
-    return ""
+        if name == "interface" or place == 1 and not equals:
+            interface = value if equals else part
+    return interface.replace("\\:", ":")
 
 
 def _is_loopback(host: str) -> bool:
@@ -103,22 +106,20 @@ class ControlService(Service):
 
     ``drain_s`` bounds, in seconds, how long stopping waits for what is in flight. ``listening``
     fires with the first port once all accept connections, and fails with IoError when an address
-    cannot be had. ``more`` are listeners beside the first.
+    cannot be had.
     """
 
     log = Logger()
 
     def __init__(
         self,
-        endpoint: IStreamServerEndpoint,
+        listeners: Sequence[Listener],
         factory: ControlFactory,
         *,
-        address: str,
         clock: IReactorTime,
         drain_s: float,
-        more: Sequence[Listener] = (),
     ) -> None:
-        self._listeners = (Listener(address, endpoint), *more)
+        self._listeners = listeners
         self._factory = factory
         self._clock = clock
         self.drain_s = drain_s
@@ -133,7 +134,7 @@ class ControlService(Service):
         )
 
     async def _listen(self) -> IListeningPort:
-        for address, endpoint in self._listeners:
+        for address, endpoint, warning in self._listeners:
             try:
                 port = await endpoint.listen(self._factory)
             except Exception as error:
@@ -142,6 +143,8 @@ class ControlService(Service):
             self._ports.append(port)
             make_prompt(port)
             self.log.info("CLI Cap'n Proto server listening on {address}", address=address)
+            if warning is not None:
+                self.log.warn("{warning}", warning=warning)
         return self._ports[0]
 
     def stopService(self) -> Deferred[None]:

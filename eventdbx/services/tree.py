@@ -238,14 +238,11 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         trail=trail,
     )
     factory = ControlFactory(routes, reactor, config.limits, observing.control)
-    first, *more = (listener_on(reactor, text) for text in addresses(config.socket))
     control = ControlService(
-        first.endpoint,
+        [listener_on(reactor, text) for text in addresses(config.socket)],
         factory,
-        address=first.address,
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
-        more=more,
     )
     installation = make_installation(
         live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly

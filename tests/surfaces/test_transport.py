@@ -11,7 +11,7 @@ from twisted.internet.endpoints import TCP4ServerEndpoint
 from twisted.internet.threads import deferToThread
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
-from eventdbx.services.listening import ControlService
+from eventdbx.services.listening import ControlService, Listener
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import synchronous
 from eventdbx.surfaces.control.protocol import ControlFactory, ControlProtocol
@@ -111,9 +111,8 @@ class SystemCallTests(TestCase):
     def listen(self, factory: ControlFactory) -> ControlService:
         """Return a running service on a free port."""
         service = ControlService(
-            TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"),
+            [Listener("127.0.0.1", TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1"))],
             factory,
-            address="127.0.0.1",
             clock=reactor,
             drain_s=1.0,
         )
