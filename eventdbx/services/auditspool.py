@@ -95,6 +95,14 @@ class Spool:
         """Tell whether there is anything to take; two looks at names, no more."""
         return self._path.exists() or self._taken_path.exists()
 
+    @property
+    def written_at(self) -> float:
+        """When something was put in last, in Unix seconds; 0 for an empty spool."""
+        try:
+            return self._path.stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
     def take(self) -> Taken:
         """Return what is there, oldest first. It stays until :meth:`forget`; what is appended
         meanwhile is for the next time. Raises IoError."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from eventdbx.surfaces.control.blocking import BlockingClient
 
 FALLBACK_TTL_S = 120
+TIMEOUT_S = 30.0
+"""How long the connection and each answer are waited for."""
+
 _TLS = "tls://"
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -43,6 +46,7 @@ def connect(
     *,
     tenant: str | None,
     failing: str,
+    timeout_s: float = TIMEOUT_S,
 ) -> tuple[BlockingClient, str]:
     """Return a session with the server at an address, and the token that opened it.
 
@@ -53,7 +57,7 @@ def connect(
     shown = _chosen(place, given)
     if not shown.issued and host not in _LOOPBACK and tls is None:
         raise Failure(failing, "a token that is not recorded is not sent to another machine")
-    dial = _Dial(host, port, shown.token, tenant, bool(options.get("no_noise")), tls)
+    dial = _Dial(host, port, shown.token, tenant, bool(options.get("no_noise")), tls, timeout_s)
     send = True if options.get("send_token") or not shown.issued else None
     try:
         return dial(send, place), shown.token
@@ -79,6 +83,7 @@ class _Dial(NamedTuple):
     tenant: str | None
     no_noise: bool
     tls: SSLContext | None
+    timeout_s: float = TIMEOUT_S
 
     def __call__(self, send_token: bool | None, place: Opened) -> BlockingClient:
         """Return a session; a token that the ledger has without its proof gets that first."""
@@ -102,6 +107,7 @@ class _Dial(NamedTuple):
             no_noise=self.no_noise,
             send_token=send_token,
             tls=self.tls,
+            timeout_s=self.timeout_s,
         )
 
 

@@ -23,8 +23,9 @@ from eventdbx.settings import RESTRICT_MODES
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.destroying import register_destroy
 from eventdbx.surfaces.cli.failures import Failure, Stop
+from eventdbx.surfaces.cli.live_status import live_lines, live_status
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
 from eventdbx.surfaces.cli.places import opened, server_record
 from eventdbx.surfaces.cli.values import U16, WrongValue
 
@@ -106,7 +107,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
     def status(context: click.Context, check: bool, as_json: bool) -> None:
         """Display EventDBX server status"""
         place = opened(context, create=create)
-        alive = _show_status(place, as_json=as_json, with_domain=create)
+        alive = _show_status(context, place, as_json=as_json, with_domain=create)
         if check and not alive:
             raise Stop(STATUS_DOWN)
 
@@ -235,12 +236,16 @@ def _gone(place: Opened, record: ServerRecord, patience_s: float) -> bool:
         time.sleep(POLL_S)
 
 
-def _show_status(place: Opened, *, as_json: bool, with_domain: bool) -> bool:
-    """Print whether a server runs, and return it."""
+def _show_status(
+    context: click.Context, place: Opened, *, as_json: bool, with_domain: bool
+) -> bool:
+    """Print whether a server runs, and return it. What it says of itself counts, not the file."""
     config = place.config
     record = server_record(place)
     alive = record is not None and record.alive
     stale = record is not None and not alive and remove_stale(place.workspace.pid_path)
+    live = live_status(context, place) if alive else None
+    restrict = str(config.restrict if live is None else live["restrict"])
     if as_json:
         print_json(
             {
@@ -248,13 +253,17 @@ def _show_status(place: Opened, *, as_json: bool, with_domain: bool) -> bool:
                 "pid": record.pid if record is not None and alive else None,
                 "started_at": _time(record) if alive else None,
                 "bind_addr": config.socket.bind_addr,
-                "restrict": config.restrict,
+                "restrict": restrict,
                 "domain": config.domain,
                 "data_dir": str(place.workspace.data_dir),
+                "live": live,
             }
         )
     elif record is not None and alive:
-        print_line(_status_line(place, record, with_domain=with_domain))
+        print_line(_status_line(place, record, restrict, with_domain=with_domain))
+        if live is not None and with_domain:
+            for line in live_lines(live):
+                note_on_terminal(line)
     else:
         tail = " (removed stale pid file)" if stale else ""
         print_line(f"EventDBX server is not running{tail}.")
@@ -263,11 +272,11 @@ def _show_status(place: Opened, *, as_json: bool, with_domain: bool) -> bool:
     return alive
 
 
-def _status_line(place: Opened, record: ServerRecord, *, with_domain: bool) -> str:
+def _status_line(place: Opened, record: ServerRecord, restrict: str, *, with_domain: bool) -> str:
     config = place.config
     parts = [
         f"EventDBX server is running on port {config.socket.port} (pid {record.pid})",
-        f"restrict={config.restrict}",
+        f"restrict={restrict}",
     ]
     if with_domain:
         parts.append(f"domain={config.domain}")

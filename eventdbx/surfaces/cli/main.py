@@ -45,6 +45,10 @@ MODULES: dict[str, tuple[str, str]] = {
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
+    "doctor": (
+        _HERE + "doctor_command",
+        "Check the installation, and say what to do about each finding",
+    ),
     "verify": (_HERE + "verify_command", "Recompute every hash of the store, or of one aggregate"),
 }
 """Every command with the module that registers it and its phrase, in the order of the help."""

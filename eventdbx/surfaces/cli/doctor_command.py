@@ -1,0 +1,175 @@
+"""``dbx doctor``: everything that can be looked at, and what to do about what is found."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from eventdbx.errors import EventDBXError
+from eventdbx.services.checkup import Finding, examine
+from eventdbx.services.workspace import Opened
+from eventdbx.surfaces.cli import places
+from eventdbx.surfaces.cli.dialling import connect
+from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
+from eventdbx.surfaces.cli.live_status import present_token
+from eventdbx.surfaces.cli.options import AS_JSON
+from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.session import Database, database
+
+if TYPE_CHECKING:
+    from eventdbx.surfaces.control.calls import Calls
+
+_COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
+_SLOW_S = 1.0
+_PATIENCE_S = 5.0
+
+
+def register(root: click.Group) -> None:
+    """Add the command to the root."""
+
+    @root.command("doctor", examples=("dbx doctor", "dbx doctor --json"))
+    @AS_JSON
+    @click.pass_context
+    def doctor(context: click.Context, as_json: bool) -> None:
+        """Check the installation, and say what to do about each finding
+
+        Looks at the configuration, files and their permissions, keys, tokens, ports, disk, clock,
+        log, the store, plugins and the queue, with a running server and without. Changes nothing.
+        Exits with 1 when something has failed; warnings alone are no failure.
+        """
+        findings: list[Finding] = []
+        for finding in _findings(context):
+            findings.append(finding)
+            if not as_json:
+                _show(finding)
+        failed = any(one.status == "fail" for one in findings)
+        if as_json:
+            print_json({"ok": not failed, "findings": [one._asdict() for one in findings]})
+        if failed:
+            raise Stop(EXIT_FAILED)
+
+
+def _show(finding: Finding) -> None:
+    status = f"{finding.status:<4}"
+    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    if colour:
+        status = f"\x1b[{_COLOURS[finding.status]}m{status}\x1b[0m"
+    message = finding.message.replace("\n", "\n      ")
+    print_line(f"{status}  {finding.check}: {message}", coloured=colour)
+    if finding.advice is not None:
+        print_line(f"      → {finding.advice}")
+
+
+def _findings(context: click.Context) -> Iterator[Finding]:
+    try:
+        place = places.opened(context, create=False)
+    except EventDBXError as error:
+        advice = "`dbx init`, or `dbx start`, makes one; `dbx config --check` shows what is wrong"
+        yield Finding("config", "fail", str(error).partition("\n")[0], advice)
+        return
+    yield from examine(place)
+    try:
+        yield from _inside(context, place, runs=places.daemon_runs(place))
+    except Failure as failure:
+        yield Finding("server", "fail", str(failure), "see the log, then `dbx restart`")
+    except EventDBXError as error:
+        advice = "`dbx verify` says more; put a backup back if files are damaged"
+        if error.code == "storage" and "LOCK" in str(error).upper():
+            advice = "another process has the store open: end it, or wait for it"
+        yield Finding("store", "fail", str(error), advice)
+
+
+def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Finding]:
+    """Yield what there is to say of the store, asked of whoever has it."""
+    if not runs and not place.workspace.store_path(place.config.domain).exists():
+        yield Finding("store", "ok", "there is none yet; the first write makes it")
+        return
+    token = present_token(place) if runs else None
+    if runs and token is None:
+        advice = "`dbx token bootstrap` makes one"
+        yield Finding("server", "warn", "there is no token to ask the server with", advice)
+        return
+    begun = time.monotonic()
+    with _asking(context, place, token) as (way, calls):
+        status: dict[str, Any] = way.call(calls.status())
+        waited = time.monotonic() - begun
+        if runs:
+            yield _answered(status, waited)
+        yield from _events(way.call(calls.scan_events(take=1, sort="created_at:desc")).items)
+        yield from _plugins(way.call(calls.plugins({"do": "list"}))["plugins"])
+        yield from _queue(way.call(calls.plugins({"do": "queue", "limit": 1})))
+
+
+@contextmanager
+def _asking(
+    context: click.Context, place: Opened, token: str | None
+) -> Iterator[tuple[Database, Calls]]:
+    """Open the way to the store, to a server with little patience."""
+    if token is None:
+        with database(context) as found:
+            yield found
+        return
+    client, text = connect(
+        context.find_root().params,
+        place,
+        place.config.socket.bind_addr,
+        token,
+        tenant=place.config.domain,
+        failing="the server does not answer",
+        timeout_s=_PATIENCE_S,
+    )
+    from eventdbx.surfaces.control.calls import Calls
+
+    try:
+        yield client, Calls(text)
+    finally:
+        client.close()
+
+
+def _answered(status: dict[str, Any], waited: float) -> Finding:
+    message = f"version {status.get('version')} answers in {waited * 1000:.0f} ms"
+    if waited > _SLOW_S:
+        return Finding("server", "warn", message, "see its log, and `/metrics` for what takes long")
+    return Finding("server", "ok", message)
+
+
+def _events(newest: list[dict[str, Any]]) -> Iterator[Finding]:
+    from eventdbx.domain.timestamps import parse_ns
+
+    yield Finding("store", "ok", "the store opens, its format is known")
+    for event in newest:
+        ahead_s = (parse_ns(event["metadata"]["created_at"]) - time.time_ns()) / 1e9
+        if ahead_s > 5:
+            message = f"the clock is {ahead_s:.0f} s behind the newest event"
+            yield Finding("clock", "fail", message, "set it: tokens and times depend on it")
+
+
+def _plugins(plugins: list[dict[str, Any]]) -> Iterator[Finding]:
+    sound = True
+    for plugin in plugins:
+        name = plugin.get("name") or plugin["config"]["type"]
+        if plugin.get("unavailable"):
+            sound = False
+            advice = f"mend its entry, or `dbx plugin remove {name}`"
+            yield Finding("plugins", "fail", f"{name}: {plugin['unavailable']}", advice)
+        elif plugin.get("paused") or plugin.get("paused_reason"):
+            sound = False
+            message = f"{name} is paused: {plugin.get('paused_reason') or 'by an operator'}"
+            yield Finding("plugins", "warn", message, f"`dbx plugin resume {name}`")
+    if sound:
+        yield Finding("plugins", "ok", f"{len(plugins)} plugins are configured")
+
+
+def _queue(queue: dict[str, Any]) -> Iterator[Finding]:
+    if queue["dead"]:
+        message = f"{queue['dead']} deliveries are dead, and hold back their aggregates"
+        advice = "`dbx queue` says why; `dbx queue retry` once the target answers"
+        yield Finding("queue", "fail", message, advice)
+    else:
+        yield Finding("queue", "ok", f"{queue['pending']} deliveries wait, none is dead")

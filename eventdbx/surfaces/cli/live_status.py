@@ -1,0 +1,72 @@
+"""What a running server says of itself, for ``dbx status``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from eventdbx.errors import EventDBXError
+from eventdbx.services.workspace import Opened
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.output import note
+
+ANSWER_S = 3.0
+"""A server that takes longer to say how it is, is not well."""
+
+
+def present_token(place: Opened) -> str | None:
+    """Return the token that is there already, of the environment or in ``cli.token``."""
+    given = os.environ.get("EVENTDBX_TOKEN", "").strip()
+    if given:
+        return given
+    try:
+        return place.workspace.token_path.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def live_status(context: click.Context, place: Opened) -> dict[str, Any] | None:
+    """Return the server's own report; None, with a note, when it cannot be asked."""
+    from eventdbx.surfaces.cli.dialling import connect
+    from eventdbx.surfaces.control.calls import Calls
+
+    token = present_token(place)
+    if token is None:
+        return None
+    try:
+        client, text = connect(
+            context.find_root().params,
+            place,
+            place.config.socket.bind_addr,
+            token,
+            tenant=place.config.domain,
+            failing="the server does not answer",
+            timeout_s=ANSWER_S,
+        )
+        try:
+            return client.call(Calls(text).administer({"do": "status"}))
+        finally:
+            client.close()
+    except Failure as failure:
+        note(f"warning: {str(failure).splitlines()[0]}; `dbx doctor` says more")
+    except EventDBXError as error:
+        note(f"warning: the server does not say how it is: {error}; shown is what the file says")
+    return None
+
+
+def live_lines(live: dict[str, Any]) -> Iterator[str]:
+    """Yield what a person may want to know besides."""
+    yield f"version {live['version']}, {live['connections']} connections"
+    for name, domain in live["domains"].items():
+        waiting = [one for one in domain["plugins"] if one["lag"] or one["paused"]]
+        for plugin in waiting:
+            state = f", paused: {plugin['paused']}" if plugin["paused"] else ""
+            yield (
+                f"{name}: plugin {plugin['label']} is {plugin['lag']} events "
+                f"({plugin['oldest_s']:.0f} s) behind{state}"
+            )
+    for key in live["restart_required"]:
+        yield f"{key} was changed and waits for a restart"
