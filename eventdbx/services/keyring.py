@@ -40,17 +40,13 @@ def token_terms(config: Config) -> Terms:
 
 
 def with_present_keys(config: Config, workspace: Workspace) -> Config:
-    """Return the configuration with the keys that the file has now.
+    """Return the configuration with the keys that the file has now; those of the environment stay.
 
-    Keys of the environment stay, and so do all keys when the file cannot be read: somebody may
-    be editing it by hand.
+    Raises ConfigError, SerializationError or IoError while the file is not in order.
     """
     if _from_environment(workspace):
         return config
-    try:
-        found = _read(workspace).auth
-    except EventDBXError:
-        return config
+    found = _read(workspace).auth
     auth = replace(
         config.auth,
         private_key=found.private_key,
