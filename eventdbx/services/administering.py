@@ -67,5 +67,6 @@ def make_web(
         trail=installation.trail,
         clock=reactor,
         measure=measure,
+        run_slowly=installation.run_slowly,
     )
     return WebService(reactor, current(), api, main)

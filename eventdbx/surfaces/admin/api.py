@@ -36,6 +36,9 @@ from eventdbx.surfaces.admin.table import Answer, Call, Problem, Row
 
 ROOT = "/admin"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
+_LARGE_BYTES = 65_536
+"""A body that is longer is checked on a thread."""
+
 _CREDENTIALS = ("authorization", "x-admin-key", "cookie")
 NOBODY = Grant(jti="", subject="")
 """Whoever asks for a route that is open to all."""
@@ -73,7 +76,9 @@ class Api:
         trail: Trail,
         clock: IReactorTime,
         measure: Measure = unmeasured,
+        run_slowly: Callable[[Callable[[], Any]], Deferred[Any]] = maybeDeferred,
     ) -> None:
+        self._run_slowly = run_slowly
         self._door = door
         self._config = config
         self._trail = trail
@@ -172,14 +177,18 @@ class Api:
         )
         self._check_domain(row, call)
         check_query(parameters_of(row), call.query)
-        call = self._with_body(asked, row, call)
-        done = self._once(asked, row, call)
-        done.addTimeout(limits.HTTP_REQUEST_S, self._clock)
         shown = admitted.rate.headers() if row.action is not None else {}
-        page_limit = self._config().page_limit
-        return done.addCallback(
-            lambda answer: reply_of(row, call, answer, asked.path, page_limit, shown)
-        )
+
+        def work(body: Any) -> Deferred[Reply]:
+            whole = replace(call, body=body)
+            done = self._once(asked, row, whole)
+            done.addTimeout(limits.HTTP_REQUEST_S, self._clock)
+            page_limit = self._config().page_limit
+            return done.addCallback(
+                lambda answer: reply_of(row, whole, answer, asked.path, page_limit, shown)
+            )
+
+        return self._body(asked, row).addCallback(work)
 
     def _admitted(self, asked: _Asked, row: Row) -> Admitted:
         if row.action is None:
@@ -196,15 +205,18 @@ class Api:
         ):
             raise Problem(403, "unauthorized", "unauthorized")
 
-    def _with_body(self, asked: _Asked, row: Row, call: Call) -> Call:
+    def _body(self, asked: _Asked, row: Row) -> Deferred[Any]:
+        """Read the body that a row wants. A large one takes seconds to check: on a thread."""
         if row.body is None:
-            return call
+            return succeed(None)
         if asked.request.too_large:
             text = "Failed to buffer the request body: length limit exceeded"
             raise Problem(413, text, "payload_too_large")
         content = asked.request.content.read()
         kind = asked.headers.get("content-type", "")
-        return replace(call, body=self._bodies.read(row, kind, content))
+        if len(content) <= _LARGE_BYTES:
+            return succeed(self._bodies.read(row, kind, content))
+        return self._run_slowly(lambda: self._bodies.read(row, kind, content))
 
     def _once(self, asked: _Asked, row: Row, call: Call) -> Deferred[Answer]:
         key = call.headers.get("idempotency-key")

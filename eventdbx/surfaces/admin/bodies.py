@@ -19,6 +19,9 @@ from eventdbx.surfaces.admin.problems import invalid_body
 from eventdbx.surfaces.admin.table import Parameter, Problem, Row
 
 _ERRORS_MAX = 20
+_POINTER_MAX = 256
+"""Characters of a place: names in a body may be as long as the body."""
+
 _BASE = "urn:eventdbx:admin"
 
 
@@ -123,7 +126,7 @@ def _is_json(content_type: str) -> bool:
 
 
 def _said(error: ValidationError) -> dict[str, str]:
-    pointer = "".join(f"/{_escaped(step)}" for step in error.absolute_path)
+    pointer = "".join(f"/{_escaped(step)}" for step in error.absolute_path)[:_POINTER_MAX]
     reason = _reason(error)
     message = f"{pointer}: {reason}" if pointer else reason
     return {"pointer": pointer, "rule": str(error.validator), "message": message}
