@@ -182,8 +182,9 @@ class WebService(Service):
         return port
 
     def _tell(self, wanted: Wanted) -> None:
-        name = "Admin API" if wanted.serves == "admin" else "HTTP server"
-        self.log.info("{name} listening on {address}", name=name, address=wanted.address)
+        # Operators look for this text.
+        doing = "Starting admin API server" if wanted.serves == "admin" else "HTTP server listening"
+        self.log.info("{doing} on {address}", doing=doing, address=wanted.address)
         exposed = wanted.endpoint.startswith("tcp") and not wanted.address.startswith(_LOOPBACK)
         if exposed and (wanted.serves == "admin" or self._is_mounted()):
             self.log.warn(
