@@ -6,8 +6,19 @@ Tables that turn a code into an HTTP or exit status live with their surface, not
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
+
+_TOKEN = re.compile(r"eyJ[A-Za-z0-9_-]{10,}\.[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*)?")
+
+
+def without_tokens(text: str) -> str:
+    """Return a text with each token in it replaced by a word.
+
+    People put tokens where names belong, and texts about it end up in logs and reports.
+    """
+    return _TOKEN.sub("<token>", text) if "eyJ" in text else text
 
 
 class EventDBXError(Exception):
@@ -22,7 +33,7 @@ class EventDBXError(Exception):
     fixed: ClassVar[str | None] = None
 
     def __init__(self, detail: str = "") -> None:
-        self.detail = detail
+        self.detail = detail = without_tokens(detail)
         super().__init__(self.fixed if self.fixed is not None else self.prefix + detail)
 
 

@@ -87,6 +87,12 @@ class Workspace:
         """What the server has written so far."""
         return (self.folder / "server.log").read_text(errors="replace")
 
+    @property
+    def process_id(self) -> int:
+        """The id of the server's process."""
+        assert self._server is not None, "the server does not run"
+        return self._server.pid
+
     def attempt(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one command, with more variables in its environment, and return how it ended."""
         return subprocess.run(
@@ -108,6 +114,18 @@ class Workspace:
                 f"{command} ended with {done.returncode}\n{done.stdout}{done.stderr}"
             )
         return done.stdout
+
+    def spawn(self, *program: str) -> subprocess.Popen[str]:
+        """Begin a program in the folder and the environment of this database."""
+        return subprocess.Popen(
+            program,
+            cwd=self.folder,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
 
     def start(self) -> None:
         """Start the server in the foreground and return when it takes connections."""

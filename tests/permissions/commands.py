@@ -11,17 +11,22 @@ from typing import NamedTuple
 from tests.permissions.operations import APPEND, READ_ONE, READ_SOME
 from tests.permissions.rules import Needs
 
+NOT_ALLOWED = 6
+"""The exit status of a command that was refused for its token, with ``fine`` exit codes."""
+
 
 class Command(NamedTuple):
     """A command line as one text, its needs, and the exit status once it is let in.
 
-    ``writes`` as with operations; ``before`` are commands of the operator, which may find that
-    there is nothing to do.
+    ``hides`` is the status for those who have the right, but not for the aggregate, where they get
+    the same answer as if there were none. ``writes`` as with operations; ``before`` are commands of
+    the operator, which may find that there is nothing to do.
     """
 
     line: str
     needs: Needs
     ends: int = 0
+    hides: int = NOT_ALLOWED
     writes: bool = False
     before: tuple[str, ...] = ()
 
@@ -57,7 +62,7 @@ AGGREGATES: dict[str, Command] = {
     "events": Command("events", READ_SOME),
     "snapshots list": Command("snapshots list", READ_SOME),
     "snapshots create": Command("snapshots create order {one}", SNAPSHOT, writes=True),
-    "snapshots get": Command("snapshots get {snapshot}", READ_ONE),
+    "snapshots get": Command("snapshots get {snapshot}", READ_ONE, hides=4),
     "verify": Command("verify", Needs(("aggregate.read",), "all")),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),
@@ -137,10 +142,10 @@ PLUGINS: dict[str, Command] = {
     "plugin rename": Command("plugin rename spare renamed", MANAGES,
                              before=(*WITH_SPARE, "plugin remove renamed --disable")),
     "plugin switch": Command("plugin switch notes --with spare", MANAGES, before=WITH_SPARE),
-    "plugin start": Command("plugin start none", SEES, 4),
-    "plugin stop": Command("plugin stop none", SEES, 4),
+    "plugin start": Command("plugin start none", SEES, ends=4),
+    "plugin stop": Command("plugin stop none", SEES, ends=4),
     "plugin status": Command("plugin status", SEES),
-    "plugin logs": Command("plugin logs none", SEES, 4),
+    "plugin logs": Command("plugin logs none", SEES, ends=4),
     "plugin test": Command("plugin test notes", MANAGES, before=NOTED),
     "plugin replay": Command("plugin replay notes order", MANAGES, before=NOTED),
     "plugin lag": Command("plugin lag", SEES),
@@ -151,7 +156,7 @@ PLUGINS: dict[str, Command] = {
     "plugin seek": Command("plugin seek notes end --yes", MANAGES, before=NOTED),
     "plugin rebuild": Command("plugin rebuild notes --detach --yes", MANAGES, before=NOTED),
     "plugin stats": Command("plugin stats notes", SEES, before=NOTED),
-    "plugin uninstall": Command("plugin uninstall none", SEES, 1),
+    "plugin uninstall": Command("plugin uninstall none", SEES, ends=1),
     "queue": Command("queue", QUEUE),
     "queue show": Command("queue show {job}", QUEUE),
     "queue clear": Command("queue clear --yes", CLEARS),
@@ -175,7 +180,7 @@ OWN_FILES = frozenset(
         "start", "stop", "status", "restart", "destroy", "serve start", "serve stop",
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
-        "token bootstrap", "plugin install",
+        "token bootstrap", "plugin install", "doctor",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

@@ -85,7 +85,7 @@ REQUESTS: dict[type, Operation] = {
     ),
     rq.ListSnapshots: Operation(READ_SOME, _plain(rq.ListSnapshots)),
     rq.GetSnapshot: Operation(
-        READ_ONE, lambda token, _one, place: rq.GetSnapshot(token, place.snapshot)
+        READ_SOME, lambda token, _one, place: rq.GetSnapshot(token, place.snapshot)
     ),
     rq.ListReferrers: Operation(READ_ONE, _on_one(rq.ListReferrers)),
     rq.ReadOutbox: Operation(READ_SOME, _plain(rq.ReadOutbox)),

@@ -21,6 +21,7 @@ from eventdbx.errors import (
     TokenRevoked,
     UnknownName,
     VersionConflict,
+    without_tokens,
 )
 from eventdbx.surfaces.admin.table import Problem
 
@@ -96,17 +97,20 @@ def problem_of_code(code: str, message: str) -> Problem:
 
 def problem_document(problem: Problem, instance: str) -> dict[str, Any]:
     """Return the body: the members of the wire's errors first, then those of RFC 9457."""
+    message = without_tokens(problem.message)
     document: dict[str, Any] = {
-        "message": problem.message,
+        "message": message,
         "code": problem.code,
         "type": "about:blank",
         "title": HTTPStatus(problem.status).phrase,
         "status": problem.status,
-        "detail": problem.message,
-        "instance": instance,
+        "detail": message,
+        "instance": without_tokens(instance),
     }
     if problem.errors:
-        document["errors"] = [dict(error) for error in problem.errors]
+        document["errors"] = [
+            {name: without_tokens(text) for name, text in error.items()} for error in problem.errors
+        ]
     return document
 
 

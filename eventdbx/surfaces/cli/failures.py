@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from eventdbx.errors import AlreadyExists, EventDBXError
+from eventdbx.errors import AlreadyExists, EventDBXError, without_tokens
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -72,7 +72,7 @@ class UsageFailure(Exception):
         if self.usage:
             parts.append(f"Usage: {self.usage}")
         parts.append("For more information, try '--help'.")
-        return "\n\n".join(parts) + "\n"
+        return without_tokens("\n\n".join(parts)) + "\n"
 
 
 class Stop(Exception):
@@ -99,7 +99,7 @@ def failure_text(failure: Failure, *, hints: bool) -> str:
             lines.append(f"    {number}: {cause}" if numbered else f"    {cause}")
     if failure.hint and hints:
         lines += ["", f"hint: {failure.hint}"]
-    return "\n".join(lines) + "\n"
+    return without_tokens("\n".join(lines)) + "\n"
 
 
 def exit_status(failure: Failure, environ: Mapping[str, str]) -> int:

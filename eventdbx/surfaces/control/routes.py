@@ -436,13 +436,11 @@ class Routes:
 
     def _get_snapshot(self, session: Session, request: rq.GetSnapshot) -> rs.SnapshotFound:
         grant = self.grant(session, request.token)
+        grant.require("aggregate.read")
         snapshot = session.reader().snapshot(request.snapshot_id)
-        if snapshot is None:
-            grant.require("aggregate.read")
+        # Whose aggregate an id belongs to is not for everyone to know, nor that there is one.
+        if snapshot is None or not seeing(grant)(snapshot.aggregate_type, snapshot.aggregate_id):
             return rs.SnapshotFound(None)
-        grant.require(
-            "aggregate.read", f"aggregate:{snapshot.aggregate_type}:{snapshot.aggregate_id}"
-        )
         return rs.SnapshotFound(snapshot_document(snapshot))
 
     def _read_outbox(self, session: Session, request: rq.ReadOutbox) -> Any:
