@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from eventdbx.errors import IoError
@@ -47,6 +48,20 @@ def replace_text(path: Path, text: str) -> None:
         sync_path(target.parent)
     except OSError as error:
         raise IoError(f"cannot write {path}: {error.strerror}") from None
+
+
+def sweep_leftovers(path: Path) -> None:
+    """Remove what writers of the file left behind when they were killed.
+
+    Only for who holds the lock that all of its writers take.
+    """
+    target = path.resolve()
+    # As tempfile names them: an editor's swap file beside it is left alone.
+    leftover = re.compile(re.escape(f".{target.name}.") + r"[a-z0-9_]{8}")
+    for left in target.parent.iterdir():
+        if leftover.fullmatch(left.name):
+            with suppress(OSError):
+                left.unlink()
 
 
 def sync_path(path: Path) -> None:

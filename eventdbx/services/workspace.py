@@ -27,7 +27,13 @@ from eventdbx.config import (
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError
 from eventdbx.keys import declared, environment_names
-from eventdbx.services.files import locked_directory, make_directory, read_text, replace_text
+from eventdbx.services.files import (
+    locked_directory,
+    make_directory,
+    read_text,
+    replace_text,
+    sweep_leftovers,
+)
 from eventdbx.services.revocations import REVOCATIONS_NAME, Revocations
 
 if TYPE_CHECKING:
@@ -139,6 +145,7 @@ class Workspace:
             text = read_text(self.config_path) or ""
             changed = updated_text(text, {**checked, "updated_at": format_ns(time.time_ns())})
             parse_config(changed, origin=str(self.config_path), environ={})
+            sweep_leftovers(self.config_path)
             replace_text(self.config_path, changed)
 
 
