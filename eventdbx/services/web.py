@@ -7,6 +7,7 @@ API has listeners of its own, or shares the main one, where it is found below ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
@@ -18,11 +19,10 @@ from twisted.web.resource import IResource, Resource
 
 from eventdbx.config import Config
 from eventdbx.errors import ConfigError
+from eventdbx.services.listening import exposure, shown
 from eventdbx.services.reloading import Step
 from eventdbx.surfaces.admin.api import Api
 from eventdbx.surfaces.site import BoundedSite
-
-_LOOPBACK = ("127.", "localhost", "::1", "[::1]")
 
 
 class Wanted(NamedTuple):
@@ -45,16 +45,25 @@ def wanted_listeners(config: Config, *, main: bool) -> list[Wanted]:
     if mounted and not config.port and not admin.endpoints:
         raise ConfigError("admin.port = 0 serves /admin on the main port, but port is 0, too")
     if not mounted:
+        _check_admin_address(admin.bind_addr, admin.port)
         found.append(_tcp(admin.bind_addr, admin.port, "admin"))
-    return found + [Wanted(_private(text), _named(text), "admin") for text in admin.endpoints]
+    return found + [Wanted(_private(text), shown(text), "admin") for text in admin.endpoints]
+
+
+def _check_admin_address(host: str, port: int) -> None:
+    try:
+        ip_address(host.strip().removeprefix("[").removesuffix("]"))
+    except ValueError:
+        reason = "invalid socket address syntax"
+        raise ConfigError(f"invalid admin bind address {host}:{port} - {reason}") from None
 
 
 def _tcp(host: str, port: int, serves: str) -> Wanted:
     bare = host.strip().removeprefix("[").removesuffix("]")
     kind = "tcp6" if ":" in bare else "tcp"
     escaped = bare.replace(":", "\\:")
-    shown = f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
-    return Wanted(f"{kind}:{port}:interface={escaped}:backlog=128", shown, serves)
+    address = f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
+    return Wanted(f"{kind}:{port}:interface={escaped}:backlog=128", address, serves)
 
 
 def _private(endpoint: str) -> str:
@@ -62,11 +71,6 @@ def _private(endpoint: str) -> str:
     if endpoint.startswith("unix:") and ":mode=" not in endpoint:
         return endpoint + ":mode=600"
     return endpoint
-
-
-def _named(endpoint: str) -> str:
-    """Return an endpoint as the log names it, without the places of its keys."""
-    return ":".join(endpoint.split(":")[:2])
 
 
 class _Shared(Resource):
@@ -128,6 +132,11 @@ class WebService(Service):
             "admin": self._sites["admin"].connection_count,
         }
 
+    @property
+    def busy(self) -> int:
+        """How many requests wait for their answers now."""
+        return sum(site.busy for site in self._sites.values())
+
     def startService(self) -> None:
         """Begin to listen; the outcome is told by ``listening``."""
         super().startService()  # type: ignore[no-untyped-call]
@@ -171,11 +180,9 @@ class WebService(Service):
         try:
             endpoint = serverFromString(self._reactor, wanted.endpoint)
             port: IListeningPort = await endpoint.listen(self._sites[wanted.serves])
-        except ValueError as error:
-            raise ConfigError(f"{wanted.address} is no endpoint: {error}") from None
-        except Exception as error:
+        except Exception as error:  # Whatever the kind of endpoint, or its certificates, say.
             what = "admin API" if wanted.serves == "admin" else "HTTP"
-            cause = getattr(error, "socketError", error)
+            cause = str(getattr(error, "socketError", error)) or type(error).__name__
             raise ConfigError(
                 f"failed to bind {what} listener on {wanted.address}: {cause}"
             ) from None
@@ -185,8 +192,8 @@ class WebService(Service):
         # Operators look for this text.
         doing = "Starting admin API server" if wanted.serves == "admin" else "HTTP server listening"
         self.log.info("{doing} on {address}", doing=doing, address=wanted.address)
-        exposed = wanted.endpoint.startswith("tcp") and not wanted.address.startswith(_LOOPBACK)
-        if exposed and (wanted.serves == "admin" or self._is_mounted()):
+        serves_admin = wanted.serves == "admin" or self._is_mounted()
+        if serves_admin and exposure(wanted.endpoint) is not None:
             self.log.warn(
                 "the Admin API on {address} is not encrypted: whoever listens on the network reads "
                 "the tokens that are sent and issued there; use an ssl: endpoint in "
