@@ -10,7 +10,7 @@ import base64
 import binascii
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventdbx import limits
+from eventdbx.application.claims import grant_of, object_of
 from eventdbx.config import Auth, Config, decode_data_key
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import parse_ns
@@ -388,7 +389,13 @@ class Verifier:
         """
         if mark is None:
             return _NEVER
-        return max((key.until for key, _verifying in self._keys if key.mark == mark), default=0.0)
+        found = self._until(mark)
+        if found is None and self.look_for_keys():
+            found = self._until(mark)
+        return 0.0 if found is None else found
+
+    def _until(self, mark: str) -> float | None:
+        return max((key.until for key, _verifying in self._keys if key.mark == mark), default=None)
 
     def signed(self, token: str) -> Grant:
         """Return what a token says if it was signed for us, whatever has become of it since.
@@ -403,7 +410,7 @@ class Verifier:
         if len(parts) != 3 or len(token) > limits.TOKEN_CHARACTERS_MAX:
             raise InvalidToken
         header, body, signature = (_decode(part) for part in parts)
-        members = _object(header)
+        members = object_of(header)
         kid = members.get("kid")
         if members.get("alg") != "EdDSA" or not isinstance(kid, str | None):
             raise InvalidToken
@@ -413,8 +420,8 @@ class Verifier:
             key_until = self._check_signature(signed, signature, kid)
         if key_until is None:
             raise InvalidToken
-        claims = _object(body)
-        grant = _grant(claims)
+        claims = object_of(body)
+        grant = grant_of(claims)
         if claims["iss"] != self._issuer or claims["aud"] != self._audience:
             raise Unauthorized
         return grant, key_until
@@ -432,67 +439,3 @@ class Verifier:
                 continue
             return key.until
         return None
-
-
-def _object(encoded: bytes) -> dict[str, Any]:
-    try:
-        value = orjson.loads(encoded)
-    except orjson.JSONDecodeError:
-        raise InvalidToken from None
-    if not isinstance(value, dict):
-        raise InvalidToken
-    return value
-
-
-def _grant(claims: Mapping[str, Any]) -> Grant:
-    """Check the type of every claim we know; others are passed over."""
-    for name in ("iss", "aud", "sub", "jti"):
-        _text(claims, name, required=True)
-    bounds = claims.get("limits", {"write_events": None})
-    if not isinstance(bounds, dict) or not isinstance(bounds.get("keep_alive", False), bool):
-        raise InvalidToken
-    issued_at = _seconds(claims, "iat")
-    if issued_at is None:
-        raise InvalidToken
-    return Grant(
-        jti=claims["jti"],
-        subject=claims["sub"],
-        group=_text(claims, "group"),
-        user=_text(claims, "user"),
-        actions=_texts(claims, "actions"),
-        resources=_texts(claims, "resources"),
-        tenants=_texts(claims, "tenants"),
-        issued_at=issued_at,
-        expires_at=_seconds(claims, "exp"),
-        not_before=_seconds(claims, "nbf"),
-        issued_by=_text(claims, "issued_by"),
-        write_limit=_count(bounds.get("write_events")),
-        keep_alive=bounds.get("keep_alive", False),
-    )
-
-
-def _text(claims: Mapping[str, Any], name: str, *, required: bool = False) -> str:
-    value = claims.get(name, None if required else "")
-    if not isinstance(value, str):
-        raise InvalidToken
-    return value
-
-
-def _texts(claims: Mapping[str, Any], name: str) -> tuple[str, ...]:
-    value = claims.get(name, [])
-    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise InvalidToken
-    return tuple(value)
-
-
-def _seconds(claims: Mapping[str, Any], name: str) -> int | None:
-    value = claims.get(name)
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-        raise InvalidToken
-    return value
-
-
-def _count(value: Any) -> int | None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
-        raise InvalidToken
-    return value

@@ -27,11 +27,13 @@ from eventdbx.services.administering import make_installation, make_web
 from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
+from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
 from eventdbx.services.listening import ControlService, addresses, listener_on
 from eventdbx.services.observing import Observing
 from eventdbx.services.reloading import LiveConfiguration, at_once, judging
 from eventdbx.services.reporting import report_on
+from eventdbx.services.settling import SettlingService
 from eventdbx.services.stores import StoreService
 from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
@@ -70,6 +72,7 @@ class Server(Service):
         web: WebService,
         auditing: AuditService,
         observing: Observing,
+        settling: SettlingService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -80,6 +83,7 @@ class Server(Service):
         self._rehearsals = rehearsals
         self._draining = draining
         self._auditing = auditing
+        self._settling = settling
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -95,6 +99,7 @@ class Server(Service):
         self._slow_reads.start()
         self._draining.startService()
         self._auditing.startService()
+        self._settling.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -121,6 +126,8 @@ class Server(Service):
         if self.control.running:
             await self.control.stopService()
         await rehearsed
+        if self._settling.running:
+            self._settling.stopService()
         if self._auditing.running:
             await self._auditing.stopService()
         if self._draining.running:
@@ -244,9 +251,10 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         drain_s=config.limits.drain_timeout_secs,
     )
+    desk = TokenDesk(workspace, live.current)
     installation = make_installation(
         live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
-    )
+    )._replace(tokens=desk)
     web = make_web(
         reactor,
         installation,
@@ -254,9 +262,25 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         main=observing.api.resource,
         measure=observing.count_request,
     )
+    settling = SettlingService(
+        desk.unsettled,
+        desk.settle,
+        admission.verifier.look_for_keys,
+        run_slowly=run_slowly,
+        clock=reactor,
+    )
     auditing = AuditService(Spool(workspace.data_dir), trail, reactor)
     server = Server(
-        stores, control, slow_reads, routes.rehearsals, draining, live, web, auditing, observing
+        stores,
+        control,
+        slow_reads,
+        routes.rehearsals,
+        draining,
+        live,
+        web,
+        auditing,
+        observing,
+        settling,
     )
 
     def take_up(new: Config) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import time
+from contextlib import closing
 from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.ledger import terms_verifier
 from eventdbx.domain.grants import Grant
-from eventdbx.errors import InvalidToken
+from eventdbx.errors import InvalidToken, TokenLimitReached, Unauthorized
 from eventdbx.services.keyring import token_terms
 from eventdbx.services.workspace import open_workspace
 from eventdbx.surfaces.control.blocking import BlockingClient
@@ -105,6 +107,99 @@ class Generating(TokenCase):
         self.assertEqual(ended.status, 0)
         self.assertIn("aggregate:order:* means the one type", ended.stderr)
 
+    def test_not_before(self) -> None:
+        """A first moment is kept in the token; what is none is refused."""
+        ended = self.dbx(
+            "token", "generate", *FOR_ANN, "--not-before", "2099-01-02T03:04:05Z", "--ttl", "0",
+            "--json",
+        )  # fmt: skip
+        self.assertEqual(ended.document["not_before"], "2099-01-02T03:04:05Z")
+        self.assertRaises(Unauthorized, self.verify, ended.document["token"])
+        self.assertIn(
+            "is not an RFC 3339 time",
+            self.misused("token", "generate", *FOR_ANN, "--not-before", "soon"),
+        )
+        self.assertIn(
+            "before the token expires",
+            self.failed("token", "generate", *FOR_ANN, "--not-before", "2099-01-02T03:04:05Z"),
+        )
+
+
+class Showing(TokenCase):
+    """What is known of one token."""
+
+    def test_lines(self) -> None:
+        """By its id, and by itself; the token is never shown."""
+        token = self.generate("--write-limit", "3")
+        jti = self.verify(token).jti
+        shown = self.dbx("token", "show", jti).stdout
+        self.assertTrue(shown.startswith(f"token=<hidden>\n  jti={jti}\n  subject=ops:ann\n"))
+        self.assertTrue(
+            shown.endswith("  not_before=none\n  write_limit=3\n  state=active\n  recorded=yes\n")
+        )
+        self.assertEqual(self.dbx("token", "show", token).stdout, shown)
+        self.dbx("token", "revoke", jti)
+        document = self.dbx("token", "show", jti, "--json").document
+        self.assertEqual((document["status"], document["state"]), ("revoked", "revoked"))
+        self.assertNotIn("token", document)
+        self.assertNotIn("digest", document)
+
+    def test_by_file(self) -> None:
+        """A token in a file, or on stdin, is on no command line."""
+        path = self.home / "ops.token"
+        path.write_text(self.generate() + "\n")
+        jti = self.verify(path.read_text().strip()).jti
+        self.assertIn(jti, self.dbx("token", "show", "--token-file", str(path)).stdout)
+        ended = self.dbx("token", "refresh", "--token-file", str(path), "--json").document
+        self.assertEqual(
+            self.dbx("token", "revoke", "--token-file", "-", stdin=ended["token"]).stdout,
+            f"revoked {ended['jti']}\n",
+        )
+        done = self.dbx("token", "revoke", "--token-file", str(path), "--json")
+        self.assertEqual(done.document["token"], jti)
+
+    def test_misused(self) -> None:
+        """One way of giving the token, and a file that has one."""
+        for command in ("show", "revoke", "refresh"):
+            self.assertIn("were not provided", self.misused("token", command))
+        self.assertIn(
+            "cannot be used with", self.misused("token", "show", "x", "--token-file", "f")
+        )
+        self.assertIn(
+            "cannot be used with",
+            self.misused("token", "refresh", "--token", "x", "--token-file", "f"),
+        )
+        self.assertIn("cannot read", self.failed("token", "show", "--token-file", "none"))
+        (self.home / "empty").write_text(" \n")
+        self.assertIn(
+            "there is no token in",
+            self.failed("token", "show", "--token-file", str(self.home / "empty")),
+        )
+        self.assertIn("token not found", self.failed("token", "show", "nope"))
+
+
+class Rotating(TokenCase):
+    """Another signing key."""
+
+    def test_rotate(self) -> None:
+        """Old tokens are good for the overlap, new ones name the new key."""
+        old = self.generate("--ttl", "1h")
+        lines = self.dbx("token", "rotate").stdout.splitlines()
+        self.assertRegex(lines[0], r"^signing with key-\d{14}(-2)?$")
+        self.assertRegex(lines[1], r"^  key-\d{14} verifies until \S+\+00:00$")
+        self.verify(old)
+        ended = self.attempt("token", "rotate-key", "--overlap", "0", "--json")
+        self.assertEqual(ended.status, 0)
+        self.assertEqual(len(ended.document["previous"]), 2)
+        self.verify(self.generate())
+
+    def test_without_end(self) -> None:
+        """A token that never ends keeps the old key, and that is said."""
+        self.dbx("token", "bootstrap", "--ttl", "0")
+        ended = self.attempt("token", "rotate")
+        self.assertIn(" verifies without end\n", ended.stdout)
+        self.assertIn("note: some tokens of the old key never end", ended.stderr)
+
 
 class Ending(TokenCase):
     """Revoking and refreshing."""
@@ -175,6 +270,49 @@ class Bootstrap(TokenCase):
         self.assertEqual(len(self.dbx("token", "list", "--json").document), 2)
         self.assertIn("--stdout", self.misused("token", "bootstrap", "--persist"))
 
+    def test_replaced(self) -> None:
+        """Another lifetime means another token; the old one is revoked, the ledger has one."""
+        path = self.home / ".eventdbx" / "cli.token"
+        self.dbx("token", "bootstrap", "--ttl", "0")
+        first = path.read_text().strip()
+        for lifetime in ("60", "90", "2h"):
+            self.dbx("token", "bootstrap", "--ttl", lifetime)
+            self.assertRaises(InvalidToken, self.verify, first)
+            first = path.read_text().strip()
+            (record,) = self.dbx("token", "list", "--json").document
+            self.assertEqual(record["jti"], self.verify(first).jti)
+
+    def test_revoked(self) -> None:
+        """A revoked one is replaced, whatever its time; others cannot read the new one."""
+        path = self.home / ".eventdbx" / "cli.token"
+        self.dbx("token", "bootstrap", "--ttl", "0")
+        old = path.read_text().strip()
+        self.dbx("token", "revoke", old)
+        path.chmod(0o644)
+        self.dbx("token", "bootstrap")
+        new = path.read_text().strip()
+        self.assertNotEqual(new, old)
+        self.verify(new)
+        self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+    def test_of_an_earlier_key(self) -> None:
+        """After a rotation the file has a token of the new key; the old one is good still."""
+        path = self.home / ".eventdbx" / "cli.token"
+        self.dbx("token", "bootstrap")
+        old = path.read_text().strip()
+        self.dbx("token", "rotate")
+        self.dbx("token", "bootstrap")
+        self.assertNotEqual(path.read_text().strip(), old)
+        self.verify(old)
+
+    def test_nonsense(self) -> None:
+        """What is no token at all is replaced."""
+        path = self.home / ".eventdbx" / "cli.token"
+        self.dbx("token", "list")
+        path.write_text("EVT-0123\n")
+        self.dbx("token", "bootstrap")
+        self.verify(path.read_text().strip())
+
 
 class BesideServer(SynchronousTestCase):
     """A running server believes the same files."""
@@ -191,3 +329,42 @@ class BesideServer(SynchronousTestCase):
         self.assertEqual(client.call(snapshots), [])
         place.run("token", "revoke", record["jti"])
         self.assertRaises(InvalidToken, client.call, snapshots)
+
+    def test_write_limit(self) -> None:
+        """A limit holds through a kill of the server: what was acknowledged has been counted."""
+        place = Workspace(Path(self.mktemp()).absolute())
+        place.start()
+        self.addCleanup(place.stop)
+        limited = ("-g", "g", "-u", "u", "--action", "*.*", "--write-limit", "3", "--json")
+        token = json.loads(place.run("token", "generate", *limited))["token"]
+
+        def write() -> None:
+            with closing(BlockingClient("127.0.0.1", place.port, token)) as client:
+                client.call(Calls(token).apply("order", "o-1", "made", {"a": 1}))
+
+        place.run("aggregate", "create", "order", "o-1", "--event", "made")
+        write()
+        write()
+        place.stop(signal.SIGKILL)
+        place.start()
+        write()
+        self.assertRaises(TokenLimitReached, write)
+        with closing(BlockingClient("127.0.0.1", place.port, token)) as client:
+            client.call(Calls(token).snapshots(None, None, None))
+
+    def test_rotated(self) -> None:
+        """A running server takes the new key up; nobody is locked out, and nothing restarts."""
+        place = Workspace(Path(self.mktemp()).absolute())
+        place.start()
+        self.addCleanup(place.stop)
+
+        def good(token: str) -> None:
+            with closing(BlockingClient("127.0.0.1", place.port, token)) as client:
+                client.call(Calls(token).snapshots(None, None, None))
+
+        old = json.loads(place.run("token", "generate", *FOR_ANN, "--json"))["token"]
+        place.run("token", "rotate")
+        new = json.loads(place.run("token", "generate", *FOR_ANN, "--json"))["token"]
+        good(new)
+        good(old)
+        place.run("aggregate", "create", "order", "o-1", "--event", "made")
