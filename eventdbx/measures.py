@@ -7,9 +7,9 @@ a family at most :data:`SERIES_MAX` series. Counting may happen on any thread.
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
+from math import exp, log
 from threading import Lock
 from typing import Literal, NamedTuple, TypeAlias
 
@@ -34,10 +34,10 @@ FINE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, *DURATION_BOUNDS, 10.0)
 BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
 
 # Values are remembered by their logarithm: 1 % off at most, and never more than PLACES of them.
-_STEP = 1 / math.log(1.02)
+_STEP = 1 / log(1.02)
 _SMALLEST, _LARGEST = 1e-7, 1e5
-_OFFSET = 1.0 - math.log(_SMALLEST) * _STEP
-PLACES = int(math.log(_LARGEST) * _STEP + _OFFSET) + 1
+_OFFSET = 1.0 - log(_SMALLEST) * _STEP
+PLACES = int(log(_LARGEST) * _STEP + _OFFSET) + 1
 
 
 class Sample(NamedTuple):
@@ -81,11 +81,11 @@ class Series:
             if self._windows:
                 if now >= self._turn_at:
                     self._turn(now)
-                place = 0
-                if value > _SMALLEST:
-                    value = value if value < _LARGEST else _LARGEST
-                    place = int(math.log(value) * _STEP + _OFFSET)
                 window = self._windows[0]
+                if _SMALLEST < value < _LARGEST:
+                    place = int(log(value) * _STEP + _OFFSET)
+                else:
+                    place = 0 if value <= _SMALLEST else PLACES - 1
                 window[place] = window.get(place, 0) + 1
 
     def _turn(self, now: float) -> None:
@@ -130,7 +130,7 @@ class Series:
 
 
 def _value_at(place: int) -> float:
-    return 0.0 if place <= 0 else math.exp((place + 0.5 - _OFFSET) / _STEP)
+    return 0.0 if place <= 0 else exp((place + 0.5 - _OFFSET) / _STEP)
 
 
 class Observed:
@@ -150,10 +150,11 @@ class Observed:
         """Count a value of a label set; see :meth:`Series.add`."""
         series = self._series.get(labels)
         if series is None:
-            series = self._begin(labels)
+            series = self.begin(labels)
         series.add(value, now)
 
-    def _begin(self, labels: Labels) -> Series:
+    def begin(self, labels: Labels) -> Series:
+        """Return the series of a label set, for those who count in it again and again."""
         assert len(labels) == len(self._labels)
         if len(self._series) >= SERIES_MAX:
             labels = ("other",) * len(labels)

@@ -75,23 +75,19 @@ class RocksView:
     def get(self, key: bytes) -> bytes | None:
         """See :class:`IReadView`."""
         watch = self._watch
-        if watch is None:
-            return self._get(key)
-        began, failed = watch.clock(), True
+        began = 0.0 if watch is None else watch.clock()
+        value: bytes | None
         try:
-            value = self._get(key)
-            failed = False
-        finally:
-            watch.got(key, began, failed=failed)
-        return value
-
-    def _get(self, key: bytes) -> bytes | None:
-        try:
-            return self._snapshot[key]  # type: ignore[no-any-return]
+            value = self._snapshot[key]
         except Exception as error:
-            if error.args == ("key not found",):
-                return None
-            self._complain(error)
+            if error.args != ("key not found",):
+                if watch is not None:
+                    watch.got(key, began, failed=True)
+                self._complain(error)
+            value = None
+        if watch is not None:
+            watch.got(key, began)
+        return value
 
     def scan(
         self, start: bytes, stop: bytes, *, reverse: bool = False

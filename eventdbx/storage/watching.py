@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from eventdbx.measures import Labels, Measures
+from eventdbx.measures import Labels, Measures, Series
 from eventdbx.storage import keys
 
 _GETS = {
@@ -53,17 +53,25 @@ class StoreWatch:
     ``began`` is a time of ``clock``; a scan lasts as long as somebody takes pairs from it.
     """
 
-    __slots__ = ("_measures", "_store", "clock")
+    __slots__ = ("_gets", "_measures", "_store", "clock")
 
     def __init__(self, measures: Measures) -> None:
         self.clock = measures.clock
         self._measures = measures
         self._store = measures.store
+        # By the first two bytes, which name a family or begin in it: looked up at every read.
+        self._gets: dict[bytes, Series] = {}
 
     def got(self, key: bytes, began: float, *, failed: bool = False) -> None:
         """Note a look-up of one key."""
         now = self.clock()
-        self._store.add(_get_labels(key)[failed], now - began, now)
+        if failed:
+            self._store.add(_get_labels(key)[True], now - began, now)
+            return
+        series = self._gets.get(key[:2])
+        if series is None:
+            series = self._gets[key[:2]] = self._store.begin(_get_labels(key)[False])
+        series.add(now - began, now)
 
     def scanned(self, start: bytes, began: float, *, failed: bool = False) -> None:
         """Note a scan that has ended."""

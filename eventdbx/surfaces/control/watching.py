@@ -10,7 +10,7 @@ import re
 from typing import Any, Protocol
 
 from eventdbx.errors import EventDBXError, InvalidToken, TokenExpired, TokenLimitReached
-from eventdbx.measures import Labels, Measures
+from eventdbx.measures import Measures, Series
 from eventdbx.wire import requests as rq
 from eventdbx.wire.responses import Failed
 
@@ -25,7 +25,6 @@ OPERATIONS: dict[type, str] = {
 } | {rq.Unreadable: "parse"}
 """The label of each request: the name of its class."""
 
-_OK: dict[type, Labels] = {kind: (name, "ok") for kind, name in OPERATIONS.items()}
 _OF_ONE: dict[str, type] = {
     "create": rq.CreateAggregate,
     "append": rq.AppendEvent,
@@ -52,6 +51,7 @@ class Watch:
         self._measures = measures
         self._control = measures.control
         self._spans = spans
+        self._fine: dict[type, Series] = {}
 
     def greeted(self, began: float, error: EventDBXError | None) -> None:
         """Note a hello that was accepted, or rejected because of an error."""
@@ -76,15 +76,19 @@ class Watch:
         kind = type(request)
         if kind is rq.CommitBatch and len(request.writes) == 1:
             kind = _OF_ONE[request.writes[0].kind]
+        status = "ok"
         if type(response) is Failed:
-            labels: Labels = (OPERATIONS[kind], response.code)
-            if response.code in _OF_TOKENS:
-                self._measures.auth_failures.add(SURFACE, response.code)
+            status = response.code
+            if status in _OF_TOKENS:
+                self._measures.auth_failures.add(SURFACE, status)
+            self._control.add((OPERATIONS[kind], status), now - began, now)
         else:
-            labels = _OK[kind]
-        self._control.add(labels, now - began, now)
+            series = self._fine.get(kind)
+            if series is None:
+                series = self._fine[kind] = self._control.begin((OPERATIONS[kind], status))
+            series.add(now - began, now)
         if self._spans is not None and kind in _TRACED:
             writes = getattr(request, "writes", (request,))
             metadata = writes[0].metadata if writes else None
             if metadata:
-                self._spans.request(labels[0], labels[1], metadata, now - began)
+                self._spans.request(OPERATIONS[kind], status, metadata, now - began)
