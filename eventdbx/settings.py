@@ -381,7 +381,7 @@ class Config:
     """Everything that can be configured. ``data_dir`` "" means the default of the workspace."""
 
     port: int = _key(
-        7070, low=0, high=65_535, lean=True, about="port of health and metrics; 0 picks a free one"
+        7070, low=0, high=65_535, lean=True, about="port of health and metrics; 0: none"
     )
     data_dir: str = _key("", lean=True, about="folder of the data")
     domain: str = _key("default", about="the active domain")

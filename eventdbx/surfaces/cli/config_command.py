@@ -39,7 +39,7 @@ class Setting(NamedTuple):
 
 
 SETTINGS = (
-    Setting(("--port",), "port", U16, "Port for health and metrics; 0 picks a free one"),
+    Setting(("--port",), "port", U16, "Port for health and metrics; 0: none"),
     Setting(("--data-dir",), "data_dir", str, "Directory of the data"),
     Setting(("--bind-addr",), "socket.bind_addr", str, "HOST:PORT of the control listener"),
     Setting(("--cache-threshold",), "cache_threshold", U32, "Aggregates kept in memory"),
