@@ -224,6 +224,28 @@ class Conditions(SchemaVisit):
         self.refused(412, "PUT", self.path, {"events": {"paid": {}}}, If_None_Match="*")
         self.assertEqual(list(self.good(200, "GET", self.path)["events"]), ["made"])
 
+    def test_required(self) -> None:
+        """An installation can demand that whoever changes something says what they have seen."""
+        self.create()
+        self.good(200, "PATCH", "/config", {"admin": {"require_if_match": True}})
+
+        def no_more() -> None:
+            tag = self.call("GET", "/config").headers["etag"]
+            body = {"admin": {"require_if_match": False}}
+            self.good(200, "PATCH", "/config", body, If_Match=tag)
+
+        self.addCleanup(no_more)
+        for method, path, body in (
+            ("PATCH", self.path, {"locked": True}),
+            ("DELETE", self.path, None),
+            ("PUT", "/schemas", []),
+        ):
+            message = self.refused(428, method, path, body)
+            self.assertEqual(message, "If-Match is required")
+        self.assertFalse(self.good(200, "GET", self.path)["locked"])
+        self.good(201, "PUT", self.path + "_new", {"events": {"made": {}}})
+        self.good(200, "PATCH", self.path, {"locked": True}, If_Match="*")
+
     def test_set(self) -> None:
         """A whole set can be replaced by what was read, as an array or by name."""
         self.create()
