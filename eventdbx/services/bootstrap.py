@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from eventdbx.errors import EventDBXError
-from eventdbx.services.files import locked_directory, read_text, replace_text
+from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
 from eventdbx.services.workspace import Opened, exposed_secrets
 
 if TYPE_CHECKING:
@@ -48,6 +48,7 @@ def ensure_cli_token(
             if grant is not None and grant.subject == SUBJECT:
                 ledger.replace(grant.jti, time.time_ns())
             token = _bootstrap_token(opened, ledger, ttl_s)
+        sweep_leftovers(workspace.token_path)
         replace_text(workspace.token_path, token + "\n")
         return token
 

@@ -24,7 +24,7 @@ from eventdbx.application.tokens import (
 from eventdbx.config import Config, PreviousKey, parse_config, updated_text
 from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
 from eventdbx.errors import ConfigError, EventDBXError
-from eventdbx.services.files import locked_directory, read_text, replace_text
+from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
 from eventdbx.services.workspace import Workspace
 
 KEY_VARIABLES = ("EVENTDBX_AUTH_PRIVATE_KEY", "EVENTDBX_AUTH_PUBLIC_KEY")
@@ -142,6 +142,7 @@ def rotate(workspace: Workspace, ledger: Ledger, *, overlap_s: int | None, now_n
         changed = updated_text(text, changes)
         checked = parse_config(changed, origin=str(path), environ=workspace.environ)
         verification_keys(checked)
+        sweep_leftovers(path)
         replace_text(path, changed)
         return checked
 

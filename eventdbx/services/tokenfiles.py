@@ -26,7 +26,7 @@ from eventdbx.application.token_records import (
 )
 from eventdbx.application.tokens import seal, unseal
 from eventdbx.errors import IoError
-from eventdbx.services.files import locked_directory, read_text, replace_text
+from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
 from eventdbx.services.revocations import REVOCATIONS_NAME
 from eventdbx.services.tokenjournal import Journal
 
@@ -252,6 +252,7 @@ class TokenFiles:
     def _replace(self, name: str, text: str) -> None:
         if self._data_keys:
             text = seal(text, self._data_keys[0], os.urandom(12))
+        sweep_leftovers(self._folder / name)
         replace_text(self._folder / name, text)
 
 
