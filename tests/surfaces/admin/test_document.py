@@ -1,6 +1,7 @@
 """The OpenAPI document: written from the rows, kept in the source tree, and whole.
 
-``python -m tests.surfaces.admin.test_document`` writes ``docs/openapi.json`` anew.
+``python -m tests.surfaces.admin.test_document`` writes ``docs/openapi.json``, and the routes in
+``docs/admin-api.md``, anew.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from eventdbx.surfaces.admin.openapi import openapi_document, statuses_of
 from eventdbx.surfaces.admin.rows import all_rows, component_schemas
 from eventdbx.surfaces.admin.table import Installation, Row
 
-FILE = Path(__file__).resolve().parents[3] / "docs" / "openapi.json"
+DOCS = Path(__file__).resolve().parents[3] / "docs"
+FILE, PAGE = DOCS / "openapi.json", DOCS / "admin-api.md"
+ROUTES = re.compile(r"(?<=<!-- routes: begin -->\n).*(?=<!-- routes: end -->)", re.DOTALL)
 OPEN_TO_ALL = {"getOpenApi", "getPublicKeys"}
 ADDED = {
     "token.read", "token.manage", "schema.read", "schema.write", "remote.read", "remote.manage",
@@ -40,6 +43,15 @@ def rows() -> tuple[Row, ...]:
 def document() -> dict[str, Any]:
     """Return the document as it belongs into the source tree: of no particular version."""
     return openapi_document(rows(), component_schemas(), "current")
+
+
+def routes() -> str:
+    """Return the table of routes for people."""
+    lines = ["| route | right | what it does |", "|---|---|---|"]
+    for row in rows():
+        right = "open to all" if row.action is None else f"`{row.action}`"
+        lines.append(f"| `{row.method} {row.path}` | {right} | {row.summary} |")
+    return "\n".join(lines) + "\n"
 
 
 class RowTests(SynchronousTestCase):
@@ -79,6 +91,12 @@ class DocumentTests(SynchronousTestCase):
     def test_the_file_is_that_of_the_routes(self) -> None:
         """docs/openapi.json shows the routes that there are; the module's docstring tells how."""
         self.assertEqual(json.loads(FILE.read_text()), json.loads(json.dumps(document())))
+
+    def test_the_page_lists_the_routes(self) -> None:
+        """docs/admin-api.md lists the routes that there are, each with its right."""
+        found = ROUTES.search(PAGE.read_text())
+        assert found is not None
+        self.assertEqual(found[0], routes())
 
     def test_every_row_is_in_it(self) -> None:
         """Each row is an operation, with every status that it can answer with."""
@@ -125,3 +143,4 @@ class DocumentTests(SynchronousTestCase):
 
 if __name__ == "__main__":
     FILE.write_text(json.dumps(document(), indent=1, ensure_ascii=False) + "\n")
+    PAGE.write_text(ROUTES.sub(lambda _old: routes(), PAGE.read_text()))
