@@ -7,7 +7,8 @@ a family at most :data:`SERIES_MAX` series. Counting may happen on any thread.
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from math import exp, log
 from threading import Lock
@@ -32,6 +33,9 @@ FINE_BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, *DURATION_BOUNDS, 10.0)
 """Seconds: requests and commits take less than the finest bucket of old versions."""
 
 BATCH_BOUNDS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0)
+
+FRESH_MAX = 256
+"""Values of one series that are put down and not yet entered."""
 
 # Values are remembered by their logarithm: 1 % off at most, and never more than PLACES of them.
 _STEP = 1 / log(1.02)
@@ -58,35 +62,68 @@ class Family(NamedTuple):
 
 
 class Series:
-    """The values of one label set: their number, their sum, buckets, and the last minute."""
+    """The values of one label set: their number, their sum, buckets, and the last minute.
 
-    __slots__ = ("_bounds", "_buckets", "_lock", "_turn_at", "_windows", "count", "total")
+    Values are put down as they come and entered later, many at a time, which is cheaper.
+    """
+
+    __slots__ = ("_bounds", "_buckets", "_count", "_fresh", "_lock", "_total", "_turn_at",
+                 "_windows")  # fmt: skip
 
     def __init__(self, bounds: Sequence[float], *, remembers: bool) -> None:
-        self.count = 0
-        self.total = 0.0
+        self._count = 0
+        self._total = 0.0
         self._bounds = bounds
         self._buckets = [0] * (len(bounds) + 1)
         self._lock = Lock()
         self._windows: list[dict[int, int]] = [{} for _ in range(WINDOWS)] if remembers else []
-        self._turn_at = 0.0
+        self._turn_at = 0.0 if remembers else float("inf")
+        self._fresh: deque[float] = deque()
 
     def add(self, value: float, now: float) -> None:
         """Count a value that was measured at a time of a clock that only goes forward (s)."""
-        bucket = bisect_left(self._bounds, value)
+        fresh = self._fresh
+        if now >= self._turn_at or len(fresh) >= FRESH_MAX:
+            self._enter(now)
+        # Adding to a deque needs no lock: whoever enters values takes them from the other end.
+        fresh.append(value)
+
+    @property
+    def count(self) -> int:
+        """How many values there were."""
+        self._enter(0.0)
+        return self._count
+
+    @property
+    def total(self) -> float:
+        """The sum of the values."""
+        self._enter(0.0)
+        return self._total
+
+    def _enter(self, now: float) -> None:
+        """Enter the values that were put down, which are of the present window, and begin the
+        next one when it is time."""
         with self._lock:
-            self.count += 1
-            self.total += value
-            self._buckets[bucket] += 1
+            take = self._fresh.popleft
+            values = sorted([take() for _ in range(len(self._fresh))])
+            self._count += len(values)
+            self._total += sum(values)
+            below = 0
+            for index, bound in enumerate(self._bounds):
+                up_to = bisect_right(values, bound)
+                self._buckets[index] += up_to - below
+                below = up_to
+            self._buckets[-1] += len(values) - below
             if self._windows:
-                if now >= self._turn_at:
-                    self._turn(now)
                 window = self._windows[0]
-                if _SMALLEST < value < _LARGEST:
-                    place = int(log(value) * _STEP + _OFFSET)
-                else:
-                    place = 0 if value <= _SMALLEST else PLACES - 1
-                window[place] = window.get(place, 0) + 1
+                for value in values:
+                    if _SMALLEST < value < _LARGEST:
+                        place = int(log(value) * _STEP + _OFFSET)
+                    else:
+                        place = 0 if value <= _SMALLEST else PLACES - 1
+                    window[place] = window.get(place, 0) + 1
+            if now >= self._turn_at:
+                self._turn(now)
 
     def _turn(self, now: float) -> None:
         """Begin as many new windows as have passed."""
@@ -98,9 +135,8 @@ class Series:
 
     def quantiles(self, now: float) -> list[float]:
         """Return the values at :data:`QUANTILES` of the last minute, zeros if there were none."""
+        self._enter(now)
         with self._lock:
-            if now >= self._turn_at:
-                self._turn(now)
             places: dict[int, int] = {}
             for window in self._windows:
                 for place, count in window.items():
@@ -119,6 +155,7 @@ class Series:
     def buckets(self) -> list[tuple[str, int]]:
         """Return (upper bound, values up to it), ``+Inf`` last."""
         bounds = [f"{bound:g}" for bound in self._bounds] + ["+Inf"]
+        self._enter(0.0)
         with self._lock:
             counts = list(self._buckets)
         reached = 0
