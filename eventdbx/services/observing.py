@@ -18,6 +18,7 @@ from twisted.internet.task import LoopingCall
 from eventdbx import limits
 from eventdbx.application.domains import Domain
 from eventdbx.domain import snowflake
+from eventdbx.errors import EventDBXError
 from eventdbx.measures import Measures
 from eventdbx.plugins.watching import DeliveryWatch
 from eventdbx.services.readings import PARTITION, Readings, TokenCounts
@@ -59,8 +60,11 @@ class Observing(Service):
         connections: Callable[[], Mapping[str, int]],
         run_slowly: Callable[[Callable[[], Any]], Deferred[Any]],
         clock: Any,
+        seconds: Callable[[], float] = time.perf_counter,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
-        self.measures = Measures(time.perf_counter)
+        self.measures = Measures(seconds)
+        self._now_ns = now_ns
         self.phase = "starting"
         self._stores = stores
         self._data_dir = workspace.data_dir
@@ -72,21 +76,21 @@ class Observing(Service):
         self._loop.clock = clock
         self._looked_at = 0.0
         folder = workspace.data_dir
-        readings = Readings(
+        self.gather = Readings(
             self.measures,
             domains=stores.opened,
             connections=connections,
             tokens=TokenCounts(
                 [folder / name for name in (LEDGER_NAME, JOURNAL_NAME, REVOCATIONS_NAME)],
                 lambda: workspace.token_files(lambda _line: None).read(),
-                now_ns=time.time_ns,
+                now_ns=now_ns,
                 clock=self.measures.clock,
             ),
             run_slowly=run_slowly,
-        )
+        ).gather
         self.api = HttpApi(
             measures=self.measures,
-            gather=readings.gather,
+            gather=self.gather,
             checks=self.checks(),
             metrics_token=lambda: config().http.metrics_token,
             run_slowly=run_slowly,
@@ -134,22 +138,32 @@ class Observing(Service):
         if not domains:
             return "no event store is open"
         for domain in domains:
-            if domain.store.trouble is not None:
-                return f"{domain.name}: {domain.store.trouble}"
+            trouble = domain.store.trouble
+            try:
+                decode_tail(domain.store.view().get(keys.tail(PARTITION)))
+            except EventDBXError as error:
+                trouble = trouble or error.detail
+            if trouble is not None:
+                return f"{domain.name}: {trouble}"
         return None
 
     def _check_commits(self) -> str | None:
         for domain in self._stores.opened():
             since = domain.store.in_flight_since
-            waited = 0.0 if since is None else self.measures.clock() - since
+            if since is None:
+                continue
+            waited = self.measures.clock() - since
             if waited > COMMIT_STUCK_S:
                 return f"{domain.name}: the disk has been busy with a commit for {waited:.0f} s"
         return None
 
     def _check_clock(self) -> str | None:
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = self._now_ns() // 1_000_000
         for domain in self._stores.opened():
-            tail = decode_tail(domain.store.view().get(keys.tail(PARTITION)))
+            try:
+                tail = decode_tail(domain.store.view().get(keys.tail(PARTITION)))
+            except EventDBXError:
+                continue  # What is wrong with the store is said above.
             if not tail.next_position:
                 continue
             ahead_s = (snowflake.time_ms(tail.last_id) - now_ms) / 1000
@@ -158,13 +172,13 @@ class Observing(Service):
         return None
 
 
-def short_of_space(folder: Path) -> str | None:
+def short_of_space(folder: Path, reserve: int = limits.DISK_RESERVE_BYTES) -> str | None:
     """Return what to do when the file system of a folder is nearly full, else None."""
     found = os.statvfs(folder)
     free = found.f_bavail * found.f_frsize
-    if free >= limits.DISK_RESERVE_BYTES:
+    if free >= reserve:
         return None
     return (
         f"{free // 1_048_576} MiB are free on the disk of {folder}, "
-        f"{limits.DISK_RESERVE_BYTES // 1_048_576} are kept in reserve"
+        f"{reserve // 1_048_576} are kept in reserve"
     )

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.errors import StorageError
+from eventdbx.errors import StorageError, StoreFailed
 from eventdbx.measures import Measures
 from eventdbx.storage import keys
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.store import Store, synchronous
 from eventdbx.storage.watching import StoreWatch
+from tests.storage.stepper import FaultyStore, Stepper
 
 NAME = keys.name("order", "o-1")
 
@@ -75,6 +76,21 @@ class Watching(SynchronousTestCase):
         self.assertRaises(StorageError, view.get, keys.head(NAME, False))
         self.assertRaises(StorageError, self.backend.get, keys.head(NAME, False))
         self.assertEqual(self.counted(), {("rocksdb_get_meta", "err"): (2, 2.0)})
+
+    def test_what_waits_and_what_has_failed(self) -> None:
+        """How long a commit has been on its way, and why nothing is accepted any more."""
+        hop, backend = Stepper(), FaultyStore()
+        store = Store(backend, hop=hop)
+        store.observe(StoreWatch(self.measures))
+        self.assertEqual((store.trouble, store.in_flight_since), (None, None))
+        writing = store.transact(lambda transaction: transaction.put(b"key", b"value"))
+        hop.turn()
+        self.assertGreater(store.in_flight_since or 0, 0)
+        backend.sync_error = OSError("the disk is on fire")
+        hop.settle()
+        self.failureResultOf(writing, StoreFailed)
+        self.assertIn("the disk is on fire", store.trouble or "")
+        self.assertIsNone(store.in_flight_since)
 
     def test_commits_tell_how_many_writes_they_hold(self) -> None:
         """One commit of one write; what changed nothing is no commit."""
