@@ -157,6 +157,7 @@ def _issued(record: dict[str, Any], status: int = 200) -> Answer:
     return Answer(
         status=status,
         document=record,
+        headers={"Location": f"/admin/tokens/{record['jti']}"} if status == 201 else {},
         resource=record["jti"],
         after=digest_of(shown),
         details={name: shown[name] for name in ("subject", "actions", "resources", "expires_at")},
