@@ -92,7 +92,7 @@ def main() -> int:
     print(f"$ cd {os.path.relpath(folder)}")
     run("init --ttl 1d", folder)
     port = free_port()
-    run(f"config --bind-addr 127.0.0.1:{port}", folder)
+    run(f"config --bind-addr 127.0.0.1:{port} --port 0", folder)
 
     log = folder / "server.log"
     show("start --foreground", " > server.log 2>&1 &")
