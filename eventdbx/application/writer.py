@@ -29,7 +29,7 @@ from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.domain.delivery.targets import Target, targets_as_given
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.grants import Grant
-from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
+from eventdbx.domain.identifiers import AUDIT_TYPE, check_aggregate_id, check_aggregate_type
 from eventdbx.domain.patches import apply_patch
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import (
@@ -45,7 +45,7 @@ from eventdbx.storage import eventlog, keys, records
 from eventdbx.storage.store import Store, Transaction
 
 PARTITION = 0
-"""The embedded store has one partition (docs/storage-format.md)."""
+"""That of everything but the audit trail (docs/storage-format.md)."""
 
 CheckTargets = Callable[[Sequence[PublishTarget]], tuple[Target, ...]]
 """Returns the plugins that a writer named, by their keys; raises ConfigError."""
@@ -392,8 +392,11 @@ class _Work:
         put = self._transaction.put
         put(event_key, records.encode_event(event))
         entry = records.encode_log(event.event_id, event_key, targets)
-        put(keys.log(PARTITION, self._position), entry)
-        self._position += 1
+        if head.aggregate_type == AUDIT_TYPE:
+            eventlog.put_audited(self._transaction, entry, event.event_id)
+        else:
+            put(keys.log(PARTITION, self._position), entry)
+            self._position += 1
         self.move(name, before, after)
         if bound:
             rules = writer._rules

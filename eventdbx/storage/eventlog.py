@@ -19,12 +19,22 @@ from eventdbx.storage.interfaces import IReadView
 
 U64_MAX = (1 << 64) - 1
 
+AUDIT_PARTITION = 1
+"""The log of the audit trail: who follows the log of events never meets it, nor its positions."""
+
 
 class Reads(Protocol):
     """Whatever answers point reads: a view or a transaction."""
 
     def get(self, key: bytes, /) -> bytes | None:
         """Return the value under a key, or None."""
+
+
+class ReadsAndPuts(Reads, Protocol):
+    """A step of the store."""
+
+    def put(self, key: bytes, value: bytes, /) -> None:
+        """Put a value under a key."""
 
 
 def load_head(reads: Reads, name: bytes) -> Head | None:
@@ -149,6 +159,14 @@ def log_entries(
 def end_position(reads: Reads, partition: int) -> int:
     """Return the position that the next event of a partition will have."""
     return records.decode_tail(reads.get(keys.tail(partition))).next_position
+
+
+def put_audited(step: ReadsAndPuts, entry: bytes, event_id: int) -> None:
+    """Put an entry at the end of the audit trail's own log."""
+    position = end_position(step, AUDIT_PARTITION)
+    step.put(keys.log(AUDIT_PARTITION, position), entry)
+    tail = records.Tail(position + 1, event_id)
+    step.put(keys.tail(AUDIT_PARTITION), records.encode_tail(tail))
 
 
 def position_after_id(view: IReadView, partition: int, event_id: int) -> int:

@@ -18,6 +18,7 @@ from eventdbx.application.auditing import (
     read_trail,
 )
 from eventdbx.application.domains import Domain
+from eventdbx.application.following import Wanted, follow
 from eventdbx.application.integrity import Finding, verify_aggregate, verify_aggregates, verify_rest
 from eventdbx.application.parts import PartsBuilder
 from eventdbx.application.schemas import Catalogue
@@ -222,6 +223,33 @@ class ReservedTests(TrailCase):
             builder = PartsBuilder("default", include_hidden=include_hidden)
             in_force = self.domain.schemas.in_force
             self.assertIsNone(builder.build(view, in_force, event, 0, "all"))
+
+    def test_it_has_a_log_of_its_own(self) -> None:
+        """Whoever follows the log of events meets neither an action nor a gap."""
+        self.domain.schemas.rules.restrict = "off"
+        for number in range(3):
+            self.record(ISSUED)
+            write = Write("append", "person", f"p-{number}", "made", "{}")
+            self.successResultOf(self.domain.writer.write((write,), actor=ALICE, render=len))
+        view = self.domain.store.view()
+        self.assertEqual(eventlog.end_position(view, 0), 3)
+        self.assertEqual(eventlog.end_position(view, eventlog.AUDIT_PARTITION), 3)
+        page = follow(view, self.domain.seen(), Wanted(), -1, take=10, size=1 << 20)
+        self.assertEqual((len(page.documents), page.place, page.more), (3, 2, False))
+        ids = [entry.event_id for part in (0, 1)
+               for _position, entry in eventlog.log_entries(view, part, start=0)]  # fmt: skip
+        self.assertEqual(len(set(ids)), 6)
+        found = verify_rest(view, domain="default")
+        self.assertEqual(list(found), [])
+
+    def test_a_hole_in_its_log_is_found(self) -> None:
+        """Taking an action away altogether shows."""
+        self.record(ISSUED, ISSUED, ISSUED)
+        key = keys.log(eventlog.AUDIT_PARTITION, 1)
+        self.successResultOf(self.domain.store.transact(lambda step: step.delete(key)))
+        found = [one.message for one in verify_rest(self.domain.store.view(), domain="default")]
+        self.assertEqual(len(found), 1)
+        self.assertIn("position 1 is missing", found[0])
 
     def test_verification_proves_it(self) -> None:
         """The trail is hashed like any event, and a change of one is found."""

@@ -187,10 +187,10 @@ class Deliveries(Case):
         """With a target that is not there the time is over, or the event is dead: then it says
         why, and the queue shows, retries and drops it."""
         self.nowhere("gone", aggregates=["lost"])
-        event = self.append("lost", 1)
+        self.append("lost", 1)
         self.assertEqual(self.client.wait_for("gone", timeout_s=0.1)[0], "timeout")
         self.do("options", name="gone", set={"max_attempts": 1})
-        outcome, reason = self.client.wait_for("gone", event_id=event, timeout_s=20)
+        outcome, reason = self.client.wait_for("gone", timeout_s=20)
         self.assertEqual(outcome, "dead")
         self.assertIn("refused", reason)
         found = self.do("queue", name="gone")
