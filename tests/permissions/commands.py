@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.permissions.operations import APPEND, READ_ONE, READ_SOME
+from tests.permissions.operations import APPEND, JOBS, READ_ONE, READ_SOME
 from tests.permissions.rules import Needs
 
 NOT_ALLOWED = 6
@@ -157,8 +157,10 @@ PLUGINS: dict[str, Command] = {
     "plugin rebuild": Command("plugin rebuild notes --detach --yes", MANAGES, before=NOTED),
     "plugin stats": Command("plugin stats notes", SEES, before=NOTED),
     "plugin uninstall": Command("plugin uninstall none", SEES, ends=1),
-    "queue": Command("queue", QUEUE),
-    "queue show": Command("queue show {job}", QUEUE),
+    "queue": Command("queue", JOBS),
+    "queue show": Command(
+        "queue show {job}", Needs(("queue.read",), "aggregate"), hides=4
+    ),
     "queue clear": Command("queue clear --yes", CLEARS),
     "queue clear-done": Command("queue clear-done --older-than-hours 99999 --yes", QUEUE),
     "queue drop": Command("queue drop {job} --yes", CLEARS),

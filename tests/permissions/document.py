@@ -92,7 +92,12 @@ def _asks(needs: Needs) -> str:
     words = " and ".join(f"`{action}`" for action in needs.actions)
     if needs.any_of:
         words = " or ".join(f"`{action}`" for action in needs.any_of)
-    about = {"aggregate": "the aggregate", "items": "each item", "all": "all aggregates"}
+    about = {
+        "aggregate": "the aggregate",
+        "items": "each item",
+        "jobs": "each item",
+        "all": "all aggregates",
+    }
     where = about.get(needs.on, "")
     actor = "an actor" if needs.actor else ""
     return ", ".join(part for part in (words or "a good token", where, actor) if part)

@@ -192,6 +192,7 @@ def _plugin(right: str, do: str, ends: str = "", *before: Any, **members: Any) -
 
 
 LOOKS, MANAGES = "plugin.read", "plugin.manage"
+JOBS = Needs(("queue.read",), "jobs")
 
 PLUGINS: dict[str, Operation] = {
     "list": _plugin(LOOKS, "list"),
@@ -222,8 +223,8 @@ PLUGINS: dict[str, Operation] = {
         name="notes",
         position="start",
     ),
-    "queue": _plugin("queue.read", "queue"),
-    "job": _plugin("queue.read", "job", id=1),
+    "queue": _do(rq.PluginOperation, JOBS, do="queue"),
+    "job": _do(rq.PluginOperation, JOBS, do="job", id=1),
     "retry": _plugin("queue.manage", "retry"),
     "drop": _plugin("queue.manage", "drop"),
     "clear_done": _plugin("queue.manage", "clear_done"),

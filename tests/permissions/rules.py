@@ -10,9 +10,10 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal, NamedTuple
 
-On = Literal["aggregate", "items", "all", "everything", ""]
-"""What an operation is about: one aggregate; lists whose items are looked at one by one; all
-aggregates at once; every resource there is; nothing that tokens name."""
+On = Literal["aggregate", "items", "jobs", "all", "everything", ""]
+"""What an operation is about: one aggregate; lists whose items are looked at one by one; the
+same for jobs of the queue; all aggregates at once; every resource there is; nothing that tokens
+name."""
 
 YES, OWN = "yes", "own"
 REFUSED = ("invalid_token", "token_expired", "unauthorized")
@@ -113,4 +114,4 @@ def expected(needs: Needs, holder: Holder) -> str:
         return holder.ended
     if holder.tenants or not allowed(needs, holder):
         return "unauthorized"
-    return OWN if needs.on == "items" and holder.resources != ("*",) else YES
+    return OWN if needs.on in ("items", "jobs") and holder.resources != ("*",) else YES

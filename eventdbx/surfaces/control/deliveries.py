@@ -15,6 +15,7 @@ from twisted.internet.defer import CancelledError
 from eventdbx.application.delivering import Delivering, Outcome, ReplayAsked
 from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PluginEntry, Unavailable
 from eventdbx.domain.delivery.positions import parse_position_token, position_token
+from eventdbx.domain.grants import aggregate_resource
 from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import ConfigError, InvalidCursor, UnknownName
 from eventdbx.storage import eventlog
@@ -179,14 +180,30 @@ def _awaited(domain: Domain, asked: Asked) -> str | None:
 # The queue
 
 
-def _queue(domain: Domain, asked: Asked, _grant: Grant) -> Any:
+def _queue(domain: Domain, asked: Asked, grant: Grant) -> Any:
     limit = asked.number("limit")
-    return delivering(domain).queue(asked.text("name"), QUEUE_LIMIT if limit is None else limit)
+    finding = delivering(domain).queue(asked.text("name"), QUEUE_LIMIT if limit is None else limit)
+    return finding.addCallback(lambda found: {**found, "jobs": _of_jobs(found["jobs"], grant)})
 
 
-def _job(domain: Domain, asked: Asked, _grant: Grant) -> Any:
+def _of_jobs(jobs: dict[str, list[dict[str, Any]]], grant: Grant) -> dict[str, Any]:
+    if grant.sees_everything:
+        return jobs
+    return {status: [job for job in listed if _sees(grant, job)] for status, listed in jobs.items()}
+
+
+def _sees(grant: Grant, job: dict[str, Any]) -> bool:
+    """Tell whether a token that is for some aggregates is for that of a job."""
+    return grant.allows(
+        "queue.read", aggregate_resource(job["aggregate_type"], job["aggregate_id"])
+    )
+
+
+def _job(domain: Domain, asked: Asked, grant: Grant) -> Any:
     finding = delivering(domain).job(_required_number(asked, "id"), asked.text("name"))
-    return finding.addCallback(lambda job: job or {"id": None})
+    return finding.addCallback(
+        lambda job: job if job is not None and _sees(grant, job) else {"id": None}
+    )
 
 
 def _required_number(asked: Asked, name: str) -> int:
