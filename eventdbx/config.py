@@ -15,6 +15,7 @@ from dataclasses import Field, fields
 from typing import Any, NamedTuple
 
 from eventdbx.errors import ConfigError, SerializationError
+from eventdbx.formats import decode_data_key, split_address
 from eventdbx.keys import (
     ALIASES,
     Declared,
@@ -42,9 +43,7 @@ from eventdbx.settings import (
     Socket,
     Tenants,
     Value,
-    decode_data_key,
     parse_restrict,
-    split_address,
 )
 
 __all__ = [

@@ -6,15 +6,20 @@ Reading them from the text of ``config.toml``, and changing that text, is in
 
 from __future__ import annotations
 
-import base64
-import binascii
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from eventdbx import limits
 from eventdbx.errors import ConfigError
+from eventdbx.formats import (
+    check_address,
+    check_data_key,
+    check_endpoint,
+    check_host,
+    one_of,
+    split_address,
+)
 
 Value = bool | int | str | tuple[Any, ...] | None
 """What one key holds, and what ``updated_text`` accepts; None stands for an absent key."""
@@ -49,61 +54,6 @@ def parse_restrict(text: str) -> Restrict:
         return RESTRICT_MODES[text.strip()]
     except KeyError:
         raise ConfigError(f"restrict must be off, default or strict (got '{text}')") from None
-
-
-def split_address(text: str) -> tuple[str, int]:
-    """Return host and port of ``host:port`` or ``[v6]:port``; raise ValueError if malformed."""
-    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:\[\]]+)):(\d{1,5})", text)
-    if match is None or int(match[3]) > 65_535:
-        raise ValueError("must be host:port")
-    return match[1] or match[2], int(match[3])
-
-
-def decode_data_key(text: str) -> bytes:
-    """Return the 32 bytes of a base64 data key; raise ConfigError with the reason otherwise."""
-    if not text.strip():
-        raise ConfigError("data encryption key cannot be empty")
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ConfigError(f"invalid data encryption key: {error}") from None
-    if len(key) != 32:
-        raise ConfigError("data encryption key must decode to 32 bytes (256 bits)")
-    return key
-
-
-def _address(text: str) -> None:
-    split_address(text)
-
-
-def _endpoint(text: str) -> None:
-    """Check what can be checked without Twisted; whether it can be had is seen at the start."""
-    kind, colon, rest = text.partition(":")
-    if not colon or not rest or not re.fullmatch(r"[a-z][a-z0-9_+]*", kind):
-        raise ValueError("must be an endpoint such as ssl:6364:privateKey=FILE:certKey=FILE")
-    if kind not in ("tcp", "tcp6", "ssl"):
-        return
-    port, *options = re.split(r"(?<!\\):", rest)
-    number = port.removeprefix("port=")
-    if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65_535:
-        raise ValueError(f"must name a port behind '{kind}:', 0 to 65535")
-    if kind == "ssl" and not any(option.startswith("privateKey=") for option in options):
-        raise ValueError("must name the server's key: ssl:PORT:privateKey=FILE:certKey=FILE")
-
-
-def _data_key(text: str) -> None:
-    try:
-        decode_data_key(text)
-    except ConfigError as error:
-        raise ValueError(f"is not usable: {error.detail}") from None
-
-
-def _one_of(*words: str) -> Callable[[str], None]:
-    def check(text: str) -> None:
-        if text not in words:
-            raise ValueError(f"must be one of {', '.join(words)}")
-
-    return check
 
 
 def _key(
@@ -147,11 +97,11 @@ class Socket:
     """The control listener."""
 
     bind_addr: str = _key(
-        LOOPBACK_ADDRESS, check=_address, lean=True, about="HOST:PORT of the control listener"
+        LOOPBACK_ADDRESS, check=check_address, lean=True, about="HOST:PORT of the control listener"
     )
     endpoints: tuple[str, ...] = _key(
         (),
-        check=_endpoint,
+        check=check_endpoint,
         about="more control listeners, as Twisted endpoint strings (`ssl:6364:…`)",
     )
 
@@ -168,7 +118,9 @@ class Socket:
 class Http:
     """The health and metrics listener; its port is the top-level ``port``."""
 
-    bind_addr: str = _key("127.0.0.1", about="address of the health and metrics port")
+    bind_addr: str = _key(
+        "127.0.0.1", check=check_host, about="address of the health and metrics port"
+    )
     metrics_token: str | None = _key(
         None, secret=True, live=True, about="bearer token that `/metrics` asks for"
     )
@@ -179,7 +131,7 @@ class Admin:
     """The Admin API. Port 0, or the main port, mounts it on the main listener."""
 
     enabled: bool = _key(False, live=True, about="serve the Admin API")
-    bind_addr: str = _key("127.0.0.1", about="address of the Admin API")
+    bind_addr: str = _key("127.0.0.1", check=check_host, about="address of the Admin API")
     port: int = _key(
         7171,
         low=0,
@@ -188,7 +140,7 @@ class Admin:
     )
     endpoints: tuple[str, ...] = _key(
         (),
-        check=_endpoint,
+        check=check_endpoint,
         about="more Admin listeners, as Twisted endpoint strings (`ssl:…`, `unix:…`)",
     )
     requests_per_second: int = _key(
@@ -331,11 +283,11 @@ class Log:
 
     level: str = _key(
         "info",
-        check=_one_of("off", "error", "warn", "info", "debug", "trace"),
+        check=one_of("off", "error", "warn", "info", "debug", "trace"),
         live=True,
         about="`off`, `error`, `warn`, `info`, `debug` or `trace`",
     )
-    format: str = _key("text", check=_one_of("text", "json"), about="`text` or `json`")
+    format: str = _key("text", check=one_of("text", "json"), about="`text` or `json`")
     dir: str | None = _key(None, about="folder of the log; absent: `~/.eventdbx/logs`")
     keep: int = _key(14, low=0, high=10_000, live=True, about="old log files that are kept")
 
@@ -392,10 +344,10 @@ class Config:
         None, low=1, high=_U64, live=True, about="events between snapshots, for new schemas"
     )
     data_encryption_key: str | None = _key(
-        None, check=_data_key, secret=True, about="key for data at rest: 32 bytes as base64"
+        None, check=check_data_key, secret=True, about="key for data at rest: 32 bytes as base64"
     )
     data_encryption_keys: tuple[str, ...] = _key(
-        (), check=_data_key, secret=True, about="older keys that still read"
+        (), check=check_data_key, secret=True, about="older keys that still read"
     )
     created_at: str | None = _key(None, live=True, about="when the file was made")
     updated_at: str | None = _key(None, live=True, about="when it was last changed")
@@ -432,7 +384,7 @@ class Config:
     no_noise: bool = _key(False, lean=True, live=True, about="allow sessions without encryption")
     durability: Durability = _key(
         "always",
-        check=_one_of("always", "interval", "never"),
+        check=one_of("always", "interval", "never"),
         about="when an acknowledged write is on disk: `always`, `interval` or `never`",
     )
     interval_ms: int = _key(100, low=1, high=60_000, about="pause between syncs, for `interval`")

@@ -24,6 +24,7 @@ BESIDE = ("tests", "bench", "docs", "examples")
 # Low to high. A room imports lower rooms and itself; rooms on one line never import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "limits", "measures", "_version"),
+    ("formats",),
     ("settings",),
     ("keys",),
     ("config",),

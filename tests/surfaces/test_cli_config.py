@@ -115,6 +115,24 @@ class Keys(CommandLineCase):
         self.assertIn("page_limit", self.failed("config", "--check", "--set", "page_limit=0"))
         self.assertEqual(self.dbx("config", "page_limit").stdout, "1000\n")
 
+    def test_check_of_what_a_start_would_show(self) -> None:
+        """``--check`` finds keys that are none, names that are none, and an API without a place."""
+        self.dbx("config")
+        for change, said in (
+            ("auth.key_id=k", None),
+            ("auth.public_key=none", "key"),
+            ("domain=no/domain", "domain"),
+            ("admin.bind_addr=127.0.0.1:7070", "admin.bind_addr must be a host or an address"),
+            ("http.bind_addr=not a host", "http.bind_addr must be a host or an address"),
+            ("socket.endpoints=6364", "must be an endpoint such as"),
+            ("socket.endpoints=ssl:6364", "must name the server's key"),
+        ):
+            ended = self.attempt("config", "--check", "--set", change)
+            self.assertEqual(ended.status, 0 if said is None else 1, change)
+            self.assertIn(said or "", ended.stderr)
+        free = ("--set", "port=0", "--set", "admin.port=0", "--set", "admin.enabled=true")
+        self.assertIn("admin.port", self.failed("config", "--check", *free))
+
     def test_environment(self) -> None:
         """A variable, or a file named by one, counts for the command and is never saved."""
         secret = self.home / "metrics"

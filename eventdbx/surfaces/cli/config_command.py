@@ -278,7 +278,9 @@ def _declares(path: str) -> bool:
 
 def _check(place: Opened, changes: Mapping[str, Value], *, as_json: bool) -> None:
     """Say whether the configuration, with the changes, is valid. An unknown key is an error."""
-    warnings = place.workspace.read(changes).warnings
+    config = place.workspace.read(changes)
+    _check_deeply(config)
+    warnings = config.warnings
     unknown = [one for one in warnings if one.startswith("unknown configuration key")]
     if as_json:
         print_json({"valid": not unknown, "errors": unknown, "warnings": _others(warnings)})
@@ -288,6 +290,21 @@ def _check(place: Opened, changes: Mapping[str, Value], *, as_json: bool) -> Non
         raise Failure(unknown[0], *unknown[1:])
     if not as_json:
         print_line(f"{place.workspace.config_path} is valid")
+
+
+def _check_deeply(config: Config) -> None:
+    """Raise ConfigError for what only a start would show: names, keys, places that exclude each
+    other. Nothing is bound or opened."""
+    from eventdbx.domain.identifiers import check_domain_name
+    from eventdbx.services.keyring import token_terms
+    from eventdbx.services.web import wanted_listeners
+
+    try:
+        check_domain_name(config.domain)
+    except EventDBXError as error:
+        raise ConfigError(f"domain cannot be '{config.domain}': {error.detail}") from None
+    token_terms(config)
+    wanted_listeners(config, main=True)
 
 
 def _others(warnings: Sequence[str]) -> list[str]:

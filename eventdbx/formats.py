@@ -1,0 +1,85 @@
+"""What texts of the configuration must look like.
+
+Each ``check_`` raises ValueError with words that go on from the name of the key: "must be …".
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import ipaddress
+import re
+from collections.abc import Callable
+
+from eventdbx.errors import ConfigError
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Return host and port of ``host:port`` or ``[v6]:port``; raise ValueError if malformed."""
+    match = re.fullmatch(r"(?:\[([0-9A-Fa-f:.%]+)\]|([^\s:\[\]]+)):(\d{1,5})", text)
+    if match is None or int(match[3]) > 65_535:
+        raise ValueError("must be host:port")
+    return match[1] or match[2], int(match[3])
+
+
+def decode_data_key(text: str) -> bytes:
+    """Return the 32 bytes of a base64 data key; raise ConfigError with the reason otherwise."""
+    if not text.strip():
+        raise ConfigError("data encryption key cannot be empty")
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ConfigError(f"invalid data encryption key: {error}") from None
+    if len(key) != 32:
+        raise ConfigError("data encryption key must decode to 32 bytes (256 bits)")
+    return key
+
+
+def check_address(text: str) -> None:
+    """Check ``host:port``."""
+    split_address(text)
+
+
+def check_host(text: str) -> None:
+    """Check a name or an address of a machine."""
+    bare = text.strip().removeprefix("[").removesuffix("]")
+    try:
+        ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        if not re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?", text.strip()):
+            raise ValueError(
+                f"must be a host or an address, without a port (got {text!r})"
+            ) from None
+
+
+def check_endpoint(text: str) -> None:
+    """Check what can be checked without Twisted; whether it can be had is seen at the start."""
+    kind, colon, rest = text.partition(":")
+    if not colon or not rest or not re.fullmatch(r"[a-z][a-z0-9_+]*", kind):
+        raise ValueError("must be an endpoint such as ssl:6364:privateKey=FILE:certKey=FILE")
+    if kind not in ("tcp", "tcp6", "ssl"):
+        return
+    port, *options = re.split(r"(?<!\\):", rest)
+    number = port.removeprefix("port=")
+    if not re.fullmatch(r"[0-9]{1,5}", number) or int(number) > 65_535:
+        raise ValueError(f"must name a port behind '{kind}:', 0 to 65535")
+    if kind == "ssl" and not any(option.startswith("privateKey=") for option in options):
+        raise ValueError("must name the server's key: ssl:PORT:privateKey=FILE:certKey=FILE")
+
+
+def check_data_key(text: str) -> None:
+    """Check a key for data at rest."""
+    try:
+        decode_data_key(text)
+    except ConfigError as error:
+        raise ValueError(f"is not usable: {error.detail}") from None
+
+
+def one_of(*words: str) -> Callable[[str], None]:
+    """Return the check that a text is one of some words."""
+
+    def check(text: str) -> None:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+
+    return check
