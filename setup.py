@@ -141,6 +141,7 @@ setup(
             "mypy >= 1.11",
             "mypy-zope >= 1.0.5",
             "noiseprotocol >= 0.3.1",
+            "opentelemetry-sdk >= 1.27",
             "pymerkle >= 6.1",
             "ruff >= 0.6",
             "schemathesis >= 4",
