@@ -144,10 +144,15 @@ class BoundedChannel(HTTPChannel):
         if not self.is_answering:
             self.loseConnection()  # type: ignore[no-untyped-call]
 
+    def timeoutConnection(self) -> None:
+        """Cut a connection that has been idle for too long; that is nothing to log."""
+        self.forceAbortClient()
+
     def forceAbortClient(self) -> None:
         """Cut the connection, whatever it is doing."""
-        if self.transport is not None:
-            super().forceAbortClient()  # type: ignore[no-untyped-call]
+        transport: Any = self.transport
+        if transport is not None:
+            transport.abortConnection()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """Forget the connection."""
@@ -168,7 +173,7 @@ class BoundedSite(Site):
         )
         self.displayTracebacks = False
         self.clock = clock
-        self._channels: set[BoundedChannel] = set()
+        self._channels: dict[BoundedChannel, None] = {}
         self._drained: Deferred[None] | None = None
 
     def startFactory(self) -> None:
@@ -181,16 +186,24 @@ class BoundedSite(Site):
         """Write nothing: see above."""
 
     def buildProtocol(self, addr: Any) -> Any:
-        """Return a channel, or None to close a connection too many at once."""
+        """Return a channel, or None to close a connection too many at once.
+
+        When there is no room, the oldest connection on which no request is at work makes some:
+        whoever holds connections open without asking keeps nobody else out.
+        """
         if len(self._channels) >= limits.HTTP_CONNECTIONS_MAX:
-            return None
+            idle = next((one for one in self._channels if not one.is_answering), None)
+            if idle is None:
+                return None
+            self.forget(idle)
+            idle.forceAbortClient()
         channel = super().buildProtocol(addr)  # type: ignore[no-untyped-call]
-        self._channels.add(channel)
+        self._channels[channel] = None
         return channel
 
     def forget(self, channel: BoundedChannel) -> None:
         """Take note of a connection that has ended."""
-        self._channels.discard(channel)
+        self._channels.pop(channel, None)
         if self._drained is not None and not self._channels and not self._drained.called:
             self._drained.callback(None)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -9,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx import limits
 from eventdbx.surfaces.admin.rates import Buckets
-from eventdbx.surfaces.admin.table import Answer, Row
+from eventdbx.surfaces.admin.table import Answer, Call, Row
 from tests.surfaces.admin.site import AdminSite, taken_apart
 from tests.surfaces.listener import token
 
@@ -192,15 +193,36 @@ class SenderTests(LimitCase):
         self.assertEqual(await conversation.ended, b"")
 
     async def test_connections_are_bounded(self) -> None:
-        """One connection too many is closed, and there is room again when others end."""
+        """Connections that ask nothing make room for one more, the oldest first."""
         held = [await self.site.open() for _number in range(limits.HTTP_CONNECTIONS_MAX)]
-        extra = await self.site.open()
-        self.assertEqual(await extra.ended, b"")
-        for conversation in held:
-            assert conversation.transport is not None
-            conversation.transport.loseConnection()
-            await conversation.ended
         self.assertEqual(await self.status(), 200)
+        self.assertEqual(await held[0].ended, b"")
+        self.assertEqual(self.site.site.connection_count, limits.HTTP_CONNECTIONS_MAX - 1)
+        self.assertFalse(held[1].ended.called)
+
+    async def test_requests_at_work_keep_their_connection(self) -> None:
+        """With requests at work on all connections, one too many is closed."""
+        waiting: list[Deferred[Answer]] = []
+
+        def wait(_call: Call) -> Deferred[Answer]:
+            waiting.append(Deferred())
+            return waiting[-1]
+
+        row = replace(rows()[0], handle=wait)
+        site = AdminSite([row])
+        await site.start()
+        self.addCleanup(lambda: Deferred.fromCoroutine(site.stop()))
+        asking = [
+            Deferred.fromCoroutine(site.ask("GET", "/admin/who"))
+            for _number in range(limits.HTTP_CONNECTIONS_MAX)
+        ]
+        while len(waiting) < limits.HTTP_CONNECTIONS_MAX:
+            await self.status()
+        extra = await site.open()
+        self.assertEqual(await extra.ended, b"")
+        for one in waiting:
+            one.callback(Answer(document="done"))
+        self.assertEqual({(await answer).status for answer in asking}, {200})
 
     async def test_stopping(self) -> None:
         """Stopping ends idle connections at once and waits for nobody without end."""

@@ -93,7 +93,8 @@ class LifeTests(TokenVisit):
 
     def test_no_actions(self) -> None:
         """A token for nothing is refused with the old words."""
-        for members in ({}, {"actions": []}):
+        empty: list[dict[str, Any]] = [{}, {"actions": []}]
+        for members in empty:
             text = self.refused(400, "POST", "/tokens", {"group": "g", "user": "u", **members})
             self.assertEqual(
                 text, "configuration error: actions must be provided when issuing a token"
