@@ -13,7 +13,7 @@ from eventdbx.errors import ConfigError, UnknownName
 from eventdbx.surfaces.admin import plugin_shapes
 from eventdbx.surfaces.admin.plugins import name_of
 from eventdbx.surfaces.admin.table import DOMAIN, Answer, Call, Installation, Row
-from eventdbx.surfaces.admin.working import Workplace, handler, place
+from eventdbx.surfaces.admin.working import Workplace, answering, place
 from eventdbx.surfaces.control.asked import Asked
 from eventdbx.surfaces.control.deliveries import OPERATIONS, check_place, delivering, usable
 from eventdbx.surfaces.control.recording import PLUGIN_EVENTS
@@ -21,7 +21,7 @@ from eventdbx.surfaces.control.recording import PLUGIN_EVENTS
 SCHEMAS = plugin_shapes.OF_DELIVERIES
 
 
-class DeliveryHandlers:
+class DeliveryRoutes:
     """The work of the rows."""
 
     def __init__(self, workplace: Workplace) -> None:
@@ -128,7 +128,7 @@ def _time(text: str | None, member: str) -> int | None:
 
 def rows(installation: Installation) -> list[Row]:
     """Return the routes of this file."""
-    do = DeliveryHandlers(Workplace(installation))
+    do = DeliveryRoutes(Workplace(installation))
     one = "/admin/plugins/{name}"
 
     def row(
@@ -141,7 +141,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="plugin.read" if event is None else "plugin.manage",
-            handle=handler(work),
+            handle=answering(work),
             answers={status: answer, 404: "Error"},
             tag="plugins",
             query=(DOMAIN,),

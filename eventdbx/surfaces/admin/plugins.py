@@ -31,7 +31,7 @@ from eventdbx.surfaces.admin.table import (
     Problem,
     Row,
 )
-from eventdbx.surfaces.admin.working import Workplace, handler, place
+from eventdbx.surfaces.admin.working import Workplace, answering, place
 from eventdbx.surfaces.control.asked import Asked
 from eventdbx.surfaces.control.deliveries import delivering, usable
 from eventdbx.surfaces.control.plugins import OPERATIONS
@@ -45,7 +45,7 @@ DISABLE = Parameter("disable", {"type": "boolean"}, "Remove it although it is en
 Change = Callable[[PluginEntry], PluginEntry]
 
 
-class PluginHandlers:
+class PluginRoutes:
     """The work of the rows."""
 
     def __init__(self, workplace: Workplace) -> None:
@@ -300,7 +300,7 @@ def _options_of(entry: PluginEntry, body: Mapping[str, Any]) -> dict[str, JSON]:
 
 def rows(installation: Installation) -> list[Row]:
     """Return the routes of this file."""
-    do = PluginHandlers(Workplace(installation))
+    do = PluginRoutes(Workplace(installation))
     one = "/admin/plugins/{name}"
 
     def row(
@@ -314,7 +314,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="plugin.manage" if changes else "plugin.read",
-            handle=handler(work),
+            handle=answering(work),
             tag="plugins",
             event=event,
             area="plugins" if changes else None,

@@ -21,7 +21,7 @@ from eventdbx.surfaces.admin.table import (
     Problem,
     Row,
 )
-from eventdbx.surfaces.admin.working import Workplace, handler
+from eventdbx.surfaces.admin.working import Workplace, answering
 from eventdbx.surfaces.control.deliveries import delivering
 from eventdbx.surfaces.control.recording import QUEUE_EVENTS
 
@@ -109,7 +109,7 @@ SCHEMAS: Mapping[str, JSON] = {
 }
 
 
-class QueueHandlers:
+class QueueRoutes:
     """The work of the rows."""
 
     def __init__(self, workplace: Workplace) -> None:
@@ -215,7 +215,7 @@ def _number(call: Call) -> int:
 
 def rows(installation: Installation) -> list[Row]:
     """Return the routes of this file."""
-    do = QueueHandlers(Workplace(installation))
+    do = QueueRoutes(Workplace(installation))
 
     def row(
         method: str, path: str, operation: str, summary: str, work: Any, answer: str,
@@ -227,7 +227,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="queue.read" if event is None else "queue.manage",
-            handle=handler(work),
+            handle=answering(work),
             answers={200: answer, 404: "Error"},
             tag="queue",
             query=(*query, DOMAIN),

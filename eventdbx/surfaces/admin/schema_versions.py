@@ -16,9 +16,9 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.domain.schemas.history import manifest
 from eventdbx.errors import SchemaNotFound
 from eventdbx.surfaces.admin.schema_shapes import SET
-from eventdbx.surfaces.admin.schemas import SchemaHandlers, prepare, set_text
+from eventdbx.surfaces.admin.schemas import SchemaRoutes, prepare, set_text
 from eventdbx.surfaces.admin.table import DOMAIN, Answer, Call, Installation, Row
-from eventdbx.surfaces.admin.working import Workplace, handler, origin_of, place
+from eventdbx.surfaces.admin.working import Workplace, answering, origin_of, place
 
 LOOKED_AT_MAX = 100
 """Versions that are read for what they say about one schema, newest first: each is a whole set."""
@@ -116,12 +116,12 @@ SCHEMAS: Mapping[str, JSON] = {
 }
 
 
-class VersionHandlers:
+class VersionRoutes:
     """The work of the rows."""
 
     def __init__(self, workplace: Workplace) -> None:
         self._at = workplace
-        self._schemas = SchemaHandlers(workplace)
+        self._schemas = SchemaRoutes(workplace)
 
     async def list(self, call: Call) -> Answer:
         """Return all versions, oldest first."""
@@ -226,7 +226,7 @@ def _activated(schemas: Catalogue, before: str, done: Activated) -> Answer:
 
 def rows(installation: Installation) -> list[Row]:
     """Return the routes of this file."""
-    do = VersionHandlers(Workplace(installation))
+    do = VersionRoutes(Workplace(installation))
     all_of_them, one = "/admin/schema-versions", "/admin/schema-versions/{version}"
     schema = "/admin/schemas/{aggregate}"
 
@@ -237,7 +237,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="schema.read",
-            handle=handler(work),
+            handle=answering(work),
             answers={200: answer, 404: "Error"},
             tag="schemas",
             query=(DOMAIN,),
@@ -253,7 +253,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="schema.write",
-            handle=handler(work),
+            handle=answering(work),
             tag="schemas",
             query=(DOMAIN,),
             body=body,

@@ -25,7 +25,7 @@ from eventdbx.surfaces.admin import schema_shapes
 from eventdbx.surfaces.admin.conditions import digest_of, etag_of
 from eventdbx.surfaces.admin.problems import invalid_body
 from eventdbx.surfaces.admin.table import DOMAIN, Answer, Call, Installation, Row
-from eventdbx.surfaces.admin.working import Workplace, handler, origin_of, place
+from eventdbx.surfaces.admin.working import Workplace, answering, origin_of, place
 from eventdbx.surfaces.control.schemas import validated
 
 SCHEMAS = schema_shapes.SCHEMAS
@@ -36,7 +36,7 @@ log = Logger()
 Document = dict[str, JSON]
 
 
-class SchemaHandlers:
+class SchemaRoutes:
     """The work of the rows."""
 
     def __init__(self, workplace: Workplace) -> None:
@@ -224,7 +224,7 @@ def _warned(warnings: Sequence[str]) -> dict[str, str]:
 
 def rows(installation: Installation) -> list[Row]:
     """Return the routes of this file."""
-    do = SchemaHandlers(Workplace(installation))
+    do = SchemaRoutes(Workplace(installation))
     one = "/admin/schemas/{aggregate}"
     unknown: dict[int, str | None] = {404: "Error"}
 
@@ -234,7 +234,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="schema.read",
-            handle=handler(work),
+            handle=answering(work),
             tag="schemas",
             query=(DOMAIN,),
             **{"method": "GET", **more},
@@ -247,7 +247,7 @@ def rows(installation: Installation) -> list[Row]:
             operation=operation,
             summary=summary,
             action="schema.write",
-            handle=handler(work),
+            handle=answering(work),
             tag="schemas",
             query=(DOMAIN,),
             area="schemas",

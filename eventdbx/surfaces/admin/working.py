@@ -37,7 +37,7 @@ class Workplace:
         check_match(call.headers, current, required=required)
 
 
-def handler(work: Work) -> Handler:
+def answering(work: Work) -> Handler:
     """Return the handler of a row whose work is a coroutine; refusals get their status."""
 
     def handle(call: Call) -> Deferred[Answer]:

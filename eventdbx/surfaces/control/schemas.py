@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
     from eventdbx.application.schemas import Catalogue
     from eventdbx.domain.grants import Grant
-    from eventdbx.domain.schemas.contract import Contract
-    from eventdbx.domain.schemas.json_schema_check import DocumentCheck, DocumentChecks
     from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
 
 _READS = frozenset(
@@ -46,7 +44,6 @@ class SchemaRoutes:
     def __init__(self, routes: Routes, run_slowly: RunSlowly, rehearsals: Rehearsals) -> None:
         self._routes = routes
         self._run_slowly = run_slowly
-        self._checks: DocumentChecks | None = None
         self._rehearsals = RehearsalRoutes(rehearsals, run_slowly, _set)
         self._operations: dict[str, Callable[[Session, Asked], Any]] = {
             "list": self._list,
@@ -222,15 +219,6 @@ class SchemaRoutes:
         aggregate, event = asked.required("aggregate"), asked.required("event")
         schemas, payload = session.domain.schemas, asked.value("payload")
         return self._run_slowly(lambda: validated(schemas, aggregate, event, payload))
-
-    def _document_check(self, contract: Contract, event: str) -> DocumentCheck:
-        """Return what checks payloads by the JSON Schema of their event."""
-        if self._checks is None:
-            # Loaded by the first who asks: appends are checked by contracts alone.
-            from eventdbx.domain.schemas.json_schema_check import DocumentChecks
-
-            self._checks = DocumentChecks()
-        return self._checks.check(contract, event)
 
     def _reload(self, session: Session, _asked: Asked) -> Deferred[Any]:
         reloading = session.domain.reload_schemas()
