@@ -16,6 +16,10 @@ class Reloaded(NamedTuple):
     changed: tuple[str, ...]
     restart_required: tuple[str, ...]
 
+    def document(self) -> dict[str, Any]:
+        """Return it as clients get it."""
+        return {"changed": list(self.changed), "restart_required": list(self.restart_required)}
+
 
 class Administration(Protocol):
     """The installation of a running server. Deferreds fail with EventDBXError."""

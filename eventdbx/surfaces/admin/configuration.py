@@ -180,7 +180,7 @@ def rows(installation: Installation) -> tuple[Row, ...]:
 
 def _reloaded_answer(reloaded: Reloaded) -> Answer:
     return Answer(
-        document={"changed": list(reloaded.changed), _PENDING: list(reloaded.restart_required)},
+        document=reloaded.document(),
         resource=", ".join(reloaded.changed) or "config",
     )
 

@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred
 
 from eventdbx.errors import ConfigError
 from eventdbx.surfaces.control.asked import Asked, read_asked
+from eventdbx.surfaces.control.recording import Change
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
@@ -49,9 +50,17 @@ class AdministrationRoutes:
 
     def offer_installation(self, installation: Administration) -> None:
         """Offer what an installation can be asked for: its configuration, and its status."""
-        self.offer(
-            "reload", "config.write", lambda *_: installation.reload().addCallback(_reloaded)
-        )
+
+        def reload(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            def recorded(reloaded: Reloaded) -> Any:
+                keys = ", ".join(reloaded.changed)
+                change = Change("config", "config_reloaded", keys, "control administer reload")
+                done = change if keys else None
+                return self._routes.recording.done(session, grant, done, reloaded.document())
+
+            return installation.reload().addCallback(recorded)
+
+        self.offer("reload", "config.write", reload)
         self.offer("configuration", "config.read", lambda *_: installation.configuration())
         self.offer("status", "metrics.read", lambda *_: installation.status())
 
@@ -69,10 +78,3 @@ class AdministrationRoutes:
 
 def _answer(document: dict[str, Any]) -> rs.Extension:
     return rs.Extension(orjson.dumps(document))
-
-
-def _reloaded(reloaded: Reloaded) -> dict[str, Any]:
-    return {
-        "changed": list(reloaded.changed),
-        "restart_required": list(reloaded.restart_required),
-    }
