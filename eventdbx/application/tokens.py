@@ -168,7 +168,10 @@ def check_ttl(ttl_s: int) -> None:
 
 
 def sign_grant(key: SigningKey, grant: Grant, *, issuer: str, audience: str) -> str:
-    """Return the compact token; members in the order that older programs write them."""
+    """Return the compact token; members in the order that older programs write them.
+
+    Raises ConfigError for one that would be too long to be accepted.
+    """
     header: dict[str, str] = {"typ": "JWT", "alg": "EdDSA"}
     if key.key_id is not None:
         header["kid"] = key.key_id
@@ -193,7 +196,13 @@ def sign_grant(key: SigningKey, grant: Grant, *, issuer: str, audience: str) -> 
         "tenants": grant.tenants,
     }
     signed = _encode(orjson.dumps(header)) + b"." + _encode(orjson.dumps(body))
-    return (signed + b"." + _encode(key.sign(signed))).decode()
+    token = (signed + b"." + _encode(key.sign(signed))).decode()
+    if len(token) > limits.TOKEN_CHARACTERS_MAX:
+        raise ConfigError(
+            f"the token would be longer than {limits.TOKEN_CHARACTERS_MAX} characters: "
+            "name fewer or shorter actions, resources and tenants"
+        )
+    return token
 
 
 def _encode(data: bytes) -> bytes:

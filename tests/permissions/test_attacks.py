@@ -125,6 +125,48 @@ class Ways(AdminCase):
         told = self.ask("POST", "/admin/tokens/refresh", token, {"token": jti})
         self.assertEqual(told.status, 403)
 
+    def test_token_that_is_too_long(self) -> None:
+        """A token that no server would accept is not issued."""
+        asked = {"group": "g", "user": "u", "actions": ["aggregate.read"]}
+        resources = [f"aggregate:order:{number}" for number in range(1_000)]
+        root = self.place.tokens[ROOT]
+        before = len(orjson.loads(self.ask("GET", "/admin/tokens", root).body))
+        told = self.ask("POST", "/admin/tokens", root, {**asked, "resources": resources})
+        self.assertEqual(told.status, 400)
+        self.assertIn(b"longer than 16384 characters", told.body)
+        told = self.ask("POST", "/admin/tokens", root, {**asked, "resources": resources[:300]})
+        token = orjson.loads(told.body)["token"]
+        self.place.open(token).close()
+        self.assertEqual(len(orjson.loads(self.ask("GET", "/admin/tokens", root).body)), before + 1)
+
+    def test_limited_writes(self) -> None:
+        """Connections side by side do not write more than their token may in all."""
+        asked = {"group": "g", "user": "u", "actions": ["*.*"], "write_limit": 25}
+        told = self.ask("POST", "/admin/tokens", self.place.tokens[ROOT], asked)
+        token = orjson.loads(told.body)["token"]
+        ended: list[str] = []
+        orders = [self.place.fresh(SEEN) for _number in range(4)]
+
+        def append(one: str) -> None:
+            calls = Calls(token)
+            with self.place.open(token) as client:
+                try:
+                    for _attempt in range(30):
+                        client.call(calls.write(rq.AppendEvent, "order", one, "order_paid", {}))
+                except EventDBXError as error:
+                    ended.append(error.code)
+
+        threads = [threading.Thread(target=append, args=(one,)) for one in orders]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(PATIENCE_S)
+        self.assertEqual(ended, ["token_limit_reached"] * len(orders))
+        found = [self.place.root.get("order", one) for one in orders]
+        self.assertEqual(sum(one["version"] - 1 for one in found if one), 25)
+        batch = rq.CommitBatch(token, (write(orders[0]),))
+        self.assertEqual(self.answered(batch), "token_limit_reached")
+
     def test_headers(self) -> None:
         """A second credential does not help a bad one, and two of a kind are none."""
         good, bad = self.place.tokens[ROOT], self.place.forged(ROOT)
