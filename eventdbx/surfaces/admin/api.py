@@ -219,21 +219,26 @@ class Api:
         return self._run_slowly(lambda: self._bodies.read(row, kind, content))
 
     def _once(self, asked: _Asked, row: Row, call: Call) -> Deferred[Answer]:
+        """Do the work of a request, or answer what was answered under its key.
+
+        What changes something goes on, and is recorded, also when whoever asked for it has hung
+        up or was told that it takes too long: the same key finds it again.
+        """
+        if row.event is None:
+            return self._work(row, call)
         key = call.headers.get("idempotency-key")
         if key is None or not row.idempotent_by_key:
-            return self._work(row, call)
+            return _shielded(self._work(row, call))
         content = dump([call.body, dict(call.params), dict(call.query)])
         name = (call.grant.jti, f"{row.method} {asked.path}", key)
-        return self._repeats.once(name, content, lambda: self._work(row, call))
+        return _shielded(self._repeats.once(name, content, lambda: self._work(row, call)))
 
     def _work(self, row: Row, call: Call) -> Deferred[Answer]:
-        """Do the work of a row and record it. What changes something goes on, and is recorded,
-        also when whoever asked for it has hung up."""
         handle: Callable[[Call], Any] = row.handle
         done: Deferred[Answer] = maybeDeferred(handle, call)
         if row.event is None:
             return done
-        return _shielded(done.addCallback(lambda answer: self._recorded(row, call, answer)))
+        return done.addCallback(lambda answer: self._recorded(row, call, answer))
 
     def _recorded(self, row: Row, call: Call, answer: Answer) -> Deferred[Answer]:
         assert row.event is not None and row.area is not None, row.operation

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
+
+import orjson
 
 from eventdbx import __version__
 from eventdbx.domain.canonical import JSON
@@ -21,6 +24,7 @@ from eventdbx.surfaces.admin import (
     status,
     tokens,
 )
+from eventdbx.surfaces.admin.conditions import etag_of
 from eventdbx.surfaces.admin.openapi import openapi_document
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
 
@@ -59,8 +63,14 @@ def all_rows(installation: Installation) -> tuple[Row, ...]:
 
 
 def _document_row(rows: list[Row]) -> Row:
+    @cache
+    def written() -> Answer:
+        document = openapi_document(rows, component_schemas(), __version__)
+        text: Any = orjson.Fragment(orjson.dumps(document))
+        return Answer(document=text, etag=etag_of(document))
+
     def document(_call: Call) -> Answer:
-        return Answer(document=openapi_document(rows, component_schemas(), __version__))
+        return written()  # Anybody may ask for it, so it costs nothing the second time.
 
     return Row(
         method="GET",

@@ -65,7 +65,8 @@ class Things:
                 summary="Touch", handle=lambda call: Answer(document=call.body), body="Thing",
                 body_required=False, event="thing_touched", **changing),
             Row(method="POST", path="/admin/slow", operation="slowly", summary="Slowly",
-                handle=lambda _call: self.waiting, event="slept", **changing),
+                handle=lambda _call: self.waiting, event="slept", idempotent_by_key=True,
+                **changing),
         ]  # fmt: skip
 
     def list(self, _call: Call) -> Answer:
@@ -350,3 +351,17 @@ class AnswerTests(ApiCase):
         answer = await asking
         self.assertEqual((answer.status, answer.document["code"]), (503, "timeout"))
         self.assertIn("retry-after", answer.headers)
+
+    async def test_the_answer_of_what_took_too_long(self) -> None:
+        """Work goes on after its request was given up; the same key finds it done, once."""
+        asking = Deferred.fromCoroutine(self.site.ask("POST", "/admin/slow", idempotency_key="k"))
+        while not self.site.site.busy:
+            await self.site.ask("GET", "/open")
+        self.site.clock.advance(31)
+        self.assertEqual((await asking).status, 503)
+        again = await self.site.ask("POST", "/admin/slow", idempotency_key="k")
+        self.assertEqual((again.status, again.document["code"]), (409, "in_progress"))
+        self.things.waiting.callback(Answer(document={"name": "late"}))
+        done = await self.site.ask("POST", "/admin/slow", idempotency_key="k")
+        self.assertEqual((done.status, done.document), (200, {"name": "late"}))
+        self.assertEqual(len(self.site.trail), 1)
