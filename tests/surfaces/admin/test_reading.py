@@ -10,6 +10,7 @@ from tests.surfaces.admin.visiting import Visit
 class ReadingVisit(Visit):
     """A few aggregates of two types, made once."""
 
+    server = "reading"
     made = False
 
     def setUp(self) -> None:

@@ -6,6 +6,7 @@ import atexit
 import http.client
 import json
 from collections.abc import Mapping
+from contextlib import closing
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -24,8 +25,8 @@ class Place(NamedTuple):
 
 
 @cache
-def administered() -> Place:
-    """Return one server for all tests of a process; it ends with the process."""
+def administered(_name: str) -> Place:
+    """Return the server of a name, one for all tests of a process; it ends with the process."""
     folder = TemporaryDirectory()
     atexit.register(folder.cleanup)
     workspace = Workspace(Path(folder.name) / "database")
@@ -49,10 +50,15 @@ class Response(NamedTuple):
 
 
 class Visit(SynchronousTestCase):
-    """Requests with the root token, or with another one."""
+    """Requests with the root token, or with another one.
+
+    Tests that count what there is have a ``server`` of their own.
+    """
+
+    server = ""
 
     def setUp(self) -> None:
-        self.place = administered()
+        self.place = administered(self.server)
         self.token = self.place.workspace.token
 
     def call(
@@ -60,16 +66,17 @@ class Visit(SynchronousTestCase):
     ) -> Response:
         """Send one request below ``/admin``; ``If_Match`` is sent as ``If-Match``."""
         connection = http.client.HTTPConnection("127.0.0.1", self.place.port, timeout=30)
-        self.addCleanup(connection.close)
         sent = {"Authorization": f"Bearer {self.token if token is None else token}"}
         sent |= {name.replace("_", "-"): value for name, value in headers.items()}
         content = None
         if body is not None:
             content = json.dumps(body)
             sent["Content-Type"] = "application/json"
-        connection.request(method, "/admin" + path, content, sent)
-        answer = connection.getresponse()
-        raw = answer.read()
+        # Closed at once: the server takes 64 connections, and a test may ask more often.
+        with closing(connection):
+            connection.request(method, "/admin" + path, content, sent)
+            answer = connection.getresponse()
+            raw = answer.read()
         shown = {name.lower(): value for name, value in answer.getheaders()}
         return Response(answer.status, shown, json.loads(raw) if raw else None)
 
