@@ -6,10 +6,11 @@ how they are locked in :mod:`eventdbx.services.tokenfiles`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, MutableMapping
 from typing import Any, NamedTuple
 
 from eventdbx.application import token_records
+from eventdbx.application.large_ledger import LargeRecords
 from eventdbx.application.token_records import Change, Revocation, TokenRecord
 from eventdbx.application.tokens import (
     SKEW_S_MAX,
@@ -49,9 +50,15 @@ class Ledger:
     """Issued and revoked tokens in memory, in the order in which they were added."""
 
     def __init__(
-        self, records: Iterable[TokenRecord] = (), revocations: Iterable[Revocation] = ()
+        self,
+        records: Iterable[TokenRecord] | LargeRecords = (),
+        revocations: Iterable[Revocation] = (),
     ) -> None:
-        self._records = {record.jti: record for record in records}
+        self._records: MutableMapping[str, TokenRecord] = (
+            records
+            if isinstance(records, LargeRecords)
+            else {record.jti: record for record in records}
+        )
         self._revocations = {one.jti: one for one in revocations}
         self._changed: tuple[set[str], set[str]] = (set(), set())
         self._forgotten: list[str] = []

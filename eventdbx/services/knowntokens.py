@@ -18,6 +18,7 @@ from twisted.logger import Logger
 
 from eventdbx.application.admission import Admission, Issued
 from eventdbx.application.attempts import Attempts
+from eventdbx.application.large_ledger import proofs
 from eventdbx.application.token_records import TokenRecord, read_records, record_text
 from eventdbx.application.tokens import Verifier, unseal, verification_keys
 from eventdbx.config import Config
@@ -49,6 +50,10 @@ class KnownTokens:
         self._journal_read: tuple[int, int] | None = None
         self._records: dict[str, bytes] = {}
         self._digests: set[bytes] = set()
+
+    def look(self) -> None:
+        """Read what is new now, so that nobody has to wait for it later."""
+        self._changed()
 
     def find(self, jti: str) -> Issued | None:
         """Return the token of an id, None when it is unknown or recorded without its digest."""
@@ -117,6 +122,11 @@ class KnownTokens:
     def _read(self) -> tuple[dict[str, bytes], set[bytes]]:
         text = unseal(read_text(self._path) or "", self._data_keys, "tokens")
         try:
+            cut = proofs(text)
+            if cut is not None:
+                found = list(cut)
+                digests = {bytes.fromhex(digest) for _jti, digest, _text in found}
+                return {jti: record.encode() for jti, _digest, record in found}, digests
             entries: list[dict[str, Any]] = orjson.loads(text) if text.strip() else []
             proven = [one for one in entries if one.get("digest") is not None]
             records = {one["jti"]: orjson.dumps(one) for one in proven}
@@ -139,6 +149,7 @@ def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) ->
     )
     data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
+    issued.look()
     return Admission(verifier, Attempts(clock.seconds, auth.failures_per_minute), issued)
 
 

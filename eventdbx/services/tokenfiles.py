@@ -16,8 +16,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from eventdbx.application.large_ledger import LargeRecords
 from eventdbx.application.ledger import Ledger
 from eventdbx.application.token_records import (
+    Change,
     LegacyLedger,
     Revocation,
     TokenRecord,
@@ -99,6 +101,11 @@ class TokenFiles:
         files = tuple(_identity(folder / name) for folder in folders for name in names)
         return files, self._journal.identity()
 
+    def _domain_files(self) -> list[Path]:
+        names = (LEDGER_NAME, REVOCATIONS_NAME)
+        files = [folder / name for folder in self._domain_folders() for name in names]
+        return [path for path in files if path.exists()]
+
     def _domain_folders(self) -> list[Path]:
         return [one for pattern in _DOMAINS for one in sorted(self._folder.glob(pattern))]
 
@@ -145,6 +152,10 @@ class TokenFiles:
         raises.
         """
         with locked_directory(self._folder):
+            whole = (self._folder / REVOCATIONS_NAME).exists() and not self._domain_files()
+            if whole and not self._is_small():
+                self._settle()
+                return
             ledger = self._load()
             ledger.roll_forward(self._clock_ns())
             if ledger.has_changed or self._journal.identity() is not None:
@@ -158,11 +169,18 @@ class TokenFiles:
     def settle(self) -> None:
         """Finish a change whose process was killed. Raises what :meth:`read` raises."""
         with locked_directory(self._folder):
-            ledger = self._load()
-            revoked = {one.jti for one in self._revocations(self._folder)}
-            if not all(one.jti in revoked for one in ledger.revocations):
-                self._write_revocations(ledger)
-            self._settled = self._journal.identity()
+            self._settle()
+
+    def _settle(self) -> None:
+        """Bring revocations of the journal to where servers look; records can wait."""
+        journal = self._journal.identity()
+        known = Ledger((), self._revocations(self._folder))
+        changes, _end = self._journal.read()
+        pending = [one for change in changes for one in change.revocations]
+        if not all(known.is_revoked(one.jti) for one in pending):
+            known.apply(Change((), tuple(pending)))
+            self._write_revocations(known)
+        self._settled = journal
 
     @contextmanager
     def change(self) -> Iterator[Ledger]:
@@ -239,8 +257,10 @@ class TokenFiles:
         path = folder / REVOCATIONS_NAME
         return read_revocations(unseal(read_text(path) or "", self._data_keys), os.fspath(path))
 
-    def _records(self, path: Path) -> list[TokenRecord]:
+    def _records(self, path: Path) -> list[TokenRecord] | LargeRecords:
         text = unseal(read_text(path) or "", self._data_keys, "tokens")
+        if len(text) > self._small_bytes:
+            return LargeRecords(text, os.fspath(path))
         try:
             return read_records(text, os.fspath(path))
         except LegacyLedger:
