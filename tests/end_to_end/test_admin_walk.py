@@ -155,7 +155,7 @@ class WalkTests(SynchronousTestCase):
         """Call each route that the document shows: none refuses the token, none fails."""
         document = self.ask(token, "GET", "/admin/openapi.json").document
         for method, path, operation in _operations(document["paths"]):
-            body = {} if "requestBody" in operation else None
+            body: Any = {} if "requestBody" in operation else None
             found = re.sub(r"\{(\w+)\}", lambda name: NAMES.get(name[1], "x"), path)
             said = self.ask(token, method, found, body)
             self.assertIn(str(said.status), operation["responses"], f"{method} {path}")
