@@ -35,13 +35,13 @@ def token(**claims: Any) -> str:
         "resources": ["*"],
         "issued_by": "test",
         "ttl_s": 3_600,
+        "jti": "j-1",
         **claims,
     }
     return issue(
         KEY,
         issuer="eventdbx://self",
         audience="eventdbx-clients",
-        jti="j-1",
         now_s=NOW_S,
         **values,
     )
