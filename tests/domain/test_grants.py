@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.domain.events import Actor
-from eventdbx.domain.grants import Grant, aggregate_resource, matches
+from eventdbx.domain.grants import Grant, aggregate_resource, covers, matches
 from eventdbx.errors import Unauthorized
 
 TABLE = (
@@ -65,6 +65,49 @@ class Patterns(SynchronousTestCase):
         self.assertFalse(matches("*a" * 100 + "b", "a" * 128))
 
 
+class Covering(SynchronousTestCase):
+    """Whether a pattern matches whatever another one does."""
+
+    def test_table(self) -> None:
+        """The cases that one meets."""
+        for wide, pattern, expected in (
+            ("*.*", "*", True),
+            ("*", "*.*", True),
+            ("**", "*.*", True),
+            ("*.?", "*.*", False),
+            ("aggregate.*", "aggregate.read", True),
+            ("aggregate.*", "aggregate.*", True),
+            ("aggregate.*", "aggregate*", False),
+            ("aggregate.read", "aggregate.*", False),
+            ("aggregate:order:*", "aggregate:order:o-?", True),
+            ("aggregate:order:?", "aggregate:order:*", False),
+            ("aggregate:order:?*", "aggregate:order:*", False),
+            ("aggregate:order:*?", "aggregate:order:?*", True),
+            ("aggregate:order:?", "aggregate:order:?", True),
+            ("aggregate:order:a", "aggregate:order:?", False),
+            ("a*b", "aXb*b", True),
+            ("a*b", "a*", False),
+            ("*" * 257, "a", False),
+            ("", "", True),
+            ("a", "", False),
+        ):
+            self.assertIs(covers([wide], pattern), expected, (wide, pattern))
+        self.assertTrue(covers(["x", "a*"], "ab"))
+        self.assertFalse(covers([], "a"))
+
+    @given(ALPHABET, ALPHABET, st.text(alphabet="ab.:", max_size=12))
+    def test_never_wrongly(self, wide: str, pattern: str, candidate: str) -> None:
+        """What the covered pattern matches, the covering one does as well."""
+        if covers([wide], pattern) and matches(pattern, candidate):
+            self.assertTrue(matches(wide, candidate))
+
+    @given(ALPHABET)
+    def test_itself(self, pattern: str) -> None:
+        """A pattern covers itself, and everything covers it."""
+        self.assertTrue(covers([pattern], pattern))
+        self.assertTrue(covers(["*"], pattern))
+
+
 class Allowing(SynchronousTestCase):
     """What the holder of a grant may do."""
 
@@ -98,6 +141,19 @@ class Allowing(SynchronousTestCase):
         self.assertTrue(grant.allows_tenant("ACME"))
         self.assertFalse(grant.allows_tenant("acme2"))
         self.assertFalse(Grant("j", "s", tenants=("*",)).allows_tenant("acme"))
+
+    def test_handing_on(self) -> None:
+        """What may be handed on is covered in each of three ways."""
+        grant = Grant("j", "s", actions=("aggregate.*",), resources=("aggregate:order:*",))
+        self.assertTrue(grant.may_hand_on(["aggregate.read"], ["aggregate:order:1"], []))
+        self.assertTrue(grant.may_hand_on(["aggregate.read"], ["aggregate:order:1"], ["any"]))
+        self.assertFalse(grant.may_hand_on(["aggregate.read"], [], []))
+        self.assertFalse(grant.may_hand_on(["aggregate.read"], ["aggregate:*"], []))
+        self.assertFalse(grant.may_hand_on(["schema.read"], ["aggregate:order:1"], []))
+        bound = Grant("j", "s", actions=("*.*",), tenants=("acme",))
+        self.assertTrue(bound.may_hand_on(["*.*"], [], ["ACME"]))
+        self.assertFalse(bound.may_hand_on(["*.*"], [], []))
+        self.assertFalse(bound.may_hand_on(["*.*"], [], ["acme", "other"]))
 
     def test_actor(self) -> None:
         """A token without group or user may read, but no write can be recorded for it."""
