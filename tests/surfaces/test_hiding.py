@@ -126,6 +126,8 @@ class HidingCase(SynchronousTestCase):
                 calls.list(filter=filter_text, sort="version:desc", include_archived=True),
                 calls.list(filter=filter_text, resolve=True),
             ]
+        asked = ("audit", "audit_verify", "configuration", "status")
+        found += [calls.administer({"do": one}) for one in asked]
         for raw in (False, True):
             found += [calls.scan_events(event_id=one, raw=raw) for one in self.events.values()]
             found += [
