@@ -182,7 +182,8 @@ OWN_FILES = frozenset(
         "start", "stop", "status", "restart", "destroy", "serve start", "serve stop",
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
-        "token bootstrap", "plugin install", "doctor",
+        "token bootstrap", "plugin install", "doctor", "remote add", "remote rm", "remote ls",
+        "remote show",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

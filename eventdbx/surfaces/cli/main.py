@@ -44,6 +44,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "plugin": (_HERE + "plugin_commands", "Manage plugins"),
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
+    "remote": (_HERE + "remote_commands", "Manage replication remotes"),
     "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
     "doctor": (
         _HERE + "doctor_command",
