@@ -68,7 +68,7 @@ class Observing(Service):
         self.phase = "starting"
         self._stores = stores
         self._data_dir = workspace.data_dir
-        spans = make_spans(os.environ)
+        self._spans = spans = make_spans(os.environ)
         self.control = Watch(self.measures, spans)
         self.deliveries = DeliveryWatch(self.measures, spans)
         self._store_watch = StoreWatch(self.measures)
@@ -111,10 +111,12 @@ class Observing(Service):
         self._loop.start(LOOP_LOOK_S, now=False)
 
     def stopService(self) -> None:
-        """Stop looking."""
+        """Stop looking, and let the last spans leave."""
         super().stopService()  # type: ignore[no-untyped-call]
         if self._loop.running:
             self._loop.stop()
+        if self._spans is not None:
+            self._spans.close()
 
     def _look_at_loop(self) -> None:
         now = self.measures.clock()

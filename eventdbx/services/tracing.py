@@ -12,6 +12,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
+from threading import Thread
 from typing import Any
 
 import orjson
@@ -24,6 +25,9 @@ KEY = "@trace"
 _QUOTED = b'"@trace"'
 _OF_ENDPOINT = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _EXPORTERS = {"otlp": ("otlp_proto_http", "otlp_proto_grpc")}
+
+CLOSE_S = 3.0
+"""How long the end of a server waits for the last spans to leave."""
 
 log = Logger()
 
@@ -76,7 +80,7 @@ class Spans:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
         resource = Resource.create({"service.name": "eventdbx", "service.version": __version__})
-        self._provider = TracerProvider(resource=resource)
+        self._provider = TracerProvider(resource=resource, shutdown_on_exit=False)
         processor = BatchSpanProcessor if batched else SimpleSpanProcessor
         self._provider.add_span_processor(processor(exporter))
         self._tracer = self._provider.get_tracer("eventdbx", __version__)
@@ -137,9 +141,11 @@ class Spans:
             span.set_status(self._trace.StatusCode.ERROR, failure)
         span.end(end_time=end)
 
-    def close(self) -> None:
-        """Export what waits; takes a while when the exporter's target is away."""
-        self._provider.shutdown()
+    def close(self, within_s: float = CLOSE_S) -> None:
+        """Export what waits, for a moment at most: the exporter's target may be away."""
+        exporting = Thread(target=self._provider.shutdown, daemon=True)
+        exporting.start()
+        exporting.join(within_s)
 
 
 def trace_context(metadata: str | bytes) -> dict[str, str] | None:

@@ -215,7 +215,8 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         stores,
         config=live.current,
         connections=lambda: {"control": factory.connection_count, **web.connections},
-        run_slowly=run_slowly,
+        # Not behind the scans: a scrape that waits for them tells nothing of them.
+        run_slowly=lambda work: run_on_pool(reactor, reactor.getThreadPool(), work),
         clock=reactor,
     )
     loading = ThreadPool(0, THREADS, name="outbox")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 from twisted.trial.unittest import SynchronousTestCase
@@ -15,6 +19,20 @@ from eventdbx.services.tracing import Spans, make_spans, trace_context
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 CARRIED = f'{{"@trace":{{"traceparent":"00-{TRACE}-{PARENT}-01"}},"@note":1}}'
 NOW_NS = 1_700_000_000_000_000_000
+
+
+class Hanging(InMemorySpanExporter):
+    """An exporter whose target does not answer."""
+
+    def __init__(self, go_on: Event) -> None:
+        super().__init__()
+        self.asked = Event()
+        self._go_on = go_on
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.asked.set()
+        self._go_on.wait()
+        return SpanExportResult.SUCCESS
 
 
 class Traced(SynchronousTestCase):
@@ -59,6 +77,17 @@ class Traced(SynchronousTestCase):
         assert span.attributes is not None
         self.assertEqual(span.attributes["eventdbx.plugin"], "http (hook)")
         self.assertEqual(span.status.status_code, StatusCode.ERROR)
+
+    def test_an_exporter_that_hangs_does_not_hold_up_the_end(self) -> None:
+        """A server whose collector is away ends all the same."""
+        go_on = Event()
+        self.addCleanup(go_on.set)
+        hanging = Hanging(go_on)
+        spans = Spans(hanging)
+        spans.request("append_event", "ok", CARRIED, 0.1)
+        spans.close(0.05)
+        self.assertTrue(hanging.asked.wait(10))
+        self.assertFalse(go_on.is_set())
 
     def test_nonsense_is_not_traced(self) -> None:
         """A trace that is none harms nobody and makes no span."""

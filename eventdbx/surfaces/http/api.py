@@ -41,7 +41,7 @@ _Waiting = tuple[Form, bool]
 def count_request(measures: Measures, method: str, path: str, status: int, seconds: float) -> None:
     """Count an HTTP request; ``path`` is the pattern of its route, "" when it has none."""
     labels = (method if method in METHODS else "other", path or UNMATCHED, str(status))
-    measures.http.add(labels, seconds, measures.clock())
+    measures.http.add(labels, max(seconds, 0.0), measures.clock())
 
 
 class HttpApi:
