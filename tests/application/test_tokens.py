@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import limits
-from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
+from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue, mark_of
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, EventDBXError, InvalidToken, TokenExpired, Unauthorized
 
@@ -299,6 +299,30 @@ class Verifying(SynchronousTestCase):
         for token in (old, forge()):
             self.assertRaises(InvalidToken, verifier.verify, token)
         verifier.verify(forge(key=new))
+
+    def test_newer_keys(self) -> None:
+        """Keys are asked for when none fits, and replace the ones that were there."""
+        new, asked = SigningKey(bytes(32), "new"), []
+        offered: list[list[PublicKey] | None] = [None, [PublicKey("new", new.public)]]
+
+        def newer() -> list[PublicKey] | None:
+            asked.append(1)
+            return offered.pop(0) if offered else None
+
+        old_key = PublicKey(KEY.key_id, KEY.public)
+        verifier = Verifier(
+            [old_key], ISSUER, AUDIENCE, 30, lambda: self.now, lambda _jti: False, newer
+        )
+        old = known_token()
+        verifier.verify(old)
+        self.assertEqual(len(asked), 0)
+        self.assertRaises(InvalidToken, verifier.verify, forge(key=new))
+        verifier.verify(forge(key=new))
+        self.assertEqual(len(asked), 2)
+        self.assertRaises(InvalidToken, verifier.verify, old)
+        self.assertEqual(verifier.key_until(old_key.mark), 0)
+        self.assertEqual(verifier.key_until(mark_of(new.public)), float("inf"))
+        self.assertEqual(verifier.key_until(None), float("inf"))
 
     @given(
         st.text(max_size=80)
