@@ -211,7 +211,7 @@ PLUGIN_LOG_BYTES_MAX = 8 * 1_048_576
 PLUGIN_LOG_FILES = 3
 """The log of one child and of one ``log`` plugin, older files included."""
 
-LOG_BYTES_MAX = 64 * 1_048_576
+SERVER_LOG_BYTES_MAX = 64 * 1_048_576
 """The server's log file is put aside when it is larger: a day of it still opens in an editor."""
 
 REPLAYS_KEPT = 16

@@ -46,7 +46,7 @@ class LogFile:
         path: Path,
         *,
         keep: int = 14,
-        bytes_max: int = limits.LOG_BYTES_MAX,
+        bytes_max: int = limits.SERVER_LOG_BYTES_MAX,
         now: Callable[[], float] = time.time,
         beside: Callable[[Callable[[], None]], None] = in_a_thread,
     ) -> None:
