@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+from hashlib import sha256
 from typing import Any
 
 from eventdbx.domain.actions import Action
@@ -90,6 +91,23 @@ class LogTests(AuditCase):
         (area,) = self.dbx("audit", "verify", "--json").document["areas"]
         self.assertEqual((area["area"], area["actions"]), ("tokens", 1))
         self.assertIn(area["merkle_root"], self.dbx("verify", "dbx_admin", "tokens").stdout)
+
+
+class ProgramTests(AuditCase):
+    """Programs that the server runs."""
+
+    def test_installed_and_removed(self) -> None:
+        """Which program came, by its digest, and which went."""
+        program = self.home / "worker.sh"
+        program.write_text("#!/bin/sh\n")
+        program.chmod(0o755)
+        self.dbx("plugin", "install", "worker", "1.0.0", "--source", str(program))
+        self.dbx("plugin", "uninstall", "worker", "1.0.0")
+        gone, came = self.trail()
+        self.assertEqual((came["event"], came["resource"], came["way"]),
+                         ("plugin_installed", "worker 1.0.0", "dbx plugin install"))  # fmt: skip
+        self.assertEqual(came["after"], sha256(program.read_bytes()).hexdigest())
+        self.assertEqual((gone["event"], gone["resource"]), ("plugin_uninstalled", "worker 1.0.0"))
 
 
 class SpoolTests(AuditCase):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import click
 
 from eventdbx.domain.delivery.bundles import BundleRefused, choose_version
+from eventdbx.errors import EventDBXError
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import print_line
+from eventdbx.surfaces.cli.output import note, print_line
 from eventdbx.surfaces.cli.plugin_calls import asking
 from eventdbx.surfaces.cli.session import opened
 
@@ -51,6 +54,7 @@ def register(group: click.Group) -> None:
                 force=given["force"],
                 trusted=given["yes"],
             )
+        _record(context, "plugin_installed", f"{there.name} {there.version}", there.binary)
         print_line(
             f"installed plugin '{there.name}' v{there.version} for {there.target} at {there.binary}"
         )
@@ -71,7 +75,20 @@ def register(group: click.Group) -> None:
                 opened(context).workspace.data_dir, name, version, configured=used
             )
         for one in gone:
+            _record(context, "plugin_uninstalled", f"{name} {one}")
             print_line(f"uninstalled plugin '{name}' v{one}")
+
+
+def _record(context: click.Context, event: str, resource: str, binary: Path | None = None) -> None:
+    """Note for the audit trail which program came or went, by the digest of what will be run."""
+    from eventdbx.services.auditspool import spool_action
+
+    folder, command = opened(context).workspace.data_dir, context.command_path
+    try:
+        after = None if binary is None else sha256(binary.read_bytes()).hexdigest()
+        spool_action(folder, "plugins", event, resource, command, after=after)
+    except (EventDBXError, OSError) as error:
+        note(f"warning: not in the audit trail: {error}")
 
 
 def installed_version(place: Opened, name: str, version: str | None) -> str:
