@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import AnswerReceived, BadServer, ClientConnection, Established
 from eventdbx.wire.codec_client import encode_request, fragment_message
-from eventdbx.wire.codec_hello import encode_hello
+from eventdbx.wire.codec_hello import encode_hello, token_id_of
 from eventdbx.wire.framing import framed
 from eventdbx.wire.noise import Initiator, NoiseError, Transport
 
@@ -241,6 +241,21 @@ async def bad_handshake(peer: Peer, recorded: Recorded) -> None:
     await _perhaps_read(peer)
 
 
+async def bad_proof(peer: Peer, recorded: Recorded) -> None:
+    """A hello that names a token by its id, known or not, and no proof, or that of another."""
+    rng = peer.rng
+    known = token_id_of(recorded.token)
+    assert known is not None
+    named = rng.choice((known, mutated(rng, known.encode()).decode("latin-1"), "x" * 9_000))
+    data = encode_hello("", None, no_noise=rng.random() < 0.5, token_id=named)
+    peer.send(data if rng.random() < 0.7 else mutated(rng, data))
+    message = Initiator(rng.choice(("other", recorded.token)), os.urandom).message
+    wrong = (rng.randbytes(48), mutated(rng, message), message[:40], rng.choice(recorded.requests))
+    peer.send(framed(rng.choice(wrong)))
+    await peer.drain()
+    await _perhaps_read(peer)
+
+
 async def bad_ciphertext(peer: Peer, recorded: Recorded) -> None:
     """An encrypted session whose next frame is not of it."""
     rng = peer.rng
@@ -356,9 +371,9 @@ async def _perhaps_read(peer: Peer) -> None:
 Behaviour = Callable[[Peer, Recorded], Awaitable[None]]
 
 PEERS: tuple[Behaviour, ...] = (
-    noise, odd_lengths, cut_hello, mutated_hello, wrong_token, bad_handshake, bad_ciphertext,
-    bad_messages, bad_messages, hostile_values, never_reading, endless_fragments, byte_by_byte,
-    come_and_go,
+    noise, odd_lengths, cut_hello, mutated_hello, wrong_token, bad_handshake, bad_proof,
+    bad_ciphertext, bad_messages, bad_messages, hostile_values, never_reading, endless_fragments,
+    byte_by_byte, come_and_go,
 )  # fmt: skip
 
 __all__ = ["PEERS", "NoiseError", "Peer", "Recorded", "Unanswered"]

@@ -18,6 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx.client import BlockingClient, Client
 from eventdbx.errors import ConfigError, IoError
+from eventdbx.services.workspace import open_workspace
 from tests.daemon import Workspace, free_port, running
 from tests.plugins.targets import write_certificate
 from tests.surfaces.capturing import Tap, longest_part
@@ -102,6 +103,28 @@ class Refusals(SynchronousTestCase):
         with other() as place:
             self.assertIn("unknown token id; ", self.refused(place.token))
             self.assertEqual(self.refused(place.token, send_token=True), "invalid control token")
+
+
+class OlderLedgers(SynchronousTestCase):
+    """Tokens that were recorded without what proves them."""
+
+    def test_commands_add_what_is_missing(self) -> None:
+        """A command that may write the ledger makes its token known, and then needs not send it."""
+        with other() as place:
+            token = place.token
+            config = str(place.folder / ".dbx" / "config.toml")
+            with open_workspace(config).workspace.token_files(self.fail).change() as ledger:
+                for record in ledger.records:
+                    ledger.add(record._replace(digest=None))
+            place.start()
+            self.addCleanup(place.stop)
+            error = self.assertRaises(ConfigError, BlockingClient, "127.0.0.1", place.port, token)
+            self.assertIn("unknown token id; ", error.detail)
+            tap = Tap(place.port)
+            self.addCleanup(tap.close)
+            place.run("--socket", f"127.0.0.1:{tap.port}", "aggregate", "list")
+            self.assertEqual(longest_part(token.encode(), tap.captured), b"")
+            BlockingClient("127.0.0.1", place.port, token).close()
 
 
 @contextmanager

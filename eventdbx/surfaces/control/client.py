@@ -158,8 +158,12 @@ class Client:
         (``twisted.internet.endpoints.wrapClientTLS``).
         """
         sends = sends_token() if send_token is None else send_token
-        wire = ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
-        factory = Factory.forProtocol(lambda: _ClientProtocol(wire))
+
+        def greeting() -> ClientConnection:
+            return ClientConnection(token, tenant=tenant, no_noise=no_noise, send_token=sends)
+
+        greeting()  # A token that cannot be shown is no reason to connect.
+        factory = Factory.forProtocol(lambda: _ClientProtocol(greeting()))
         factory.noisy = False
         try:
             protocol = await endpoint.connect(factory)
