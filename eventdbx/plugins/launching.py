@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from eventdbx.domain.delivery.entries import PluginEntry, ProcessConfig
-from eventdbx.plugins.surroundings import Installation, Surroundings
+from eventdbx.plugins.surroundings import Installation, Surroundings, is_secret_variable
 
 _BEGIN = Path(__file__).with_name("begin.py")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
-_SECRET = re.compile(r"EVENTDBX_(?:DATA_ENCRYPTION_KEY|DEK|TOKEN|AUTH_.*)\Z")
 _DEFAULT_DOMAIN = "default"
 
 
@@ -75,7 +74,8 @@ def _environment(entry: PluginEntry, surroundings: Surroundings) -> dict[str, st
     finds this package.
     """
     config = config_of(entry)
-    kept = {key: value for key, value in surroundings.environ.items() if not _SECRET.match(key)}
+    everything = surroundings.environ.items()
+    kept = {key: value for key, value in everything if not is_secret_variable(key)}
     kept.pop("EVENTDBX_PLUGIN_ACK", None)
     ours = os.path.dirname(sys.executable)
     others = [place for place in kept.get("PATH", os.defpath).split(os.pathsep) if place != ours]

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from eventdbx.domain.delivery.webhooks import ed25519_seed, hmac_key, is_asymmetric
 from eventdbx.errors import ConfigError
+from eventdbx.plugins.surroundings import is_secret_file, is_secret_variable
 
 FILE_BYTES_MAX = 65_536
 """A secret is short: what is larger is some other file."""
@@ -43,7 +44,10 @@ def key_of(secret: str) -> Key:
 
 
 class Values:
-    """Reads ``env:NAME`` and ``file:PATH``; files are relative to ``folder``."""
+    """Reads ``env:NAME`` and ``file:PATH``; files are relative to ``folder``, the data root.
+
+    Secrets of the server itself are not read: who may configure a plugin would get its root token.
+    """
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ = environ
@@ -56,6 +60,8 @@ class Values:
         """
         if value.startswith("env:"):
             name = value[4:]
+            if is_secret_variable(name):
+                raise ConfigError(f"{what}: '{name}' is for the server alone")
             if name not in self._environ:
                 raise ConfigError(f"{what}: the environment has no variable '{name}'")
             return self._environ[name]
@@ -63,6 +69,8 @@ class Values:
             return value
         path = self._folder / Path(value[5:]).expanduser()
         try:
+            if is_secret_file(path, self._folder):
+                raise ConfigError(f"{what}: {path} is for the server alone")
             with path.open("rb") as file:
                 content = file.read(FILE_BYTES_MAX + 1)
             if len(content) > FILE_BYTES_MAX:

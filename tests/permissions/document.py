@@ -31,11 +31,13 @@ aggregate asked for exists.
 
 What an operation asks of a token: an action, which one of the token's action patterns must match,
 and, if it is about an aggregate, the resource `aggregate:<type>:<id>`, which one of its resource
-patterns must match. Two things follow from it:
+patterns must match. Three things follow from it:
 
 - an operation that is about no aggregate looks at the action alone. A token with `*.*` on one
   aggregate (the column *all, elsewhere*) may therefore change schemas and plugins on the control
   protocol. Give `aggregate.*` to whoever shall only work on aggregates;
+- `plugin.manage` is nearly as good as all rights: plugins get every event of the domain, and the
+  server reads and writes files for them. Give it to administrators alone;
 - the Admin API asks more: its actions count only with the resource `*`, except for reading
   aggregates.
 

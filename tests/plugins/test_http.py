@@ -410,11 +410,22 @@ class Configured(HttpCase):
         folder = Path(self.mktemp())
         folder.mkdir()
         (folder / "large").write_bytes(b"x" * 70_000)
+        (folder / "cli.token").write_text("hunter2")
+        (folder / "link").symlink_to("cli.token")
+        (folder / "hard").hardlink_to(folder / "cli.token")
+        (folder / "sub").mkdir()
         for config, text in (
             ({"headers": {"a b": "c"}}, "'a b' is not the name of a header"),
             ({"headers": {"Content-Length": "1"}}, "header 'Content-Length' cannot be configured"),
             ({"headers": {"x": "hunter2\r\ny: z"}}, "the value of header 'x' holds control"),
             ({"headers": {"x": "env:NONE"}}, "header 'x': the environment has no variable 'NONE'"),
+            ({"headers": {"x": "env:EVENTDBX_AUTH_PRIVATE_KEY"}}, "header 'x': .* server alone"),
+            ({"headers": {"x": "env:EVENTDBX_DATA_ENCRYPTION_KEY"}}, ".* for the server alone"),
+            ({"headers": {"x": "env:EVENTDBX_HTTP_METRICS_TOKEN"}}, ".* for the server alone"),
+            ({"headers": {"x": "file:cli.token"}}, ".* for the server alone"),
+            ({"headers": {"x": "file:sub/../link"}}, ".* for the server alone"),
+            ({"headers": {"x": "file:hard"}}, ".* for the server alone"),
+            ({"headers": {"x": "file:/proc/self/environ"}}, ".* for the server alone"),
             ({"headers": {"x": "file:none"}}, "header 'x': .*none: No such file or directory"),
             ({"headers": {"x": "file:large"}}, "header 'x': .*large is larger than 65536 bytes"),
             ({"secrets": ("hunter2",)}, "a webhook secret is"),
