@@ -145,6 +145,8 @@ class Keys(CommandLineCase):
         self.dbx("config", "--set", "page_limit=50")
         self.assertNotIn("s3cret", self.path.read_text())
         self.assertNotIn("connections_max", self.path.read_text())
+        said = self.attempt("config", "--set", "limits.connections_max=9").stderr
+        self.assertIn("EVENTDBX_LIMITS_CONNECTIONS_MAX is set here and beats", said)
 
     def test_no_server(self) -> None:
         """Where no server runs, nothing can be reloaded."""

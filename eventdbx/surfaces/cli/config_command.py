@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -12,7 +13,7 @@ import click
 from eventdbx.config import Config, Value, shown_document, shown_text, value_from_text
 from eventdbx.domain.canonical import dump
 from eventdbx.errors import ConfigError, EventDBXError
-from eventdbx.keys import GENERATED, key_at, meant
+from eventdbx.keys import GENERATED, environment_names, key_at, meant
 from eventdbx.services.auditspool import spool_action
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
@@ -239,6 +240,13 @@ def _save(place: Opened, changes: Mapping[str, Value]) -> None:
         note(f"warning: not in the audit trail: {error}")
 
 
+def _tell_what_beats_the_file(changes: Mapping[str, Value]) -> None:
+    for path in changes:
+        for name in environment_names(path):
+            if os.environ.get(name, "").strip():
+                note(f"warning: {name} is set here and beats {path} of the file")
+
+
 def _digest(config: Config) -> str:
     """Return the digest of what may be shown of a configuration."""
     return hashlib.sha256(dump(shown_document(config, everything=True))).hexdigest()
@@ -325,6 +333,7 @@ def _carry_out(
         raise Failure("no server runs that could reload its configuration", hint="dbx start")
     if changes:
         _save(place, changes)
+        _tell_what_beats_the_file(changes)
         note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
     if address is None:
         return
