@@ -77,6 +77,11 @@ class Admission:
             lambda: self.verifier.verify(token), address, known=self._issued.has(token)
         )
 
+    def check(self, token: str, address: str) -> None:
+        """Raise AttemptsExceeded for a stranger's token from an address without budget."""
+        if self.verifier.cached(token) is None and not self._issued.has(token):
+            self.attempts.check(address)
+
     def issued(self, jti: str, address: str) -> Issued:
         """Return the token of an id, if it counts now; its holder is to prove it.
 

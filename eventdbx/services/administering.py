@@ -62,7 +62,7 @@ def make_web(
     api = Api(
         all_rows(installation),
         component_schemas(),
-        door=Door(admission.verify, Buckets(reactor.seconds, rates)),
+        door=Door(admission, Buckets(reactor.seconds, rates)),
         config=current,
         trail=installation.trail,
         clock=reactor,

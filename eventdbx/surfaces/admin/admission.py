@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from twisted.internet.address import UNIXAddress
 
+from eventdbx.application.admission import Admission
 from eventdbx.domain.grants import ROOT_ACTION, ROOT_RESOURCE, Grant
 from eventdbx.errors import AttemptsExceeded, EventDBXError
 from eventdbx.surfaces.admin.problems import unauthorized
@@ -81,14 +82,25 @@ def may_call(grant: Grant, action: str) -> bool:
     return grant.allows(action, everywhere)
 
 
-class Door:
-    """Lets requests in. ``verify`` judges a token that an address shows: it raises
-    AttemptsExceeded for a stranger whose address has failed too often, and never for a token
-    that was issued here."""
+def _too_often(error: AttemptsExceeded) -> Problem:
+    headers = {"Retry-After": str(error.retry_after_s)}
+    return Problem(429, str(error), "rate_limited", headers=headers)
 
-    def __init__(self, verify: Callable[[str, str], Grant], buckets: Buckets) -> None:
-        self._verify = verify
+
+class Door:
+    """Lets requests in. ``admission`` judges the token that an address shows."""
+
+    def __init__(self, admission: Admission, buckets: Buckets) -> None:
+        self._admission = admission
         self._buckets = buckets
+
+    def turns_away(self, token: str, address: str) -> Problem | None:
+        """Return the answer to a token that is not even looked at, None for any other."""
+        try:
+            self._admission.check(token, address)
+        except AttemptsExceeded as error:
+            return _too_often(error)
+        return None
 
     def stranger(self, peer: Peer) -> Rate:
         """Count a request without a token. Raises Problem 429."""
@@ -102,10 +114,9 @@ class Door:
         token = token_in(headers)
         if token:
             try:
-                grant = self._verify(token, peer.address)
+                grant = self._admission.verify(token, peer.address)
             except AttemptsExceeded as error:
-                wait = {"Retry-After": str(error.retry_after_s)}
-                raise Problem(429, str(error), "rate_limited", headers=wait) from None
+                raise _too_often(error) from None
             except EventDBXError:
                 self.stranger(peer)
                 raise unauthorized() from None

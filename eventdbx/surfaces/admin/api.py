@@ -25,7 +25,7 @@ from eventdbx.application.auditing import Action, Trail
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.grants import Grant
 from eventdbx.settings import Config
-from eventdbx.surfaces.admin.admission import Admitted, Door, Peer, may_call, peer_of
+from eventdbx.surfaces.admin.admission import Admitted, Door, Peer, may_call, peer_of, token_in
 from eventdbx.surfaces.admin.answering import Reply, error_reply, reply_of
 from eventdbx.surfaces.admin.bodies import Bodies, check_query
 from eventdbx.surfaces.admin.openapi import parameters_of
@@ -96,12 +96,37 @@ class Api:
         for row in rows:
             self._add(app, row)
         app.handle_errors(NotFound, MethodNotAllowed)(self._unmatched)
-        self.resource: IResource = _AsSent(app.resource())
+        self.resource: IResource = _AsSent(app.resource(), self._turned_away)
 
     def owns(self, path: bytes) -> bool:
         """Tell whether a path is one of ours, for listeners that serve others, too."""
         text = path.decode("latin-1")
         return text == ROOT or text.startswith(ROOT + "/") or text in self._outside
+
+    def _turned_away(self, request: Any) -> bytes | None:
+        """Answer an address that has failed too often before anything else is done for it.
+
+        This is what most requests of a flood of wrong tokens cost.
+        """
+        if request.path[:6] != b"/admin":
+            return None
+        get = request.requestHeaders.getRawHeaders
+        named = {name: (get(name) or [""])[-1] for name in ("x-admin-key", "authorization")}
+        token = token_in(named)
+        if not token:
+            return None
+        address = str(getattr(request.getClientAddress(), "host", "unix"))
+        problem = self._door.turns_away(token, address)
+        if problem is None:
+            return None
+        reply = error_reply(problem, ROOT, {})
+        request.setResponseCode(reply.status)
+        for name, value in reply.headers.items():
+            request.setHeader(name, value)
+        request.setHeader("X-Content-Type-Options", "nosniff")
+        request.setHeader("Content-Length", str(len(reply.body)))
+        self._measure(request.method.decode("latin-1"), "", reply.status, 0.0)
+        return reply.body
 
     def _add(self, app: Klein, row: Row) -> None:
         def view(request: Any, **params: str) -> Deferred[bytes]:
@@ -263,12 +288,16 @@ class _AsSent(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: IResource) -> None:
+    def __init__(self, inner: IResource, turned_away: Callable[[Any], bytes | None]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._inner = inner
+        self._turned_away = turned_away
 
     def render(self, request: Any) -> Any:
-        """Let Klein route."""
+        """Let Klein route, unless there is an answer already."""
+        answered = self._turned_away(request)
+        if answered is not None:
+            return answered
         sent = quote(request.path, safe="/%:@!$&'()*+,;=~ ")
         request.prepath, request.postpath = [], sent.encode().lstrip(b"/").split(b"/")
         if not sent.startswith("/") or sent.startswith("//"):

@@ -85,7 +85,7 @@ class AdminSite:
         self.api = Api(
             rows,
             schemas or {},
-            door=Door(admission.verify, rates),
+            door=Door(admission, rates),
             config=lambda: self.config,
             trail=self.trail,
             clock=self.clock,
