@@ -352,6 +352,22 @@ class BesideServer(SynchronousTestCase):
         with closing(BlockingClient("127.0.0.1", place.port, token)) as client:
             client.call(Calls(token).snapshots(None, None, None))
 
+    def test_by_file(self) -> None:
+        """Commands take their token from a file; one that has none is no reason to take another."""
+        place = Workspace(Path(self.mktemp()).absolute())
+        place.start()
+        self.addCleanup(place.stop)
+        token = json.loads(place.run("token", "generate", *FOR_ANN, "--json"))["token"]
+        (place.folder / "ann.token").write_text(token + "\n")
+        place.run("aggregate", "list", EVENTDBX_TOKEN_FILE="ann.token")
+        create = ("aggregate", "create", "order", "o-1", "--event", "made")
+        ended = place.attempt(*create, EVENTDBX_TOKEN_FILE="ann.token")
+        self.assertEqual(ended.returncode, 1)
+        self.assertIn("unauthorized", ended.stderr)
+        ended = place.attempt(*create, EVENTDBX_TOKEN_FILE="none.token")
+        self.assertIn("names none.token, which has no token", ended.stderr)
+        place.run(*create)
+
     def test_rotated(self) -> None:
         """A running server takes the new key up; nobody is locked out, and nothing restarts."""
         place = Workspace(Path(self.mktemp()).absolute())

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from eventdbx.config import split_address
 from eventdbx.errors import ConfigError, EventDBXError, IoError
 from eventdbx.services.bootstrap import ensure_cli_token
+from eventdbx.services.files import read_text
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.output import note
@@ -149,11 +151,25 @@ def _context(ca_file: str | None) -> SSLContext:
         raise ConfigError(f"cannot use the certificates in {ca_file}: {reason}") from None
 
 
+def token_of_environment() -> str | None:
+    """Return the token in EVENTDBX_TOKEN, or in the file that EVENTDBX_TOKEN_FILE names."""
+    text = os.environ.get("EVENTDBX_TOKEN", "").strip()
+    name = os.environ.get("EVENTDBX_TOKEN_FILE", "").strip()
+    if text or not name:
+        return text or None
+    found = (read_text(Path(name)) or "").strip()
+    if not found:
+        raise ConfigError(f"EVENTDBX_TOKEN_FILE names {name}, which has no token")
+    return found
+
+
 def _chosen(place: Opened, given: str | None) -> _Shown:
     """Return the token for the server: the option, the environment, else the operator's own."""
-    for text in (given, os.environ.get("EVENTDBX_TOKEN")):
-        if text and text.strip():
-            return _Shown(text.strip())
+    if given and given.strip():
+        return _Shown(given.strip())
+    text = token_of_environment()
+    if text is not None:
+        return _Shown(text)
     try:
         return _Shown(ensure_cli_token(place))
     except IoError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +18,10 @@ ANSWER_S = 3.0
 
 def present_token(place: Opened) -> str | None:
     """Return the token that is there already, of the environment or in ``cli.token``."""
-    given = os.environ.get("EVENTDBX_TOKEN", "").strip()
-    if given:
+    from eventdbx.surfaces.cli.dialling import token_of_environment
+
+    given = token_of_environment()
+    if given is not None:
         return given
     try:
         return place.workspace.token_path.read_text().strip() or None
