@@ -251,6 +251,34 @@ class OffTests(CatalogueCase):
         self.assertEqual(str(error), "schema violation: field secret is locked for aggregate order")
 
 
+class ModeTests(CatalogueCase):
+    """Another mode while the domain is open."""
+
+    def test_from_mode_to_mode(self) -> None:
+        """The next append is judged in the mode that was taken up last."""
+        self.successResultOf(self.append("anything", {}))
+        self.catalogue.take_up("strict", None)
+        error = self.failureResultOf(self.append("anything", {})).value
+        self.assertIn("restrict=strict", str(error))
+        self.replace(order=ORDER)
+        self.assertIsNotNone(self.failureResultOf(self.append("order_placed", {"total": "x"})))
+        self.catalogue.take_up("off", None)
+        self.successResultOf(self.append("order_placed", {"total": "x"}))
+        self.assertEqual(self.catalogue.restrict, "off")
+        self.catalogue.take_up("default", None)
+        self.assertIsNotNone(self.failureResultOf(self.append("order_placed", {"total": "x"})))
+
+    def test_threshold_of_new_schemas(self) -> None:
+        """New schemas take the threshold that is configured then; others keep theirs."""
+        for name, threshold in (("first", None), ("second", 50)):
+            self.catalogue.take_up("default", threshold)
+            change = {"do": "create", "aggregate": name, "events": ["made"]}
+            self.successResultOf(self.catalogue.change([change]))
+        schemas = self.catalogue.in_force.schemas
+        found = [schemas[name].snapshot_threshold for name in ("first", "second")]
+        self.assertEqual(found, [None, 50])
+
+
 class VersionTests(CatalogueCase):
     """Published versions."""
 

@@ -10,6 +10,7 @@ from eventdbx.domain.commands import PublishTarget
 from eventdbx.domain.delivery.entries import Backoff, Batch
 from eventdbx.domain.delivery.parts import Item
 from eventdbx.plugins.interfaces import DeliveryFailed
+from eventdbx.settings import Config, PluginQueue, Prune
 from tests.plugins.draining import DrainingCase, hook, refusing
 
 
@@ -71,6 +72,26 @@ class OrderTests(DrainingCase):
         self.assertEqual(self.counts(), (0, 0, 0, 1))
         (job,) = self.queue()["jobs"]["dead"]
         self.assertEqual((job["attempts"], job["last_error"], job["status"]), (6, "no", "dead"))
+
+    def test_another_configuration(self) -> None:
+        """Attempts and what is remembered follow the configuration while plugins are served."""
+        self.put(hook(), hook("own", max_attempts=4))
+        for name in ("hook", "own"):
+            self.target(name).answer = refusing("o-1.1")
+        self.order()
+        self.order("o-2")
+        self.pass_time(0.5)
+        self.assertEqual(self.counts(), (2, 0, 2, 0))
+        prune = Prune(done_ttl_secs=86_400, max_done_jobs=0)
+        config = Config(plugin_max_attempts=2, plugin_queue=PluginQueue(prune=prune))
+        self.drainer.take_up(config)
+        self.pass_time(1)
+        self.assertEqual(self.counts(), (1, 0, 0, 1))
+        self.put(hook(), hook("own", max_attempts=4), hook("later"))
+        self.target("later").answer = refusing("o-3.1")
+        self.order("o-3")
+        self.pass_time(3)
+        self.assertEqual(len(self.target("later").attempts), 2)
 
     def test_dead_holds_its_aggregate(self) -> None:
         """Behind a dead event its aggregate waits, across a restart, until it is retried."""
