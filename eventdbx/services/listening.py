@@ -144,7 +144,7 @@ class ControlService(Service):
             make_prompt(port)
             self.log.info("CLI Cap'n Proto server listening on {address}", address=address)
             if warning is not None:
-                self.log.warn("{warning}", warning=warning)
+                self.log.warn("{told}", told=warning)
         return self._ports[0]
 
     def stopService(self) -> Deferred[None]:
