@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from twisted.logger import Logger
@@ -52,6 +53,7 @@ def make_web(
     *,
     main: IResource | None = None,
     measure: Measure = unmeasured,
+    refused: Callable[[str], None] = lambda _reason: None,
 ) -> WebService:
     """Return the HTTP listeners: those of the Admin API, and that of ``main``."""
     current = installation.config
@@ -62,7 +64,7 @@ def make_web(
     api = Api(
         all_rows(installation),
         component_schemas(),
-        door=Door(admission, Buckets(reactor.seconds, rates)),
+        door=Door(admission, Buckets(reactor.seconds, rates), refused),
         config=current,
         trail=installation.trail,
         clock=reactor,

@@ -104,6 +104,10 @@ class Observing(Service):
         """Count a request of the Admin API."""
         count_request(self.measures, method, path, status, seconds)
 
+    def count_refusal(self, reason: str) -> None:
+        """Count a request of the Admin API that was not let in."""
+        self.measures.auth_failures.add("admin", reason)
+
     def startService(self) -> None:
         """Begin to look at how punctual the loop is."""
         super().startService()  # type: ignore[no-untyped-call]

@@ -262,6 +262,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         admission,
         main=observing.api.resource,
         measure=observing.count_request,
+        refused=observing.count_refusal,
     )
     settling = SettlingService(
         desk.unsettled,

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.client import BlockingClient
+from eventdbx.errors import EventDBXError
 from tests.daemon import Workspace, free_port
 
 TRACE = "0af7651916cd43dd8448eb211c80319c"
@@ -101,6 +102,28 @@ class Numbers(Observed):
         self.assertEqual(shown["eventdbx_tokens"]["active",], 1)
         outcomes = shown["eventdbx_plugin_delivery_duration_seconds_count"]
         self.assertGreater(outcomes["http (gone)", "unavailable"], 0)
+        self.assertNotIn(self.server.token.encode(), self.get("/metrics")[1])
+
+    def test_failed_authentication_shows(self) -> None:
+        """Wrong tokens are counted by where they were tried and why they were refused."""
+        self.server.run("config", "--admin-enabled", "true", "--admin-port", str(self.port))
+        self.server.start()
+        self.get("/admin/tokens")
+        self.get("/admin/tokens", Authorization="Bearer a.b.c")
+        good = f"Bearer {self.server.token}"
+        self.assertEqual(self.get("/admin/tokens", Authorization=good)[0], 200)
+        self.get(f"/admin/{self.server.token}", Authorization=good)
+        with self.assertRaises(EventDBXError):
+            BlockingClient("127.0.0.1", self.server.port, "a.b.c", send_token=True)
+        shown = self.shown()
+        self.assertEqual(
+            shown["eventdbx_auth_failures_total"],
+            {("admin", "missing"): 1, ("admin", "invalid_token"): 1,
+             ("control", "invalid_token"): 1},
+        )  # fmt: skip
+        requests = shown["eventdbx_http_requests_total"]
+        self.assertEqual(requests["GET", "/admin/tokens", "401"], 2)
+        self.assertEqual(requests["GET", "unmatched", "404"], 1)
         self.assertNotIn(self.server.token.encode(), self.get("/metrics")[1])
 
     def test_health_of_a_running_server(self) -> None:

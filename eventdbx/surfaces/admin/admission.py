@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from twisted.internet.address import UNIXAddress
@@ -17,6 +17,7 @@ from eventdbx.surfaces.admin.problems import unauthorized
 from eventdbx.surfaces.admin.rates import Buckets, Rate
 from eventdbx.surfaces.admin.table import Problem
 
+RATE_LIMITED = "rate_limited"
 _PEER_CREDENTIALS = struct.Struct("3i")
 
 
@@ -88,17 +89,25 @@ def _too_often(error: AttemptsExceeded) -> Problem:
 
 
 class Door:
-    """Lets requests in. ``admission`` judges the token that an address shows."""
+    """Lets requests in. ``admission`` judges the token that an address shows; ``refused`` is told
+    the reason for each that is not let in because of it."""
 
-    def __init__(self, admission: Admission, buckets: Buckets) -> None:
+    def __init__(
+        self,
+        admission: Admission,
+        buckets: Buckets,
+        refused: Callable[[str], None] = lambda _reason: None,
+    ) -> None:
         self._admission = admission
         self._buckets = buckets
+        self._refused = refused
 
     def turns_away(self, token: str, address: str) -> Problem | None:
         """Return the answer to a token that is not even looked at, None for any other."""
         try:
             self._admission.check(token, address)
         except AttemptsExceeded as error:
+            self._refused(RATE_LIMITED)
             return _too_often(error)
         return None
 
@@ -116,13 +125,16 @@ class Door:
             try:
                 grant = self._admission.verify(token, peer.address)
             except AttemptsExceeded as error:
+                self._refused(RATE_LIMITED)
                 raise _too_often(error) from None
-            except EventDBXError:
+            except EventDBXError as error:
+                self._refused(error.code)
                 self.stranger(peer)
                 raise unauthorized() from None
         elif peer.grant is not None:
             grant = peer.grant
         else:
+            self._refused("missing")
             self.stranger(peer)
             raise unauthorized()
         return Admitted(grant, token, self._take(f"token {grant.jti}"))

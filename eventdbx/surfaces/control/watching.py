@@ -9,7 +9,13 @@ from __future__ import annotations
 import re
 from typing import Any, Protocol
 
-from eventdbx.errors import EventDBXError, InvalidToken, TokenExpired, TokenLimitReached
+from eventdbx.errors import (
+    AttemptsExceeded,
+    EventDBXError,
+    InvalidToken,
+    TokenExpired,
+    TokenLimitReached,
+)
 from eventdbx.measures import Measures, Series
 from eventdbx.wire import requests as rq
 from eventdbx.wire.responses import Failed
@@ -60,7 +66,9 @@ class Watch:
         if error is not None:
             # What the peer is told names no cause; the error behind it does.
             cause = error.__cause__ or error.__context__ or error
-            self._measures.auth_failures.add(SURFACE, getattr(cause, "code", error.code))
+            exceeded = isinstance(cause, AttemptsExceeded)
+            reason = "rate_limited" if exceeded else getattr(cause, "code", error.code)
+            self._measures.auth_failures.add(SURFACE, reason)
 
     def unproven(self) -> None:
         """Note a peer that named a token and could not prove that it has it."""
