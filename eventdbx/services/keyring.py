@@ -84,6 +84,7 @@ class KeyWatch:
         self._clock = clock
         self._look_again_at = float("-inf")
         self._identity = self._identify()
+        self._told: Sequence[PublicKey] | None = None
 
     def __call__(self) -> Sequence[PublicKey] | None:
         """Return the keys of now, None if the file is as it was or was looked at just before."""
@@ -99,6 +100,9 @@ class KeyWatch:
         except EventDBXError:
             return None  # It stays what it was until the file is in order again.
         self._identity = identity
+        if keys == self._told:
+            return None  # Something else in the file has changed.
+        self._told = keys
         return keys
 
     def _identify(self) -> tuple[int, int, int] | None:

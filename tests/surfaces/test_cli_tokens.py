@@ -352,6 +352,24 @@ class BesideServer(SynchronousTestCase):
         with closing(BlockingClient("127.0.0.1", place.port, token)) as client:
             client.call(Calls(token).snapshots(None, None, None))
 
+    def test_in_the_audit_trail(self) -> None:
+        """What was done to tokens and keys is told, without the tokens."""
+        place = Workspace(Path(self.mktemp()).absolute())
+        made = json.loads(place.run("token", "generate", *FOR_ANN, "--json"))
+        place.run("token", "refresh", "--token", made["token"])
+        place.run("token", "revoke", made["jti"])
+        place.run("token", "rotate")
+        printed = place.run("token", "bootstrap", "--stdout").strip()
+        place.run("token", "bootstrap", "--ttl", "1h")
+        trail = place.run("audit", "log", "--json")
+        for event, count in (
+            ("token_issued", 3), ("token_refreshed", 1), ("token_revoked", 1), ("key_rotated", 1),
+        ):  # fmt: skip
+            self.assertEqual(trail.count(f'"{event}"'), count, event)
+        self.assertIn(made["jti"], trail)
+        for secret in (made["token"], printed):
+            self.assertNotIn(secret.rsplit(".", 1)[1], trail)
+
     def test_by_file(self) -> None:
         """Commands take their token from a file; one that has none is no reason to take another."""
         place = Workspace(Path(self.mktemp()).absolute())

@@ -8,6 +8,8 @@ import click
 
 from eventdbx.domain.timestamps import format_offset
 from eventdbx.services.bootstrap import ensure_cli_token, new_bootstrap_token
+from eventdbx.services.files import read_text
+from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import opened
@@ -163,8 +165,19 @@ def _register_bootstrap(group: click.Group) -> None:
         place = opened(context)
         if stdout and not persist:
             ttl_s = BOOTSTRAP_TTL_S if ttl is None else ttl
-            print_line(new_bootstrap_token(place, ttl_s, note))
+            token = new_bootstrap_token(place, ttl_s, note)
+            _leave_word_of(place, token)
+            print_line(token)
             return
-        token = ensure_cli_token(place, ttl_s=ttl, fresh_ttl_s=BOOTSTRAP_TTL_S)
         where = place.workspace.token_path
+        before = (read_text(where) or "").strip()
+        token = ensure_cli_token(place, ttl_s=ttl, fresh_ttl_s=BOOTSTRAP_TTL_S)
+        if token != before:
+            _leave_word_of(place, token)
         print_line(token if stdout else f"Bootstrap token stored at {where}")
+
+
+def _leave_word_of(place: Opened, token: str) -> None:
+    """Note for the audit trail that a token was issued that may do everything."""
+    jti = desk(place).describe(token)["jti"]
+    leave_word(place, "token_issued", jti, "dbx token bootstrap")
