@@ -12,7 +12,11 @@ from eventdbx.plugins.interfaces import DeliveryFailed
 
 
 class TooLate(Exception):
-    """The time limit of a delivery is over."""
+    """The time limit of a delivery, ``limit_s``, is over."""
+
+    def __init__(self, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"no answer within {limit_s:g} s")
 
 
 class Attempts:
@@ -52,5 +56,5 @@ class Attempts:
 
 def _late(result: Any, limit_s: float) -> Any:
     if isinstance(result, Failure):
-        raise TooLate
+        raise TooLate(limit_s)
     return result

@@ -260,7 +260,7 @@ class HttpDelivery:
 
     def _cause(self, error: BaseException | None) -> str:
         if isinstance(error, TooLate):
-            return f"no answer within {self._timeout_s:g} s"
+            return str(error)
         if error is None or isinstance(error, CancelledError):
             return "the delivery was stopped"
         if isinstance(error, AnswerTooLong):

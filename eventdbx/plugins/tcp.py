@@ -169,7 +169,7 @@ class SocketDelivery:
             # It is the plugin's fault, not the event's.
             return DeliveryFailed(str(error), unavailable=True)
         if isinstance(error, TooLate):
-            text = f"{self._config.host}:{self._config.port} took nothing for {self._timeout_s:g} s"
+            text = f"{self._config.host}:{self._config.port} took nothing for {error.limit_s:g} s"
         elif error is None or isinstance(error, CancelledError):
             text = "the delivery was stopped"
         else:

@@ -5,6 +5,7 @@ Who gets a masked entry, changes it and sends it back keeps the credentials that
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +17,8 @@ from eventdbx.errors import ConfigError
 MASK = "***"
 _SECRET_WORDS = ("authorization", "token", "key", "secret", "cookie", "passw", "credential")
 _MAPS = ("headers", "env")
+_USER = re.compile(r"((?:[a-z][a-z0-9+.-]*://)?)([^/?#]*)@", re.IGNORECASE)
+"""What an address begins with that says who asks."""
 
 
 def masked_document(entry: Entry) -> JSON:
@@ -27,11 +30,14 @@ def _masked(document: JSON) -> JSON:
     if not isinstance(document, dict) or not isinstance(document.get("config"), dict):
         return document
     config: dict[str, Any] = dict(document["config"])  # type: ignore[arg-type]
-    for member in ("headers", "env"):
+    for member in _MAPS:
         if isinstance(config.get(member), dict):
             config[member] = {
-                name: MASK if _is_secret(name) else value for name, value in config[member].items()
+                name: MASK if _is_secret(name) or _has_password(value) else value
+                for name, value in config[member].items()
             }
+    if isinstance(config.get("endpoint"), str):
+        config["endpoint"] = _with_mask(config["endpoint"])
     if "secret" in config:
         config["secret"] = MASK
     if isinstance(config.get("secrets"), list):
@@ -44,6 +50,17 @@ def _masked(document: JSON) -> JSON:
 def _is_secret(name: str) -> bool:
     lower = name.lower()
     return any(word in lower for word in _SECRET_WORDS)
+
+
+def _with_mask(endpoint: str) -> str:
+    found = _USER.match(endpoint)
+    return endpoint if found is None else f"{found[1]}{MASK}@{endpoint[found.end() :]}"
+
+
+def _has_password(value: JSON) -> bool:
+    """Say whether a text is the address of something with the password for it."""
+    found = _USER.match(value) if isinstance(value, str) else None
+    return found is not None and "://" in found[1] and ":" in found[2]
 
 
 def unmasked(config: Mapping[str, JSON], existing: Entry | None) -> dict[str, JSON]:
@@ -63,12 +80,23 @@ def unmasked(config: Mapping[str, JSON], existing: Entry | None) -> dict[str, JS
                 name: _kept(values.get(name), f"{member} '{name}'") if value == MASK else value
                 for name, value in given.items()
             }
+    shown |= _with_user(shown.get("endpoint"), stored.get("endpoint"))
     if shown.get("secret") == MASK:
         shown["secret"] = _kept(stored.get("secret"), "secret")
     several = shown.get("secrets")
     if isinstance(several, list) and MASK in several:
         shown["secrets"] = _kept_list(several, stored)
     return shown
+
+
+def _with_user(given: JSON, kept: JSON) -> dict[str, JSON]:
+    """Return an endpoint whose user is a mask with the user that is stored."""
+    found = _USER.match(given) if isinstance(given, str) else None
+    if found is None or found[2] != MASK:
+        return {}
+    known = _USER.match(kept) if isinstance(kept, str) else None
+    user = _kept(None if known is None else known[2], "endpoint's user")
+    return {"endpoint": f"{found[1]}{user}@{found.string[found.end() :]}"}
 
 
 def _kept_list(given: list[JSON], stored: Mapping[str, JSON]) -> list[JSON]:

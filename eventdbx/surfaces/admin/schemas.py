@@ -215,7 +215,9 @@ async def prepare(workplace: Workplace, domain: Domain, text: bytes) -> Prepared
 def _warned(warnings: Sequence[str]) -> dict[str, str]:
     """Return the header with warnings, which are logged as well."""
     for warning in warnings:
-        log.warn("schemas: {warning}", warning=warning)
+        # Names may hold anything: they must not draw on the terminal of whoever reads the log.
+        shown_plainly = "".join(one if one.isprintable() else "?" for one in warning)
+        log.warn("schemas: {warning}", warning=shown_plainly)
     shown = list(warnings)
     while shown and len(json.dumps(shown)) > WARNINGS_BYTES_MAX:
         shown.pop()

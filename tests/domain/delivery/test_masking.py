@@ -39,6 +39,21 @@ class Masking(SynchronousTestCase):
             {"SESSION_COOKIE": MASK, "DB_TOKEN": MASK, "CLIENT_SECRET": MASK, "PORT": "1"},
         )
 
+    def test_addresses(self) -> None:
+        """Who asks, in an address, is masked; so is a variable that is one with a password."""
+        for endpoint, shown in (
+            ("https://me:p@w@host:8/in?a=b@c", "https://***@host:8/in?a=b@c"),
+            ("me:pw@host/in", "***@host/in"),
+            ("http://key@host", "http://***@host"),
+            ("http://host:8/a@b", "http://host:8/a@b"),
+            ("db.example/in", "db.example/in"),
+        ):
+            found: Any = masked_document(http(endpoint=endpoint))
+            self.assertEqual(found["config"]["endpoint"], shown)
+        env = {"DATABASE": "postgres://me:pw@host/db", "MAIL": "me@host", "PLACE": "http://me@host"}
+        found = masked_document(parse_entry(entry("process", {"env": env})))
+        self.assertEqual(found["config"]["env"], {**env, "DATABASE": MASK})
+
     def test_unavailable(self) -> None:
         """What cannot be used is masked all the same."""
         found = masked_document(
@@ -84,10 +99,22 @@ class Unmasking(SynchronousTestCase):
         single = http(secret="one")
         self.assertEqual(unmasked({"secrets": [MASK, "new"]}, single)["secrets"], ["one", "new"])
 
+    def test_user_of_an_endpoint(self) -> None:
+        """A masked user stands for the stored one, also when the place is another."""
+        stored = http(endpoint="https://me:pw@a/in")
+        for given, wanted in (
+            ("https://***@a/in", "https://me:pw@a/in"),
+            ("https://***@b/in", "https://me:pw@b/in"),
+            ("https://you:no@a/in", "https://you:no@a/in"),
+            ("https://a/in", "https://a/in"),
+        ):
+            self.assertEqual(unmasked({"endpoint": given}, stored)["endpoint"], wanted)
+
     def test_round_trip(self) -> None:
         """What is shown, sent back, is what is stored."""
         for stored in (
             http(headers={"Cookie": "c", "X-Plain": "p"}, secrets=["one", "two"]),
+            http(endpoint="http://me:pw@a/"),
             parse_entry(entry("process", {"env": {"DB_TOKEN": "t", "PORT": "1"}})),
         ):
             shown: Any = masked_document(stored)
@@ -101,6 +128,7 @@ class Unmasking(SynchronousTestCase):
             ({"headers": {"X-Key": MASK}}, "headers 'X-Key'"),
             ({"env": {"A": MASK}}, "env 'A'"),
             ({"secret": MASK}, "secret"),
+            ({"endpoint": f"http://{MASK}@a/"}, "endpoint's user"),
             ({"secrets": ["a", MASK]}, "secrets"),
         ]
         for sent, place in cases:
