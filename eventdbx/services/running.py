@@ -253,6 +253,7 @@ class TwistdService(Service):
         self._reactor = reactor
         self._pid_file = PidFile(opened.workspace.pid_path)
         self._tree: Tree | None = None
+        self._readiness = Readiness(os.environ, reactor)
 
     def startService(self) -> None:
         """Start the tree; end the process with one clear line if that is impossible."""
@@ -272,7 +273,7 @@ class TwistdService(Service):
                 signal.SIGHUP,
                 lambda _number, _frame: self._reactor.callFromThread(reload_logged, tree.live),
             )
-        tree.ready.addErrback(self._failed)
+        tree.ready.addCallbacks(lambda _ports: self._readiness.ready(), self._failed)
         tree.failed.addBoth(self._failed)
         tree.startService()
 
@@ -285,6 +286,7 @@ class TwistdService(Service):
     def stopService(self) -> Deferred[None]:
         """Stop the tree in its order, then remove the PID file."""
         super().stopService()  # type: ignore[no-untyped-call]
+        self._readiness.stopping()
         stopping = succeed(None) if self._tree is None else self._tree.stopService()
         return stopping.addBoth(self._released)
 
