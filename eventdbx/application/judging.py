@@ -17,6 +17,7 @@ from eventdbx import limits
 from eventdbx.application.referring import NULLIFY_EVENT
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.events import Event
+from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.domain.schemas.contract import SCALAR_KEY, Contract
 from eventdbx.domain.schemas.upcasting import Upcasting, revision_of
 from eventdbx.settings import Restrict
@@ -98,7 +99,9 @@ class Judging:
         self._judge = _Judge(candidate, accepted_by)
         tail = records.decode_tail(view.get(keys.tail(PARTITION)))
         self._last_id = tail.last_id
-        self.aggregates = None if aggregates is None else tuple(sorted(set(aggregates)))
+        self.aggregates = (
+            None if aggregates is None else tuple(sorted(set(aggregates) - {AUDIT_TYPE}))
+        )
         self.total = tail.next_position if self.aggregates is None else 0
         self.done = self.refused = self.unless_patch = 0
         self.findings: dict[Broken, Finding] = {}
@@ -145,8 +148,10 @@ class Judging:
             # Written since. Where heads were counted, it may be among them.
             self.total -= self.aggregates is not None
             return
-        self.done += 1
         aggregate_type = key[1 : key.index(b"\x00")].decode()
+        if aggregate_type == AUDIT_TYPE:
+            return  # No schema is asked for what the trail records.
+        self.done += 1
         contract = self._candidate.contracts.get(aggregate_type)
         if contract is not None:
             event = records.decode_event(record)

@@ -20,6 +20,7 @@ from eventdbx.application.auditing import (
 from eventdbx.application.domains import Domain
 from eventdbx.application.following import Wanted, follow
 from eventdbx.application.integrity import Finding, verify_aggregate, verify_aggregates, verify_rest
+from eventdbx.application.judging import Candidate, Judging
 from eventdbx.application.parts import PartsBuilder
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer
@@ -241,6 +242,15 @@ class ReservedTests(TrailCase):
         self.assertEqual(len(set(ids)), 6)
         found = verify_rest(view, domain="default")
         self.assertEqual(list(found), [])
+
+    def test_rehearsals_pass_it_by(self) -> None:
+        """A set of schemas is not tried on what the trail recorded, in strict mode either."""
+        self.record(ISSUED, ENABLED)
+        view = self.domain.store.view()
+        for aggregates in (None, [AUDIT_TYPE]):
+            rehearsal = Judging(Candidate({}, "strict"), view, aggregates=aggregates)
+            self.assertTrue(rehearsal.advance(view, lambda: False))
+            self.assertEqual((rehearsal.done, rehearsal.total, rehearsal.refused), (0, 0, 0))
 
     def test_a_hole_in_its_log_is_found(self) -> None:
         """Taking an action away altogether shows."""

@@ -150,7 +150,9 @@ class BesideServer(CommandLineCase):
     @contextmanager
     def client(self, token: str | None = None) -> Iterator[BlockingClient]:
         """Return a client of the server."""
-        with BlockingClient("127.0.0.1", self.workspace.port, token or self.workspace.token) as one:
+        # A token that the server did not issue is sent.
+        shown, port = token or self.workspace.token, self.workspace.port
+        with BlockingClient("127.0.0.1", port, shown, send_token=token is not None) as one:
             yield one
 
     def attempt_here(self, *arguments: str) -> Ended:
