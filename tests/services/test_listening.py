@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from twisted.internet import reactor
 from twisted.internet.endpoints import TCP4ServerEndpoint
-from twisted.logger import globalLogPublisher
+from twisted.logger import capturedLogs
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx.config import parse_config
@@ -83,19 +81,17 @@ class Service(TestCase):
     def service(self, *listeners: Listener) -> ControlService:
         """Return a service that is stopped at the end."""
         factory, _domain = listener(MemoryStore(), synchronous(), reactor)
-        service = ControlService(listeners, factory, clock=reactor, drain_s=0.0)  # type: ignore[arg-type]
+        service = ControlService(listeners, factory, clock=reactor, drain_s=0.0)
         service.startService()
         self.addCleanup(service.stopService)
         return service
 
     async def test_warnings_are_logged(self) -> None:
         """At each start the log says what an address gives away."""
-        lines: list[Any] = []
-        globalLogPublisher.addObserver(lines.append)
-        self.addCleanup(globalLogPublisher.removeObserver, lines.append)
         loopback = TCP4ServerEndpoint(reactor, 0, interface="127.0.0.1")
         warned = Listener("somewhere", loopback, exposure("0.0.0.0:6363"))
-        await self.service(Listener("here", loopback), warned).listening
+        with capturedLogs() as lines:
+            await self.service(Listener("here", loopback), warned).listening
         warnings = [line["told"] for line in lines if "told" in line]
         self.assertEqual(warnings, [exposure("0.0.0.0:6363")])
 
