@@ -111,8 +111,8 @@ class Api:
         if request.path[:6] != b"/admin":
             return None
         get = request.requestHeaders.getRawHeaders
-        named = {name: (get(name) or [""])[-1] for name in ("x-admin-key", "authorization")}
-        token = token_in(named)
+        named = {name: get(name.encode(), [b""])[-1] for name in ("x-admin-key", "authorization")}
+        token = token_in({name: value.decode("latin-1") for name, value in named.items()})
         if not token:
             return None
         address = str(getattr(request.getClientAddress(), "host", "unix"))
