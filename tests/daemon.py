@@ -127,8 +127,11 @@ class Workspace:
             text=True,
         )
 
-    def start(self) -> None:
-        """Start the server in the foreground and return when it takes connections."""
+    def start(self, *ports: int) -> None:
+        """Start the server in the foreground and return when it takes connections.
+
+        ``ports`` are others, at which it has to take some, too.
+        """
         with (self.folder / "server.log").open("ab") as output:
             self._server = server = subprocess.Popen(
                 [*self._dbx, "start", "--foreground"],
@@ -140,7 +143,8 @@ class Workspace:
             )
         for _attempt in range(int(START_TIMEOUT_S / POLL_S)):
             try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                for port in (self.port, *ports):
+                    socket.create_connection(("127.0.0.1", port), timeout=1).close()
                 return
             except OSError:
                 pass

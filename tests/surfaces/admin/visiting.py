@@ -36,7 +36,7 @@ def administered(_name: str) -> Place:
     # Tests ask more often than any operator.
     limits = ("admin.requests_per_second=10000", "admin.requests_burst=10000")
     workspace.run("config", *(part for one in limits for part in ("--set", one)))
-    workspace.start()
+    workspace.start(port)
     atexit.register(workspace.stop)
     return Place(workspace, port)
 
