@@ -50,6 +50,7 @@ def running_place() -> Place:
         {
             "auth.failures_per_minute": 1_000_000,
             "plugin_max_attempts": 1,
+            "log.level": "debug",
             "admin.enabled": True,
             "admin.port": free_port(),
             "admin.requests_per_second": 1_000_000,
