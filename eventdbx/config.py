@@ -11,7 +11,7 @@ import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import Field, fields
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from eventdbx.errors import ConfigError, SerializationError
@@ -20,6 +20,7 @@ from eventdbx.keys import (
     ALIASES,
     Declared,
     changed_from_default,
+    checked_value,
     environment_names,
     key_at,
     meant,
@@ -179,7 +180,7 @@ def _read_key(item: Any, found: Any, path: str, reading: _Reading) -> Any:
     if path == "socket.bind_addr" and isinstance(found, str):
         found = LEGACY_ADDRESSES.get(found, found)
     try:
-        return _checked(item, found)
+        return checked_value(item, found)
     except ValueError as error:
         raise reading.wrong(path, str(error), source) from None
 
@@ -216,44 +217,6 @@ def _read_restrict(found: Any, source: str | None, reading: _Reading) -> str:
     return RESTRICT_MODES.get(found, "default")
 
 
-def _checked(item: Field[Any], value: Any) -> Any:
-    """Return the value in the type of its key; raise ValueError saying what it must be."""
-    kind, rules = str(item.type), item.metadata
-    if kind.startswith("tuple"):
-        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
-            raise ValueError("must be a list of texts")
-        for one in value:
-            if rules["check"] is not None:
-                rules["check"](one)
-        return tuple(value)
-    if kind.startswith("bool"):
-        if not isinstance(value, bool):
-            raise ValueError(f"must be true or false (got {value!r})")
-        return value
-    if kind.startswith("int"):
-        if isinstance(value, bool) or not isinstance(value, int):
-            raise ValueError(f"must be an integer (got {value!r})")
-        return _in_range(value, rules["low"], rules["high"], rules["clamp"])
-    if hasattr(value, "isoformat"):
-        value = value.isoformat()
-    if not isinstance(value, str):
-        raise ValueError(f"must be text (got {value!r})")
-    if not value.strip() and (rules["check"] is not None or kind.endswith("None")):
-        # A blank text is how files and shells spell "not set".
-        return item.default
-    if rules["check"] is not None:
-        rules["check"](value)
-    return value
-
-
-def _in_range(value: int, low: int | None, high: int | None, clamp: bool) -> int:
-    if low is not None and high is not None and not low <= value <= high:
-        if not clamp:
-            raise ValueError(f"must be between {low} and {high} (got {value})")
-        return min(max(value, low), high)
-    return value
-
-
 def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
     """Return the changes as they will be stored; raise ConfigError naming the first wrong key.
 
@@ -269,7 +232,7 @@ def check_changes(changes: Mapping[str, Value]) -> dict[str, Value]:
         if path == "restrict" and isinstance(value, str):
             value = parse_restrict(value)
         try:
-            checked[path] = None if value is None else _checked(item, value)
+            checked[path] = None if value is None else checked_value(item, value)
         except ValueError as error:
             raise ConfigError(f"{path} {error}") from None
     return checked

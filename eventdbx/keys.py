@@ -1,4 +1,4 @@
-"""Every key of the configuration by its dotted path: what there is, and what differs.
+"""Every key of the configuration by its dotted path: what there is, what it takes, what differs.
 
 The declarations are in :mod:`eventdbx.settings`; reading and changing text in
 :mod:`eventdbx.config`.
@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, replace
 from typing import Any, NamedTuple
 
+from eventdbx import limits
 from eventdbx.errors import ConfigError
 from eventdbx.settings import Config, Value
 
@@ -30,7 +31,7 @@ GENERATED = frozenset(("data_encryption_key", "auth.private_key", "auth.public_k
 
 ON_FILES_ALONE = GENERATED | frozenset(
     "auth.key_id auth.previous_keys auth.issuer auth.audience data_encryption_keys data_dir domain "
-    "created_at updated_at log.dir tenants.shard_map_path".split()
+    "created_at updated_at log.dir tenants.shard_map_path socket.endpoints admin.endpoints".split()
 )
 """Keys that nobody changes over the network: with them an installation would be handed over."""
 
@@ -133,6 +134,53 @@ def rows(value: Any, prefix: str = "") -> Iterator[tuple[str, Any, Field[Any]]]:
             for path, one, inner_item in rows(entry, f"{prefix}{item.name}.{quoted}."):
                 if inner_item.name != "name":
                     yield path, one, inner_item
+
+
+def checked_value(item: Field[Any], value: Any) -> Any:
+    """Return the value in the type of its key; raise ValueError saying what it must be."""
+    kind, rules = str(item.type), item.metadata
+    if kind.startswith("tuple"):
+        if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
+            raise ValueError("must be a list of texts")
+        if len(value) > limits.CONFIG_LIST_ITEMS_MAX:
+            raise ValueError(f"must not hold more than {limits.CONFIG_LIST_ITEMS_MAX} items")
+        for one in value:
+            _check_length(one)
+            if rules["check"] is not None:
+                rules["check"](one)
+        return tuple(value)
+    if kind.startswith("bool"):
+        if not isinstance(value, bool):
+            raise ValueError(f"must be true or false (got {value!r})")
+        return value
+    if kind.startswith("int"):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValueError(f"must be an integer (got {value!r})")
+        return _in_range(value, rules["low"], rules["high"], rules["clamp"])
+    if hasattr(value, "isoformat"):
+        value = value.isoformat()
+    if not isinstance(value, str):
+        raise ValueError(f"must be text (got {value!r})")
+    if not value.strip() and (rules["check"] is not None or kind.endswith("None")):
+        # A blank text is how files and shells spell "not set".
+        return item.default
+    _check_length(value)
+    if rules["check"] is not None:
+        rules["check"](value)
+    return value
+
+
+def _check_length(text: str) -> None:
+    if len(text) > limits.CONFIG_TEXT_CHARACTERS_MAX:
+        raise ValueError(f"must not exceed {limits.CONFIG_TEXT_CHARACTERS_MAX} characters")
+
+
+def _in_range(value: int, low: int | None, high: int | None, clamp: bool) -> int:
+    if low is not None and high is not None and not low <= value <= high:
+        if not clamp:
+            raise ValueError(f"must be between {low} and {high} (got {value})")
+        return min(max(value, low), high)
+    return value
 
 
 def value_at(config: Any, path: str) -> Any:

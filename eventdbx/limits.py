@@ -287,3 +287,9 @@ REPEATS_S = 24 * 3600
 DISK_RESERVE_BYTES = 256 * 1_048_576
 """With less free space the server says that it is not ready: memtables, a log and a compaction
 that are under way have to fit still. Nothing is refused because of it."""
+
+CONFIG_TEXT_CHARACTERS_MAX = 16_384
+"""Of one value of the configuration: a certificate fits, and a file is still read by people."""
+
+CONFIG_LIST_ITEMS_MAX = 1_000
+"""Items of one list in the configuration: hosts, origins, endpoints, older keys."""

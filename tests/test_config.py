@@ -211,6 +211,11 @@ class Changing(SynchronousTestCase):
             {"data_encryption_key": "short"},
             {"socket.bind_addr": "x"},
             {"no_such_key": 1},
+            {"auth.issuer": "x" * 16_385},
+            {"admin.hosts": ("x",) * 1_001},
+            {"admin.hosts": ("x" * 16_385,)},
+            {"auth.previous_keys": ({"key_id": 5},)},
+            {"auth.previous_keys": ("x",)},
             {"socket.no_such_key": 1},
         ):
             self.assertRaises(ConfigError, check_changes, changes)
