@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx import limits
+from eventdbx.errors import SchemaExists
 from eventdbx.surfaces.admin.rates import Buckets
-from eventdbx.surfaces.admin.table import Answer, Call, Row
+from eventdbx.surfaces.admin.repeating import Repeats
+from eventdbx.surfaces.admin.table import Answer, Call, Problem, Row
 from tests.surfaces.admin.site import AdminSite, taken_apart
 from tests.surfaces.listener import token
 
@@ -89,6 +92,43 @@ class BucketTests(SynchronousTestCase):
         for number in range(limits.HTTP_BUCKETS_MAX + 10):
             buckets.take(str(number))
         self.assertEqual(len(buckets), limits.HTTP_BUCKETS_MAX)
+
+
+class RepeatTests(SynchronousTestCase):
+    """Answers that are kept."""
+
+    def test_memory_is_bounded(self) -> None:
+        """The oldest answer makes room; a key without end is refused."""
+        repeats = Repeats(lambda: 0.0)
+        done: list[int] = []
+
+        def work() -> Deferred[Answer]:
+            done.append(len(done))
+            return succeed(Answer(document=done[-1]))
+
+        for number in range(limits.REPEATS_MAX + 1):
+            repeats.once(("jti", "POST /x", str(number)), b"", work)
+        again = self.successResultOf(repeats.once(("jti", "POST /x", "1"), b"", work))
+        self.assertEqual(again.document, 1)
+        self.successResultOf(repeats.once(("jti", "POST /x", "0"), b"", work))
+        self.assertEqual(len(done), limits.REPEATS_MAX + 2)
+        with self.assertRaisesRegex(Problem, "longer than 256 bytes"):
+            repeats.once(("jti", "POST /x", "k" * 257), b"", work)
+
+    def test_keys_of_others(self) -> None:
+        """The key of one token or route is not that of another."""
+        repeats = Repeats(lambda: 0.0)
+        for number, key in enumerate([("a", "/x", "k"), ("b", "/x", "k"), ("a", "/y", "k")]):
+            work = partial(succeed, Answer(document=number))
+            answer = self.successResultOf(repeats.once(key, b"", work))
+            self.assertEqual(answer.document, number)
+
+    def test_failed_work_may_be_tried_again(self) -> None:
+        """What was refused is not kept: the cause may be gone."""
+        repeats, key = Repeats(lambda: 0.0), ("a", "POST /x", "k")
+        self.failureResultOf(repeats.once(key, b"", lambda: fail(SchemaExists())), SchemaExists)
+        answer = self.successResultOf(repeats.once(key, b"", lambda: succeed(Answer(status=201))))
+        self.assertEqual(answer.status, 201)
 
 
 class BrowserTests(LimitCase):
