@@ -21,7 +21,7 @@ from eventdbx.application.tokens import (
     signing_key,
     verification_keys,
 )
-from eventdbx.config import Config, PreviousKey, parse_config, updated_text
+from eventdbx.config import Auth, Config, PreviousKey, parse_config, updated_text
 from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
 from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
@@ -117,8 +117,8 @@ def rotate(workspace: Workspace, ledger: Ledger, *, overlap_s: int | None, now_n
     """Put a new pair into the configuration file; return what is in there now.
 
     The caller holds the lock on the data directory. The old key verifies for ``overlap_s`` more
-    seconds, None for as long as any token of the ledger. Raises ConfigError for keys that are
-    in the environment.
+    seconds; None for as long as any token of the ledger, and at least for the usual lifetime of
+    one, since some are recorded nowhere. Raises ConfigError for keys of the environment.
     """
     if _from_environment(workspace):
         raise ConfigError("the signing key is in the environment; it has to be changed there")
@@ -129,7 +129,9 @@ def rotate(workspace: Workspace, ledger: Ledger, *, overlap_s: int | None, now_n
         old = signing_key(auth)
         key_ids = {old.key_id, *(one.key_id for one in auth.previous_keys)}
         fresh = SigningKey(os.urandom(32), _new_key_id(now_ns, key_ids))
-        ends = _last_end(ledger, now_ns) if overlap_s is None else now_ns + overlap_s * NS_PER_S
+        ends = (
+            _last_end(ledger, now_ns, auth) if overlap_s is None else now_ns + overlap_s * NS_PER_S
+        )
         retired = PreviousKey(
             key_id=old.key_id,
             public_key=old.public_text,
@@ -170,9 +172,9 @@ def _new_key_id(now_ns: int, taken: set[str | None]) -> str:
     return key_id
 
 
-def _last_end(ledger: Ledger, now_ns: int) -> int | None:
+def _last_end(ledger: Ledger, now_ns: int, auth: Auth) -> int | None:
     """Return when the last token ends that counts now, None if one never does."""
-    last = now_ns
+    last = now_ns + auth.default_ttl_secs * NS_PER_S
     for record in ledger.records:
         if ledger.counts(record, now_ns):
             if record.expires_at is None:

@@ -67,9 +67,13 @@ class Journal:
             try:
                 size = os.fstat(descriptor).st_size
                 os.fchmod(descriptor, PRIVATE)
-                _cut_torn_line(descriptor, size)
-                _write_all(descriptor, text.encode() + b"\n")
-                os.fsync(descriptor)
+                size = _cut_torn_line(descriptor, size)
+                try:
+                    _write_all(descriptor, text.encode() + b"\n")
+                    os.fsync(descriptor)
+                except OSError:
+                    os.ftruncate(descriptor, size)  # What is reported as failed has not happened.
+                    raise
             finally:
                 os.close(descriptor)
             if not size:
@@ -85,12 +89,13 @@ class Journal:
             raise IoError(f"cannot remove {self.path}: {error.strerror}") from None
 
 
-def _cut_torn_line(descriptor: int, size: int) -> None:
-    """Take away what a process left that was killed while it wrote."""
+def _cut_torn_line(descriptor: int, size: int) -> int:
+    """Take away what a process left that was killed while it wrote; return the size then."""
     if not size or os.pread(descriptor, 1, size - 1) == b"\n":
-        return
-    content = os.pread(descriptor, size, 0)
-    os.ftruncate(descriptor, content.rfind(b"\n") + 1)
+        return size
+    size = os.pread(descriptor, size, 0).rfind(b"\n") + 1
+    os.ftruncate(descriptor, size)
+    return size
 
 
 def _write_all(descriptor: int, data: bytes) -> None:

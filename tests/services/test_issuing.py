@@ -198,6 +198,10 @@ class Rotating(DeskCase):
 
     def test_overlap(self) -> None:
         """By default the old key ends with its last token that counts."""
+        hour_ns = self.opened.config.auth.default_ttl_secs * NS_PER_S
+        (previous,) = self.desk.rotate_key()["previous"]
+        self.assertEqual(parse_ns(previous["not_after"]), self.now_ns + hour_ns)
+        self.now_ns += 2 * hour_ns
         self.desk.issue(READ._replace(ttl_s=DAY_S))
         gone = self.desk.issue(READ._replace(ttl_s=9 * DAY_S))
         self.desk.revoke(gone["jti"], reason=None)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import resource
+import signal
+
 from eventdbx.application.ledger import REFRESHED, Ledger
 from eventdbx.application.token_records import Change, Revocation, TokenRecord
 from eventdbx.application.tokens import SEALED
 from eventdbx.domain.grants import Grant
-from eventdbx.errors import SerializationError, StorageError
+from eventdbx.errors import IoError, SerializationError, StorageError
 from eventdbx.services.revocations import Revocations
 from eventdbx.services.tokenfiles import TokenFiles
 from eventdbx.services.tokenjournal import Journal
@@ -153,3 +156,24 @@ class Large(JournalCase):
         self.assertLess(max(sizes), self.ledger_path.stat().st_size)
         for files in (first, second, self.large()):
             self.assertEqual(len(self.ids(files.read())), 19 + 40)
+
+
+class FullDisk(JournalCase):
+    """A disk that takes no more."""
+
+    def test_half_written(self) -> None:
+        """A change that could not be written has not happened, and the next one can."""
+        self.journal.append(Change((record("j-2"),)))
+        before = self.journal.path.read_bytes()
+        allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+        ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (len(before) + 100, allowed[1]))
+        try:
+            error = self.assertRaises(IoError, self.journal.append, REFRESH)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+            signal.signal(signal.SIGXFSZ, ignored)
+        self.assertIn("cannot write", str(error))
+        self.assertEqual(self.journal.path.read_bytes(), before)
+        self.journal.append(REFRESH)
+        self.assertTrue(self.files().read().is_revoked("j-1"))
