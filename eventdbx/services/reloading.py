@@ -14,6 +14,7 @@ from twisted.logger import Logger
 
 from eventdbx.application.administering import Reloaded
 from eventdbx.application.admission import Admission
+from eventdbx.application.auditing import Action, Trail
 from eventdbx.application.tokens import verification_keys
 from eventdbx.config import Config, Value, shown_document
 from eventdbx.keys import Taken, taken_up, with_value
@@ -75,6 +76,7 @@ class LiveConfiguration:
     ) -> None:
         self.config = config
         self.parts: list[Part] = []
+        self.trail: Trail | None = None
         self.restart_required: tuple[str, ...] = ()
         self._workspace = workspace
         self._run_slowly = run_slowly
@@ -98,6 +100,18 @@ class LiveConfiguration:
     def reload(self) -> Deferred[Reloaded]:
         """Read the configuration again and put into force what can be; all or nothing."""
         return self._in_turn(self._reload)
+
+    def reload_on_signal(self) -> Deferred[Reloaded]:
+        """Reload because the owner of the process said so; recorded as every change is."""
+
+        async def reload() -> Reloaded:
+            reloaded = await self.reload()
+            if reloaded.changed and self.trail is not None:
+                keys = ", ".join(reloaded.changed)
+                await self.trail.record(Action("config", "config_reloaded", keys, "SIGHUP", None))
+            return reloaded
+
+        return Deferred.fromCoroutine(reload())
 
     def change(self, changes: Mapping[str, Value]) -> Deferred[Reloaded]:
         """Check and save keys (dotted path to value, None removes), then reload.

@@ -233,7 +233,7 @@ def _run_tree(
 
 def reload_logged(live: LiveConfiguration) -> Deferred[Any]:
     """Read the configuration again because of a signal; what goes wrong is only logged."""
-    return live.reload().addErrback(
+    return live.reload_on_signal().addErrback(
         lambda failure: Logger().error(
             "the configuration was not reloaded: {reason}", reason=failure.getErrorMessage()
         )

@@ -235,6 +235,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     stores.on_open += [observing.watch_domain, draining.add]
     admission = make_admission(config, workspace, reactor)
     trail = make_trail(lambda: stores.domain(live.config.domain))
+    live.trail = trail
     routes = Routes(
         admission=admission,
         open_domain=stores.domain,

@@ -231,10 +231,15 @@ class BesideAServer(SynchronousTestCase):
         self.space.run("config", "--set", "http.metrics_token=very-secret")
         self.edit("list_page_size = 10\n", "list_page_size = 4\n")
         self.space.run("config", "--reload")
+        self.edit("list_page_size = 4\n", "list_page_size = 5\n")
+        self.space.send_signal(signal.SIGHUP)
+        self.space.wait_for_log("configuration in force now: list_page_size", times=2)
         self.space.run("config", "--port", "7099")
         self.space.stop()
         listed = json.loads(self.space.run("audit", "log", "--json"))
         found = {(one["event"], one["resource"]) for one in listed if one["area"] == "config"}
+        ways = {one["way"] for one in listed if one["resource"] == "list_page_size"}
+        self.assertEqual(ways, {"control administer reload", "SIGHUP"})
         self.assertLessEqual(
             {
                 ("config_changed", "http.metrics_token"),
