@@ -4,7 +4,7 @@
 event after the other, first alone, then while another process shows so many wrong tokens a second,
 half of them in hellos of new connections and half in requests of open sessions, and then alone
 again. All come from one address. It prints the latencies of the good clients in each part, how many
-wrong tokens were answered, and what the server's memory came to.
+wrong tokens were answered, and what the server took of a core and of memory.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.daemon import Daemon
 from bench.loading import connect
-from bench.machine import description, resident_bytes
+from bench.machine import description, processor_s, resident_bytes
 from eventdbx.errors import EventDBXError
 from eventdbx.surfaces.control.blocking import BlockingClient
 from eventdbx.surfaces.control.calls import Calls
@@ -100,6 +100,7 @@ def _hello(port: int, text: str) -> bool:
 def part(daemon: Daemon, seconds: float) -> dict[str, float]:
     """Let the good clients work for some time; return what it took them."""
     until = time.perf_counter() + seconds
+    used_s = processor_s(daemon.pid)
     clients = [Good(daemon, f"s-{number}", until) for number in range(CLIENTS)]
     for client in clients:
         client.start()
@@ -108,12 +109,14 @@ def part(daemon: Daemon, seconds: float) -> dict[str, float]:
         if client.error is not None:
             raise client.error
     taken = [one for client in clients for one in client.seconds]
+    used_s = processor_s(daemon.pid) - used_s
     cuts = statistics.quantiles(taken, n=1000)
     return {
         "appends": len(taken),
         "p50_ms": round(cuts[499] * 1e3, 3),
         "p99_ms": round(cuts[989] * 1e3, 3),
         "p99.9_ms": round(cuts[998] * 1e3, 3),
+        "processor_of_server": round(used_s / seconds, 3),
         "resident_mb": round(resident_bytes(daemon.pid) / 1e6, 1),
     }
 
