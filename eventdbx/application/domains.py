@@ -42,7 +42,9 @@ class Domain:
         self.writer = writer
         self.schemas = schemas
         self.reload_schemas = reload_schemas
-        self.plugins = Plugins(EntriesInMemory(), domain=name) if plugins is None else plugins
+        if plugins is None:
+            plugins = Plugins(EntriesInMemory(), domain=name)
+        self.plugins: Plugins = plugins
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake
