@@ -21,6 +21,7 @@ from eventdbx.keys import (
     Declared,
     changed_from_default,
     checked_value,
+    declared,
     environment_names,
     key_at,
     meant,
@@ -80,6 +81,7 @@ __all__ = [
 ]
 
 HIDDEN = "<hidden>"
+_LISTS = frozenset(key.path for key in declared() if key.many is not None and not key.named)
 
 
 class _Reading(NamedTuple):
@@ -366,10 +368,16 @@ def _toml(rows: list[tuple[str, Any]]) -> str:
             continue
         head, _, name = path.rpartition(".")
         if head != table:
-            lines += ["", f"[{head}]"]
+            lines += ["", _table_head(head)]
             table = head
         lines.append(f"{name} = {_literal(value)}")
     return "\n".join(lines) + "\n"
+
+
+def _table_head(path: str) -> str:
+    """Return the line that begins a table; entries of a list have a number for a name."""
+    above = path.rpartition(".")[0]
+    return f"[[{above}]]" if above in _LISTS else f"[{path}]"
 
 
 def _literal(value: Any) -> str:

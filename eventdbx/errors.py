@@ -237,7 +237,8 @@ class AttemptsExceeded(Unauthorized):
     """Too many failed attempts from one address; ``retry_after_s`` says when to try again."""
 
     fixed: ClassVar[str | None] = None
+    beginning: ClassVar[str] = "too many failed attempts"
 
     def __init__(self, retry_after_s: int) -> None:
         self.retry_after_s = retry_after_s
-        super().__init__(f"too many failed attempts; try again in {retry_after_s} s")
+        super().__init__(f"{self.beginning}; try again in {retry_after_s} s")

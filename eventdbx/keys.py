@@ -63,6 +63,11 @@ class Declared(NamedTuple):
         """The class of the entries of a list of tables, None for a plain key."""
         return self.item.metadata.get("many")
 
+    @property
+    def named(self) -> bool:
+        """True for a list of tables that is a table of named ones in TOML: ``[remotes.NAME]``."""
+        return self.many is not None and any(item.name == "name" for item in fields(self.many))
+
 
 def declared(kind: Any = Config, prefix: str = "") -> Iterator[Declared]:
     """Yield every key, the keys of a table after its scalars."""

@@ -243,6 +243,17 @@ class Showing(SynchronousTestCase):
         self.assertTrue(read["admin"]["enabled"])
         self.assertIn("standby1", read["remotes"])
 
+    def test_lists_of_tables(self) -> None:
+        """Earlier keys are shown as they are written: a list of tables, beside named ones."""
+        keys = '[[auth.previous_keys]]\nkey_id = "a"\npublic_key = "x"\n\n' * 2
+        config = parse(keys + '[remotes.0]\nendpoint = "tcp://h:1"\n')
+        for everything in (True, False):
+            read = tomllib.loads(shown_text(config, everything=everything))
+            shown = [{"key_id": "a", "public_key": "x"}] * 2
+            self.assertEqual(read["auth"]["previous_keys"], shown)
+            self.assertEqual(read["remotes"], {"0": {"endpoint": "tcp://h:1"}})
+        self.assertIn("[[auth.previous_keys]]", shown_text(config, table="auth"))
+
     def test_secrets(self) -> None:
         """Secrets are hidden unless they are asked for."""
         config = parse(f'data_encryption_key = "{DATA_KEY}"\n' + OLD_FILE)

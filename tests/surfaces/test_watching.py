@@ -104,6 +104,19 @@ class Watching(ProtocolCase):
         self.assertRaises(errors.InvalidToken, session.call, self.append(1))
         self.assertEqual(self.measures.auth_failures.get("control", "invalid_token"), 1)
 
+    def test_requests_without_budget_are_failures_of_authentication(self) -> None:
+        """Trying tokens on an open session is counted like trying them at the door."""
+        session = self.open()
+        for number in range(40):
+            self.calls = Calls(f"a.b.{number}")
+            self.assertRaises(errors.EventDBXError, session.call, self.append(1))
+        failures = self.measures.auth_failures
+        refused, limited = (
+            failures.get("control", reason) for reason in ("invalid_token", "rate_limited")
+        )
+        self.assertEqual((refused + limited, limited > 0), (40, True))
+        self.assertEqual(failures.get("control", errors.Unauthorized.code), 0)
+
     def test_traces_are_passed_on(self) -> None:
         """The metadata of the first event of a write goes to whoever traces, others do not."""
         session = self.open()

@@ -10,6 +10,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import quote, unquote_to_bytes
 
@@ -120,7 +121,7 @@ class Api:
         if problem is None:
             return None
         reply = error_reply(problem, ROOT, {})
-        request.setResponseCode(reply.status)
+        _set_status(request, reply.status)
         for name, value in reply.headers.items():
             request.setHeader(name, value)
         request.setHeader("X-Content-Type-Options", "nosniff")
@@ -159,7 +160,7 @@ class Api:
             return error_reply(problem_of(failure), instance, asked.headers)
 
         def write(reply: Reply) -> bytes:
-            request.setResponseCode(reply.status)
+            _set_status(request, reply.status)
             origins = origin_headers(self._config().admin.cors_origins, asked.headers)
             shown = {**reply.headers, **origins, "X-Request-Id": asked.request_id}
             for name, value in shown.items():
@@ -303,6 +304,11 @@ class _AsSent(Resource):
         if not sent.startswith("/") or sent.startswith("//"):
             request.postpath = [b"", b""]
         return self._inner.render(request)
+
+
+def _set_status(request: Any, status: int) -> None:
+    """Set the status with its phrase; Twisted has none for 422 and 428."""
+    request.setResponseCode(status, HTTPStatus(status).phrase.encode())
 
 
 def _asked(request: Any) -> _Asked:

@@ -28,7 +28,7 @@ def _key_schema(key: Declared) -> dict[str, Any]:
     kind = str(key.item.type)
     schema: dict[str, Any] = {"type": ["string", "null"]}
     if key.many is not None:
-        schema = {"type": ["object", "null"]}
+        schema = {"type": ["object" if key.named else "array", "null"]}
     elif key.item.metadata["secret"]:
         schema = {}  # Whatever it is, it may come back as it was shown.
     elif kind.startswith("bool"):

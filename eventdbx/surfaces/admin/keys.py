@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from twisted.internet.defer import Deferred
 
+from eventdbx.application.tokens import TTL_S_MAX
 from eventdbx.domain.canonical import JSON
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
 
 SCHEMAS: Mapping[str, JSON] = {
+    "RotateKeysRequest": {
+        "type": "object",
+        "properties": {
+            "overlap_secs": {
+                "type": ["integer", "null"],
+                "minimum": 0,
+                "maximum": TTL_S_MAX,
+                "description": "How long the present key goes on verifying, in seconds; if "
+                "absent, until the last token that it signed has ended.",
+            },
+        },
+    },
     "SigningKeys": {
         "type": "object",
         "required": ["key_id", "public_key", "previous"],
@@ -40,8 +54,10 @@ def rows(installation: Installation) -> tuple[Row, ...]:
     """Return the routes of this file."""
     tokens, run_slowly = installation.tokens, installation.run_slowly
 
-    def rotate(_call: Call) -> Deferred[Answer]:
-        return run_slowly(tokens.rotate_key).addCallback(
+    def rotate(call: Call) -> Deferred[Answer]:
+        given = call.body.get("overlap_secs")
+        overlap_s = None if given is None else int(given)  # JSON may write it as 60.0.
+        return run_slowly(partial(tokens.rotate_key, overlap_s=overlap_s)).addCallback(
             lambda found: Answer(document=found, resource=found["key_id"])
         )
 
@@ -60,6 +76,8 @@ def rows(installation: Installation) -> tuple[Row, ...]:
             handle=rotate,
             answers={200: "SigningKeys"},
             tag="keys",
+            body="RotateKeysRequest",
+            body_required=False,
             event="key_rotated",
             area="keys",
         ),

@@ -265,7 +265,7 @@ def _show_key(place: Opened, path: str, *, secrets: bool, as_json: bool) -> None
         raise ConfigError(f"unknown configuration key '{path}'{meant(path)}")
     if as_json:
         print_json(value)
-    elif isinstance(value, dict):
+    elif isinstance(value, dict) or _are_tables(value):
         text = shown_text(_placed(place), everything=True, secrets=secrets, table=path)
         print_line(text.strip())
     elif isinstance(value, list):
@@ -274,6 +274,10 @@ def _show_key(place: Opened, path: str, *, secrets: bool, as_json: bool) -> None
         print_line(
             "" if value is None else str(value).lower() if value in (True, False) else str(value)
         )
+
+
+def _are_tables(value: Any) -> bool:
+    return isinstance(value, list) and any(isinstance(one, dict) for one in value)
 
 
 def _declares(path: str) -> bool:

@@ -89,6 +89,9 @@ class Watch:
             status = response.code
             if status in _OF_TOKENS:
                 self._measures.auth_failures.add(SURFACE, status)
+            elif response.message.startswith(AttemptsExceeded.beginning):
+                # It has the code of a missing right, which is no failure to prove who one is.
+                self._measures.auth_failures.add(SURFACE, "rate_limited")
             self._control.add((OPERATIONS[kind], status), now - began, now)
         else:
             series = self._fine.get(kind)

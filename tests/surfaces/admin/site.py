@@ -34,6 +34,7 @@ class Answered(NamedTuple):
     status: int
     headers: Mapping[str, str]
     body: bytes
+    phrase: str = ""
 
     @property
     def document(self) -> Any:
@@ -149,4 +150,6 @@ def taken_apart(received: bytes) -> Answered:
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     pairs = (line.split(": ", 1) for line in lines)
-    return Answered(int(first.split(" ")[1]), {name.lower(): value for name, value in pairs}, body)
+    _version, status, phrase = first.split(" ", 2)
+    shown = {name.lower(): value for name, value in pairs}
+    return Answered(int(status), shown, body, phrase)

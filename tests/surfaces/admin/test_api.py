@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -210,6 +211,7 @@ class BodyTests(ApiCase):
         ):
             answer = await self.site.ask("POST", "/admin/things", body, content_type=kind)
             self.assertEqual(answer.status, wanted, part)
+            self.assertEqual(answer.phrase, HTTPStatus(wanted).phrase)
             self.assertIn(part, answer.document["message"])
             self.assertNotIn(b"s3cret", answer.body)
         self.assertEqual((self.things.made, self.site.trail), (0, []))

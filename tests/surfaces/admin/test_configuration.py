@@ -59,7 +59,7 @@ class Configuration(Visit):
             ({"list_page_size": 5000}, "list_page_size must not exceed page_limit"),
             ({"snowflake_worker_id": 5000}, "must be between 0 and 1023"),
             ({"auth": {"private_key": "mine"}}, "auth.private_key cannot be changed in this way"),
-            ({"auth": {"previous_keys": {"0": {}}}}, "cannot be changed in this way"),
+            ({"auth": {"previous_keys": [{}]}}, "cannot be changed in this way"),
             ({"data_encryption_key": None}, "cannot be changed in this way"),
             ({"data_dir": "/elsewhere"}, "cannot be changed in this way"),
             ({"remotes": {"a": {"endpoint": "tcp://h:1"}}}, "cannot be changed in this way"),

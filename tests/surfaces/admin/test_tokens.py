@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import datetime
 from http.client import HTTPConnection
 from typing import Any
 
@@ -132,6 +133,20 @@ class KeyTests(TokenVisit):
         self.assertEqual(after - before, {rotated["key_id"]})
         self.assertLessEqual(before, after)
         self.refused(401, "POST", "/keys/rotate", token=new["token"])
+
+    def test_overlap(self) -> None:
+        """The old key verifies for as long as is asked for; nonsense rotates nothing."""
+        bodies: tuple[Any, ...] = (
+            {"overlap_secs": -1}, {"overlap_secs": "7d"}, {"overlap_secs": 10**12}, [],
+        )  # fmt: skip
+        for wrong in bodies:
+            before = self.well_known()
+            self.refused(422, "POST", "/keys/rotate", wrong)
+            self.assertEqual(self.well_known(), before)
+        latest = time.time() + 3600
+        retired = self.good(200, "POST", "/keys/rotate", {"overlap_secs": 3600})["previous"][-1]
+        until = datetime.fromisoformat(retired["not_after"][:19] + "+00:00").timestamp()
+        self.assertTrue(latest - 2 <= until <= time.time() + 3600, retired)
 
     def well_known(self) -> set[str]:
         """Return the ids of the published keys, asked for without a token."""
