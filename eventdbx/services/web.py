@@ -163,11 +163,14 @@ class WebService(Service):
             raise
 
         def commit() -> None:
-            ended = [port for one, port in self._ports.items() if one not in wanted]
+            ended = {one: port for one, port in self._ports.items() if one not in wanted}
             kept = {one: port for one, port in self._ports.items() if one in wanted}
             self._ports = kept | begun
             self._config = config
-            _stop_ports(ended)
+            _stop_ports(ended.values())
+            for serves in {one.serves for one in ended}:
+                # Or whoever keeps a connection would be served for as long as they like.
+                self._sites[serves].let_go()
             for one in begun:
                 self._tell(one)
 

@@ -227,13 +227,17 @@ class BoundedSite(Site):
         """Connections that were refused before there was a request, and are not closed yet."""
         return sum(channel.is_refused for channel in self._channels)
 
+    def let_go(self) -> None:
+        """Close every connection, those with a request under way after its answer."""
+        for channel in list(self._channels):
+            channel.close_after_answer()
+
     def drain(self, limit_s: float) -> Deferred[None]:
         """Close every connection, those with a request under way after its answer; fires when
         all are closed, at the latest after ``limit_s`` seconds, when the rest is cut."""
         drained: Deferred[None] = Deferred()
         self._drained = drained
-        for channel in list(self._channels):
-            channel.close_after_answer()
+        self.let_go()
         if not self._channels:
             drained.callback(None)
             return drained

@@ -11,6 +11,7 @@ from twisted.internet import reactor
 from twisted.internet import ssl as twisted_ssl
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import HostnameEndpoint, connectProtocol, wrapClientTLS
+from twisted.internet.task import deferLater
 from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from twisted.web.resource import Resource
@@ -131,6 +132,23 @@ class ServiceTests(TestCase):
         self.assertEqual((await self.get(port, "/health")).body, b"main")
         await self.change(service, off)
         self.assertEqual((await self.get(port, "/admin/who")).body, b"main")
+
+    async def test_switched_off_for_those_who_stay(self) -> None:
+        """A connection that is kept open does not outlive the listener that it came through."""
+        port = free_port()
+        service = self.service(configured(port=port))
+        service.startService()
+        await service.listening
+        endpoint = HostnameEndpoint(reactor, "127.0.0.1", port)
+        conversation: Conversation = await connectProtocol(endpoint, Conversation())
+        assert conversation.transport is not None
+        asking = f"GET /admin/who HTTP/1.1\r\nAuthorization: Bearer {token()}\r\n\r\n".encode()
+        conversation.transport.write(asking)
+        while not conversation.received:
+            await deferLater(reactor, 0.01)
+        await self.change(service, configured(enabled=False))
+        conversation.transport.write(asking)
+        self.assertEqual((await conversation.ended).count(b"HTTP/1.1 200"), 1)
 
     async def test_another_port(self) -> None:
         """It moves to a port of its own; one that is taken leaves everything as it was."""
