@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 from twisted.internet.defer import Deferred
 
+from eventdbx.domain.grants import Grant
 from eventdbx.settings import Value
 
 
@@ -49,3 +50,13 @@ class Administration(Protocol):
 
     def status(self) -> Deferred[dict[str, Any]]:
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
+
+    def domains(self) -> Deferred[list[dict[str, Any]]]:
+        """Return the domains by name: ``domain``, and whether it is the ``active`` one."""
+
+
+def status_for(status: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
+    """Return of a status what the holder of a grant may see: no domains of other tenants."""
+    domains = status.get("domains", {})
+    allowed = {name: found for name, found in domains.items() if grant.allows_tenant(name)}
+    return {**status, "domains": allowed}

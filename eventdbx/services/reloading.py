@@ -163,6 +163,16 @@ class LiveConfiguration:
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
         return self._report()
 
+    def domains(self) -> Deferred[list[dict[str, Any]]]:
+        """Return the domains by name: ``domain``, and whether it is the ``active`` one."""
+        active = self.config.domain
+
+        def look() -> list[dict[str, Any]]:
+            names = sorted({active, *self._workspace.domain_names()})
+            return [{"domain": name, "active": name == active} for name in names]
+
+        return self._run_slowly(look)
+
     def _in_turn(self, work: Callable[[], Any]) -> Deferred[Any]:
         return self._turns.run(lambda: Deferred.fromCoroutine(work()))
 

@@ -94,9 +94,7 @@ class Remotes:
     def _of_domains(self) -> dict[str, Remote]:
         """Return what ``remote.json`` of each domain says; a file that is damaged says nothing."""
         found: dict[str, Remote] = {}
-        folder = self._workspace.data_dir / "domains"
-        domains = ["default", *(sorted(os.listdir(folder)) if folder.is_dir() else ())]
-        for domain in domains:
+        for domain in self._workspace.domain_names():
             try:
                 text = read_text(self._path_of(domain))
                 document = None if text is None else self._opened(text)

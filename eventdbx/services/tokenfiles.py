@@ -107,7 +107,8 @@ class TokenFiles:
         return [path for path in files if path.exists()]
 
     def _domain_folders(self) -> list[Path]:
-        return [one for pattern in _DOMAINS for one in sorted(self._folder.glob(pattern))]
+        found = [one for pattern in _DOMAINS for one in sorted(self._folder.glob(pattern))]
+        return [one for one in found if one.is_dir()]
 
     def _load(self) -> Ledger:
         """Return the ledger, from memory where the files are the ones that were read."""

@@ -97,6 +97,12 @@ class Workspace:
         """Return the directory of a domain: the data directory itself for ``default``."""
         return self.data_dir if name == "default" else self.data_dir / "domains" / name
 
+    def domain_names(self) -> list[str]:
+        """Return the domains that have a directory, ``default`` first of all."""
+        folder = self.data_dir / "domains"
+        found = sorted(os.scandir(folder), key=lambda one: one.name) if folder.is_dir() else []
+        return ["default", *(one.name for one in found if one.is_dir())]
+
     def store_path(self, name: str) -> Path:
         """Return the directory of a domain's event store; it may not exist yet."""
         return self.domain_dir(name) / "event_store"

@@ -120,6 +120,7 @@ ROUTES: dict[str, Route] = {
     "listAudit": Route(AUDIT),
     "verifyAudit": Route(AUDIT, before=(CONFIGURED,), params={"area": "plugins"}),
     "getStatus": Route(_needs("metrics.read")),
+    "listDomains": Route(_needs("config.read")),
     "getOpenApi": Route(OPEN),
 }  # fmt: skip
 """``NOTES`` is the plugin that most of them name."""

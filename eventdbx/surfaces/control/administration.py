@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from twisted.internet.defer import Deferred
 
+from eventdbx.application.administering import status_for
 from eventdbx.errors import ConfigError
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.recording import Change
@@ -60,9 +61,12 @@ class AdministrationRoutes:
 
             return installation.reload().addCallback(recorded)
 
+        def status(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            return installation.status().addCallback(status_for, grant)
+
         self.offer("reload", "config.write", reload)
         self.offer("configuration", "config.read", lambda *_: installation.configuration())
-        self.offer("status", "metrics.read", lambda *_: installation.status())
+        self.offer("status", "metrics.read", status)
 
     def _operate(self, session: Session, request: rq.AdminOperation) -> Any:
         grant = self._routes.grant(session, request.token)

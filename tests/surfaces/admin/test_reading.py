@@ -142,3 +142,34 @@ class StatusTests(ReadingVisit):
         self.assertEqual(status["listeners"]["admin"], [f"127.0.0.1:{self.place.port}"])
         self.good(200, "GET", "/status", token=self.token_for("metrics.read"))
         self.refused(401, "GET", "/status", token=self.parcels)
+
+    def test_domains(self) -> None:
+        """All there are, whether anybody has opened them or not; a file is none."""
+        folder = self.place.workspace.folder / ".dbx" / "domains"
+        (folder / "archive").mkdir(parents=True)
+        (folder / "notes.txt").touch()
+        default, archive = (
+            {"domain": name, "active": name == "default"} for name in ("default", "archive")
+        )
+        shown = self.good(200, "GET", "/domains")
+        self.assertEqual(shown[:2], [archive, default])
+        self.assertNotIn("notes.txt", [one["domain"] for one in shown])
+        self.assertEqual(self.good(200, "GET", "/domains?limit=1"), [archive])
+        self.refused(401, "GET", "/domains", token=self.token_for("metrics.read"))
+        self.assertEqual(self.call("GET", "/domains", token=self.of_default()).document, [default])
+
+    def test_status_shows_no_domains_of_others(self) -> None:
+        """A token of some tenants learns nothing of the domains that it may not use."""
+        (self.place.workspace.folder / ".dbx" / "domains" / "secret" / "event_store").mkdir(parents=True)
+        self.good(200, "GET", "/aggregates?domain=secret")
+        self.assertIn("secret", self.good(200, "GET", "/status")["domains"])
+        status: Any = self.call("GET", "/status", token=self.of_default()).document
+        self.assertEqual(list(status["domains"]), ["default"])
+
+    def of_default(self) -> str:
+        """Return a token with all rights in the domain ``default``."""
+        made = self.good(
+            201, "POST", "/tokens",
+            {"group": "g", "user": "u", "actions": ["*.*"], "tenants": ["default"]},
+        )  # fmt: skip
+        return str(made["token"])
