@@ -310,7 +310,8 @@ class Verifier:
     ``clock`` gives seconds since the Unix epoch; ``is_revoked`` is asked, with the ``jti``, on
     every verification and so has to be fast. Signatures are checked once per token: the grant of
     a token seen before comes from a cache of at most ``cache_entries``. ``newer_keys`` is asked
-    when no key fits a signature: for the keys of now, or None if they are still the same.
+    when no key fits a signature: for the keys of now, or None if those that it is given are still
+    the ones.
     """
 
     cache_entries = limits.TOKEN_CACHE_ENTRIES
@@ -323,7 +324,9 @@ class Verifier:
         skew_s: int,
         clock: Callable[[], float],
         is_revoked: Callable[[str], bool],
-        newer_keys: Callable[[], Sequence[PublicKey] | None] = lambda: None,
+        newer_keys: Callable[[Sequence[PublicKey]], Sequence[PublicKey] | None] = lambda _keys: (
+            None
+        ),
     ) -> None:
         self._clock = clock
         self._is_revoked = is_revoked
@@ -341,7 +344,7 @@ class Verifier:
 
     def look_for_keys(self) -> bool:
         """Take up the keys of now; tell whether they were others."""
-        keys = self._newer_keys()
+        keys = self._newer_keys([key for key, _verifying in self._keys])
         if keys is not None:
             self.take_up(keys, self._issuer, self._audience, self._skew_s)
         return keys is not None

@@ -68,9 +68,12 @@ def _read(workspace: Workspace) -> Config:
 
 
 class KeyWatch:
-    """The keys that verify, told anew when the configuration file has changed.
+    """The keys that verify, as the configuration file has them; it is read again when it has
+    changed.
 
-    ``clock`` gives monotonic seconds.
+    Which keys are in force is asked, not remembered: a reload that has read the file just before
+    a rotation may put the earlier ones into force after the later ones. ``clock`` gives monotonic
+    seconds.
     """
 
     def __init__(
@@ -84,26 +87,25 @@ class KeyWatch:
         self._clock = clock
         self._look_again_at = float("-inf")
         self._identity = self._identify()
-        self._told: Sequence[PublicKey] | None = None
+        self._found: list[PublicKey] | None = None
 
-    def __call__(self) -> Sequence[PublicKey] | None:
-        """Return the keys of now, None if the file is as it was or was looked at just before."""
+    def __call__(self, present: Sequence[PublicKey]) -> Sequence[PublicKey] | None:
+        """Return the keys of now, None if they are the present ones or were asked for just
+        before."""
+        if _from_environment(self._workspace):
+            return None
         now = self._clock()
         if now < self._look_again_at:
             return None
         self._look_again_at = now + LOOK_S
         identity = self._identify()
-        if identity == self._identity:
-            return None
-        try:
-            keys = verification_keys(with_present_keys(self._config(), self._workspace))
-        except EventDBXError:
-            return None  # It stays what it was until the file is in order again.
-        self._identity = identity
-        if keys == self._told:
-            return None  # Something else in the file has changed.
-        self._told = keys
-        return keys
+        if identity != self._identity:
+            try:
+                found = verification_keys(with_present_keys(self._config(), self._workspace))
+            except EventDBXError:
+                return None  # It stays what it was until the file is in order again.
+            self._identity, self._found = identity, found
+        return None if self._found == list(present) else self._found
 
     def _identify(self) -> tuple[int, int, int] | None:
         try:

@@ -305,7 +305,7 @@ class Verifying(SynchronousTestCase):
         new, asked = SigningKey(bytes(32), "new"), []
         offered: list[list[PublicKey] | None] = [None, [PublicKey("new", new.public)]]
 
-        def newer() -> list[PublicKey] | None:
+        def newer(_present: object) -> list[PublicKey] | None:
             asked.append(1)
             return offered.pop(0) if offered else None
 

@@ -196,6 +196,19 @@ class Rotating(DeskCase):
         self.watched_s = LOOK_S
         self.verifier.verify(new)
 
+    def test_reload_beside_a_rotation(self) -> None:
+        """A reload that has read the file before the rotation does not undo it for long."""
+        auth, earlier = self.opened.config.auth, verification_keys(self.opened.config)
+        self.desk.rotate_key()
+        new = self.desk.issue(READ)["token"]
+        self.verifier.verify(new)
+        self.verifier.take_up(earlier, auth.issuer, auth.audience, 30)
+        self.assertIs(self.refused(new), InvalidToken)
+        self.watched_s = LOOK_S
+        self.verifier.verify(new)
+        self.watched_s += LOOK_S
+        self.assertFalse(self.verifier.look_for_keys())
+
     def test_overlap(self) -> None:
         """By default the old key ends with its last token that counts."""
         hour_ns = self.opened.config.auth.default_ttl_secs * NS_PER_S
