@@ -239,7 +239,7 @@ class Prune:
         high=_U64,
         clamp=True,
         live=True,
-        about="kept for older versions; finished jobs are pruned as others finish",
+        about="pause between two looks for finished jobs to forget, where no others finish",
     )
     max_done_jobs: int | None = _key(
         None, low=0, high=_U64, live=True, about="finished jobs that are kept at most"

@@ -92,6 +92,7 @@ class Drainer:
         self.serving = False
         self._stale = True
         self._reload_at = 0.0
+        self._prune_at = clock.seconds() + config.plugin_queue.prune.interval_secs
         self._stopping = False
         self._soon: IDelayedCall | None = None
 
@@ -100,6 +101,7 @@ class Drainer:
         self._config = config
         prune = config.plugin_queue.prune
         self.replays.max_attempts = config.plugin_max_attempts
+        self._prune_at = min(self._prune_at, self.clock.seconds() + prune.interval_secs)
         for served in self.served.values():
             if served.outlet is not None:
                 served.outlet.holding.allow(self._attempts_max)
@@ -143,6 +145,16 @@ class Drainer:
             self.log.failure("the plugins of {domain} cannot be loaded", domain=self.domain.name)
         for outlet in self.outlets():
             self._guarded(outlet, outlet.tick)
+        if self.clock.seconds() >= self._prune_at:
+            self._prune()
+
+    def _prune(self) -> None:
+        """Forget done jobs in the store, too: of plugins that nothing is delivered to any more."""
+        self._prune_at = self.clock.seconds() + self._config.plugin_queue.prune.interval_secs
+        for outlet in self.outlets():
+            outlet.done.total(outlet.now_ms())
+            if outlet.done.changed:
+                self._guarded(outlet, outlet.changed)
 
     def outlets(self) -> list[Outlet]:
         """Return the outlets, in the order of the entries' loading."""

@@ -11,6 +11,7 @@ from eventdbx.domain.delivery.entries import Backoff, Batch
 from eventdbx.domain.delivery.parts import Item
 from eventdbx.plugins.interfaces import DeliveryFailed
 from eventdbx.settings import Config, PluginQueue, Prune
+from eventdbx.storage.outbox import done_counts
 from tests.plugins.draining import DrainingCase, hook, refusing
 
 
@@ -92,6 +93,23 @@ class OrderTests(DrainingCase):
         self.order("o-3")
         self.pass_time(3)
         self.assertEqual(len(self.target("later").attempts), 2)
+
+    def test_done_jobs_are_forgotten_at_intervals(self) -> None:
+        """What was done long ago leaves the store though nothing is delivered any more."""
+        self.put(hook())
+        self.order()
+        self.pass_time(1)
+        view = self.drainer.domain.store.view
+        self.assertEqual(sum(count for _, count in done_counts(view(), "hook")), 1)
+        prune = Prune(done_ttl_secs=1, interval_secs=7200)
+        self.drainer.take_up(Config(plugin_queue=PluginQueue(prune=prune)))
+        self.pass_time(3660, step=0.5)
+        self.assertEqual(self.counts()[2], 0)
+        self.assertEqual(sum(count for _, count in done_counts(view(), "hook")), 1)
+        soon = Config(plugin_queue=PluginQueue(prune=Prune(done_ttl_secs=1, interval_secs=60)))
+        self.drainer.take_up(soon)
+        self.pass_time(61, step=0.5)
+        self.assertEqual(sum(count for _, count in done_counts(view(), "hook")), 0)
 
     def test_dead_holds_its_aggregate(self) -> None:
         """Behind a dead event its aggregate waits, across a restart, until it is retried."""
