@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +28,34 @@ from eventdbx.errors import EventDBXError, SerializationError
 from eventdbx.services.files import read_text
 from eventdbx.services.keyring import KeyWatch
 from eventdbx.services.tokenfiles import LEDGER_NAME
-from eventdbx.services.tokenjournal import Journal
+from eventdbx.services.tokenjournal import Journal, goes_on
 from eventdbx.services.workspace import Workspace
 from eventdbx.wire.noise import pre_shared_key
+
+TRY_AGAIN_S = 1.0
+"""How long a ledger that could not be read is left alone: reading a large one takes a while."""
+
+_UNREAD = (-1, -1, -1)
+"""No file is this one."""
 
 
 class KnownTokens:
     """What the ledger at ``path`` says of issued tokens.
 
-    Records are kept as the text of each, which is small, and read when they are asked for. A
-    ledger that cannot be read is as good as an empty one, and the log says so.
+    Records are kept as the text of each, which is small, and read when they are asked for. While
+    the ledger cannot be read, what was read before counts; the log says so, and it is tried again
+    after a while: the cause may be one that passes, such as too many open files. ``clock`` gives
+    monotonic seconds.
     """
 
     log = Logger()
 
-    def __init__(self, path: Path, data_keys: Sequence[str]) -> None:
+    def __init__(
+        self, path: Path, data_keys: Sequence[str], clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._path = path
+        self._clock = clock
+        self._try_again_at = float("-inf")
         self._data_keys = data_keys
         self._identity: tuple[int, int, int] | None = None
         self._journal = Journal(path.parent, data_keys)
@@ -74,11 +86,10 @@ class KnownTokens:
 
     def _changed(self) -> bool:
         """Read what is new in the files; tell whether anything was."""
+        if self._clock() < self._try_again_at:
+            return False
         journal, identity = self._journal.identity(), _identity(self._path)
-        whole = identity != self._identity or (
-            self._journal_read is not None
-            and (journal is None or journal[0] != self._journal_read[0])
-        )
+        whole = identity != self._identity or not goes_on(self._journal_read, journal)
         if not whole and journal == self._journal_read:
             return False
         try:
@@ -87,8 +98,8 @@ class KnownTokens:
                 self._take_up(True, _identity(self._path), self._journal.identity())
         except EventDBXError as error:
             self.log.error("the issued tokens cannot be read: {reason}", reason=str(error))
-            self._records, self._digests = {}, set()
-            self._identity, self._journal_read = identity, journal
+            self._identity, self._journal_read = _UNREAD, None
+            self._try_again_at = self._clock() + TRY_AGAIN_S
         return True
 
     def _take_up(
@@ -97,10 +108,10 @@ class KnownTokens:
         identity: tuple[int, int, int] | None,
         journal: tuple[int, int] | None,
     ) -> None:
-        self._identity = identity
         if whole:
             self._records, self._digests = self._read()
             self._journal_read = None
+        self._identity = identity
         self._read_journal(journal)
 
     def _read_journal(self, journal: tuple[int, int] | None) -> None:

@@ -30,7 +30,7 @@ from eventdbx.application.tokens import seal, unseal
 from eventdbx.errors import IoError
 from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
 from eventdbx.services.revocations import REVOCATIONS_NAME
-from eventdbx.services.tokenjournal import Journal
+from eventdbx.services.tokenjournal import Journal, goes_on
 
 LEDGER_NAME = "tokens.json"
 LEGACY_SUFFIX = ".legacy"
@@ -116,7 +116,7 @@ class TokenFiles:
         if seen is not None and seen.files == files:
             if seen.journal == journal:
                 return seen.ledger
-            if seen.journal is None or (journal is not None and seen.journal[0] == journal[0]):
+            if goes_on(seen.journal, journal):
                 ledger, offset = seen.ledger, 0 if seen.journal is None else seen.journal[1]
                 self._seen = None
                 return self._replay(ledger, files, journal, offset)

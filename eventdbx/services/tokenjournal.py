@@ -89,6 +89,12 @@ class Journal:
             raise IoError(f"cannot remove {self.path}: {error.strerror}") from None
 
 
+def goes_on(read: tuple[int, int] | None, found: tuple[int, int] | None) -> bool:
+    """Tell whether what was read of a journal, as its identity said, is the beginning of what is
+    there now. A shorter one is another: its last change could not be written after all."""
+    return read is None or (found is not None and found[0] == read[0] and found[1] >= read[1])
+
+
 def _cut_torn_line(descriptor: int, size: int) -> int:
     """Take away what a process left that was killed while it wrote; return the size then."""
     if not size or os.pread(descriptor, 1, size - 1) == b"\n":

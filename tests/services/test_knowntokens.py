@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
 import time
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.token_records import TokenRecord
 from eventdbx.domain.grants import Grant
-from eventdbx.services.knowntokens import KnownTokens
+from eventdbx.services.knowntokens import TRY_AGAIN_S, KnownTokens
 from eventdbx.services.tokenfiles import LEDGER_NAME, TokenFiles
 from eventdbx.services.tokenjournal import JOURNAL_NAME
 
@@ -57,3 +58,38 @@ class Finding(SynchronousTestCase):
         for number in range(12):
             self.assertIsNotNone(self.known.find(f"j-{number}"))
         self.assertTrue(KnownTokens(self.folder / LEDGER_NAME, [KEY]).has("j-11"))
+
+    def test_unreadable_for_a_while(self) -> None:
+        """What was read before counts while the ledger cannot be read, and again what is new."""
+        now, known = 0.0, KnownTokens(self.folder / LEDGER_NAME, [KEY], lambda: now)
+        self.add("j-1")
+        self.assertTrue(known.has("j-1"))
+        self.add("j-2")
+        path = self.folder / LEDGER_NAME
+        aside = path.rename(path.with_name("aside"))
+        path.mkdir()  # As good as a disk that cannot be read.
+        self.assertFalse(known.has("j-2"))
+        self.assertTrue(known.has("j-1"))
+        self.assertIsNotNone(known.find("j-1"))
+        path.rmdir()
+        aside.rename(path)
+        self.assertFalse(known.has("j-2"), "it is tried again at once")
+        now = TRY_AGAIN_S
+        self.assertTrue(known.has("j-2"))
+        self.flushLoggedErrors()
+
+    def test_shorter_journal(self) -> None:
+        """A change that is taken back after it was read leaves nothing behind."""
+        for number in range(20):
+            self.add(f"n-{number}")
+        self.add("j-2", small_bytes=0)
+        self.assertTrue(self.known.has("j-2"))
+        journal = self.folder / JOURNAL_NAME
+        before = journal.stat().st_size
+        self.add("j-with-a-longer-name", small_bytes=0)
+        self.assertTrue(self.known.has("j-with-a-longer-name"))
+        os.truncate(journal, before)
+        self.add("j-3", small_bytes=0)
+        self.assertTrue(self.known.has("j-3"))
+        self.assertIsNone(self.known.find("j-with-a-longer-name"))
+        self.assertIsNotNone(self.known.find("j-2"))
