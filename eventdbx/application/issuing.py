@@ -47,8 +47,11 @@ class Tokens(Protocol):
 
     def refresh(
         self, token: str, *, ttl_s: int | None = None, by: Grant | None = None
-    ) -> dict[str, Any]:
-        """Issue a token in the place of another; TokenExpired or TokenRevoked for an ended one."""
+    ) -> tuple[dict[str, Any], str]:
+        """Issue a token in the place of another; return its document and the id of the other.
+
+        Raises TokenExpired or TokenRevoked for an ended one.
+        """
 
     def rotate_key(self, *, overlap_s: int | None = None) -> dict[str, Any]:
         """Sign with a new key from now on; return ``key_id``, ``public_key`` and ``previous``

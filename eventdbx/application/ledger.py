@@ -237,8 +237,9 @@ class Ledger:
         ttl_s: int | None,
         now_ns: int,
         by: Grant | None = None,
-    ) -> tuple[str, TokenRecord]:
-        """Issue a token ``jti`` in the place of another, given itself or by its id.
+    ) -> tuple[str, TokenRecord, str]:
+        """Issue a token ``jti`` in the place of another, given itself or by its id; return it,
+        its record and the id of the other.
 
         ``ttl_s`` 0 never expires; None takes the lifetime of the old one. What the old one had
         to wait for is over: the new one counts at once. Raises InvalidToken for a token that is
@@ -265,9 +266,9 @@ class Ledger:
             write_limit=old.write_limit,
             keep_alive=old.keep_alive,
         )
-        issued = self.issue(terms, grant, now_ns)
+        token, record = self.issue(terms, grant, now_ns)
         self._revoke(old.jti, old.expires_at, REFRESHED, now_ns)
-        return issued
+        return token, record, old.jti
 
     def _refreshable(self, terms: Terms, text: str, now_ns: int) -> TokenRecord:
         jti = text

@@ -143,15 +143,15 @@ class TokenDesk:
 
     def refresh(
         self, token: str, *, ttl_s: int | None = None, by: Grant | None = None
-    ) -> dict[str, Any]:
+    ) -> tuple[dict[str, Any], str]:
         """Issue a token in the place of another; the document has the member ``token``.
 
-        Raises TokenExpired or TokenRevoked for an ended one, InvalidToken for an unknown one.
+        The id of the other one comes with it. Raises TokenExpired or TokenRevoked for an ended one, InvalidToken for an unknown one.
         """
         if ttl_s is not None:
             check_ttl(ttl_s)
         with self._turn, self._files.change() as ledger:
-            issued, record = ledger.refresh(
+            issued, record, replaced = ledger.refresh(
                 self._terms(),
                 token.strip(),
                 jti=str(uuid.uuid4()),
@@ -159,7 +159,7 @@ class TokenDesk:
                 now_ns=self._clock_ns(),
                 by=by,
             )
-        return record.document(revoked=False, token=issued)
+        return record.document(revoked=False, token=issued), replaced
 
     def rotate_key(self, *, overlap_s: int | None = None) -> dict[str, Any]:
         """Sign with a new key from now on; the old one goes on verifying."""

@@ -122,7 +122,7 @@ class Renewing(DeskCase):
         mine = self.desk.issue(READ._replace(actions=["token.manage"], resources=["x"]))
         by = self.verifier.verify(mine["token"])
         self.assertRaises(Unauthorized, self.desk.refresh, root["jti"], by=by)
-        self.assertEqual(self.desk.refresh(mine["token"], by=by)["actions"], ["token.manage"])
+        self.assertEqual(self.desk.refresh(mine["token"], by=by)[0]["actions"], ["token.manage"])
         self.assertEqual(self.verifier.verify(root["token"]).jti, root["jti"])
 
     def test_ended(self) -> None:
@@ -141,7 +141,8 @@ class Renewing(DeskCase):
         """A token without end is refreshed without end; what it waited for is over."""
         asked = READ._replace(ttl_s=0, not_before=self.now_ns // NS_PER_S - 5, write_limit=7)
         old = self.desk.issue(asked)
-        new = self.desk.refresh(old["jti"])
+        new, replaced = self.desk.refresh(old["jti"])
+        self.assertEqual(replaced, old["jti"])
         self.assertEqual((new["expires_at"], new["not_before"]), (None, None))
         self.assertEqual(new["limits"], old["limits"])
         self.assertIs(self.refused(old["token"]), InvalidToken)

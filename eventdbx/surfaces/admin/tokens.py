@@ -149,10 +149,10 @@ class _TokenRoutes:
         refreshing = self._run_slowly(
             lambda: self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant)
         )
-        return refreshing.addCallback(_issued)
+        return refreshing.addCallback(lambda done: _issued(done[0], replaces=done[1]))
 
 
-def _issued(record: dict[str, Any], status: int = 200) -> Answer:
+def _issued(record: dict[str, Any], status: int = 200, **details: str) -> Answer:
     shown = {name: value for name, value in record.items() if name != "token"}
     return Answer(
         status=status,
@@ -160,7 +160,10 @@ def _issued(record: dict[str, Any], status: int = 200) -> Answer:
         headers={"Location": f"/admin/tokens/{record['jti']}"} if status == 201 else {},
         resource=record["jti"],
         after=digest_of(shown),
-        details={name: shown[name] for name in ("subject", "actions", "resources", "expires_at")},
+        details={
+            **{name: shown[name] for name in ("subject", "actions", "resources", "expires_at")},
+            **details,
+        },
     )
 
 

@@ -98,8 +98,9 @@ def _register_refresh(group: click.Group) -> None:
         Issues a token that grants the same and revokes the old one.
         """
         place = opened(context)
-        document = desk(place).refresh(chosen(**given), ttl_s=ttl)
-        leave_word(place, "token_refreshed", document["jti"], "dbx token refresh")
+        document, replaced = desk(place).refresh(chosen(**given), ttl_s=ttl)
+        details = {"replaces": replaced}
+        leave_word(place, "token_refreshed", document["jti"], "dbx token refresh", details=details)
         if not as_json:
             print_line("issued replacement token:")
         show(document, as_json)

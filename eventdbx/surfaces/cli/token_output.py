@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from eventdbx.domain.canonical import JSON
 from eventdbx.errors import EventDBXError
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
@@ -57,12 +58,19 @@ def desk(place: Opened) -> TokenDesk:
     return TokenDesk(place.workspace, lambda: place.config, notice=note)
 
 
-def leave_word(place: Opened, event: str, resource: str, way: str, area: str = "tokens") -> None:
+def leave_word(
+    place: Opened,
+    event: str,
+    resource: str,
+    way: str,
+    area: str = "tokens",
+    details: Mapping[str, JSON] | None = None,
+) -> None:
     """Note for the audit trail what was done to tokens or keys."""
     from eventdbx.services.auditspool import spool_action
 
     try:
-        spool_action(place.workspace.data_dir, area, event, resource, way)
+        spool_action(place.workspace.data_dir, area, event, resource, way, details=details)
     except EventDBXError as error:
         note(f"warning: not in the audit trail: {error}")
 

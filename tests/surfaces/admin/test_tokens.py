@@ -69,6 +69,8 @@ class LifeTests(TokenVisit):
         self.refused(409, "POST", "/tokens/refresh", {"token": old["token"]})
         last = self.good(200, "POST", "/tokens/refresh", {"token": new["token"], "ttl_secs": 60})
         self.assertIsNotNone(last["expires_at"])
+        told = self.good(200, "GET", f"/audit?area=tokens&resource={last['jti']}")
+        self.assertEqual([one["details"]["replaces"] for one in told], [new["jti"]])
         self.refused(404, "POST", "/tokens/nope/refresh", {})
         self.refused(400, "POST", f"/tokens/{last['jti']}/refresh", {"ttl_secs": 2**62})
 
