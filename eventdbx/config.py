@@ -20,6 +20,7 @@ from eventdbx.keys import (
     ALIASES,
     Declared,
     changed_from_default,
+    check_admin_place,
     checked_value,
     declared,
     environment_names,
@@ -126,8 +127,9 @@ def parse_config(
     values["reference_default_depth"] = min(
         values["reference_default_depth"], values["reference_max_depth"]
     )
-    values["warnings"] = tuple(reading.warnings)
-    return Config(**values)
+    config = Config(**values, warnings=tuple(reading.warnings))
+    check_admin_place(config)
+    return config
 
 
 def _read_table(

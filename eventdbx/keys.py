@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import Field, fields, replace
+from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from eventdbx import limits
@@ -98,6 +99,23 @@ def meant(path: str) -> str:
         last = [key for key in _KEYS if key.rpartition(".")[2] == path.rpartition(".")[2]]
         near = last if len(last) == 1 else []
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def check_admin_place(config: Config) -> None:
+    """Raise ConfigError for an Admin API that has no place to listen, or not an address."""
+    admin = config.admin
+    if not admin.enabled:
+        return
+    if admin.port in (0, config.port):
+        if not config.port and not admin.endpoints:
+            raise ConfigError("admin.port = 0 serves /admin on the main port, but port is 0, too")
+        return
+    try:
+        ip_address(admin.bind_addr.strip().removeprefix("[").removesuffix("]"))
+    except ValueError:
+        place = f"{admin.bind_addr}:{admin.port}"
+        text = f"invalid admin bind address {place} - invalid socket address syntax"
+        raise ConfigError(text) from None
 
 
 def unknown_keys(document: Mapping[str, Any], kind: Any = Config, prefix: str = "") -> list[str]:

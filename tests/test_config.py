@@ -225,6 +225,26 @@ class Changing(SynchronousTestCase):
         )
 
 
+class AdminPlace(SynchronousTestCase):
+    """Where the Admin API listens is looked at before a file is saved, not at the next start."""
+
+    def test_refused(self) -> None:
+        """A name is no address; a port of its own or of the main listener there has to be."""
+        for wrong in ('bind_addr = "localhost"', 'bind_addr = "10.0.0.300"', "port = 0"):
+            text = f"port = 0\n[admin]\nenabled = true\n{wrong}\n"
+            self.assertRaises(ConfigError, parse, text)
+            parse(text.replace("true", "false"))
+
+    def test_taken(self) -> None:
+        """On the main port the address is not used, and endpoints are places, too."""
+        for right in (
+            'port = 7070\n[admin]\nbind_addr = "localhost"\nport = 0',
+            'port = 7070\n[admin]\nbind_addr = "[::1]"',
+            'port = 0\n[admin]\nport = 0\nendpoints = ["unix:/run/admin.sock"]',
+        ):
+            parse(f"{right}\nenabled = true\n")
+
+
 class Showing(SynchronousTestCase):
     """``dbx config`` without options."""
 

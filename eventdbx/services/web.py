@@ -7,7 +7,6 @@ API has listeners of its own, or shares the main one, where it is found below ``
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import ip_address
 from typing import Any, NamedTuple
 
 from twisted.application.service import Service
@@ -19,6 +18,7 @@ from twisted.web.resource import IResource, Resource
 
 from eventdbx.config import Config
 from eventdbx.errors import ConfigError
+from eventdbx.keys import check_admin_place
 from eventdbx.services.listening import exposure, shown
 from eventdbx.services.reloading import Step
 from eventdbx.surfaces.admin.api import Api
@@ -42,20 +42,10 @@ def wanted_listeners(config: Config, *, main: bool) -> list[Wanted]:
         found.append(_tcp(config.http.bind_addr, config.port, "main"))
     if not admin.enabled:
         return found
-    if mounted and not config.port and not admin.endpoints:
-        raise ConfigError("admin.port = 0 serves /admin on the main port, but port is 0, too")
+    check_admin_place(config)
     if not mounted:
-        _check_admin_address(admin.bind_addr, admin.port)
         found.append(_tcp(admin.bind_addr, admin.port, "admin"))
     return found + [Wanted(_private(text), shown(text), "admin") for text in admin.endpoints]
-
-
-def _check_admin_address(host: str, port: int) -> None:
-    try:
-        ip_address(host.strip().removeprefix("[").removesuffix("]"))
-    except ValueError:
-        reason = "invalid socket address syntax"
-        raise ConfigError(f"invalid admin bind address {host}:{port} - {reason}") from None
 
 
 def _tcp(host: str, port: int, serves: str) -> Wanted:

@@ -160,7 +160,8 @@ class StatusTests(ReadingVisit):
 
     def test_status_shows_no_domains_of_others(self) -> None:
         """A token of some tenants learns nothing of the domains that it may not use."""
-        (self.place.workspace.folder / ".dbx" / "domains" / "secret" / "event_store").mkdir(parents=True)
+        domains = self.place.workspace.folder / ".dbx" / "domains"
+        (domains / "secret" / "event_store").mkdir(parents=True)
         self.good(200, "GET", "/aggregates?domain=secret")
         self.assertIn("secret", self.good(200, "GET", "/status")["domains"])
         status: Any = self.call("GET", "/status", token=self.of_default()).document
