@@ -238,13 +238,13 @@ class Ledger:
         now_ns: int,
         by: Grant | None = None,
     ) -> tuple[str, TokenRecord, str]:
-        """Issue a token ``jti`` in the place of another, given itself or by its id; return it,
-        its record and the id of the other.
+        """Issue a token ``jti`` in the place of another, given itself or by its id.
 
-        ``ttl_s`` 0 never expires; None takes the lifetime of the old one. What the old one had
-        to wait for is over: the new one counts at once. Raises InvalidToken for a token that is
-        not recorded here, TokenRevoked and TokenExpired for one that has ended, Unauthorized
-        for more than ``by`` may hand on, its own token excepted.
+        Return it, its record and the id of the other. ``ttl_s`` 0 never expires; None takes the
+        lifetime of the old one. What the old one had to wait for is over: the new one counts at
+        once. Raises InvalidToken for a token that is not recorded here, TokenRevoked and
+        TokenExpired for one that has ended, Unauthorized for more than ``by`` may hand on, its
+        own token excepted.
         """
         old = self._refreshable(terms, text, now_ns)
         if by is not None and by.jti != old.jti:
