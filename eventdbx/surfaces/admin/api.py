@@ -267,6 +267,8 @@ class Api:
         return done.addCallback(lambda answer: self._recorded(row, call, answer))
 
     def _recorded(self, row: Row, call: Call, answer: Answer) -> Deferred[Answer]:
+        if not answer.changed:
+            return succeed(answer)
         assert row.event is not None and row.area is not None, row.operation
         action = Action(
             area=row.area,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
 from eventdbx.application.administering import Reloaded
 from eventdbx.config import HIDDEN
@@ -116,21 +116,29 @@ def rows(installation: Installation) -> tuple[Row, ...]:
         shown = document()
         return Answer(document=shown, etag=etag_of(shown))
 
+    turns = DeferredLock()
+
     def change(call: Call) -> Deferred[Answer]:
+        # In turn: what a condition was held against must be what is changed.
+        done: Deferred[Answer] = turns.run(change_now, call)
+        return done
+
+    def change_now(call: Call) -> Deferred[Answer]:
         before = document()
         required = installation.config().admin.require_if_match
         check_match(call.headers, etag_of(before), required=required)
         found = changes_of(call.body, before, before[_PENDING])
         changes = {path: _whole(value) for path, value in found}
 
-        def changed(_reloaded: Reloaded) -> Answer:
+        def changed(reloaded: Reloaded) -> Answer:
             after = document()
             return Answer(
                 document=after,
                 etag=etag_of(after),
-                resource=", ".join(sorted(changes)),
+                resource=", ".join(sorted({*changes, *reloaded.changed})),
                 before=digest_of(before),
                 after=digest_of(after),
+                changed=bool(changes or reloaded.changed),
             )
 
         return administration.change(changes).addCallback(changed)
@@ -181,7 +189,8 @@ def rows(installation: Installation) -> tuple[Row, ...]:
 def _reloaded_answer(reloaded: Reloaded) -> Answer:
     return Answer(
         document=reloaded.document(),
-        resource=", ".join(reloaded.changed) or "config",
+        resource=", ".join(reloaded.changed),
+        changed=bool(reloaded.changed),
     )
 
 

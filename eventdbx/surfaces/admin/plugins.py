@@ -234,6 +234,7 @@ def _changed(before: Entry | None, after: PluginEntry) -> Answer:
         resource=after.key,
         before=None if before is None else _digest(before),
         after=_digest(after),
+        changed=before != after,
     )
 
 

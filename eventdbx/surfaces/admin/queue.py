@@ -158,6 +158,7 @@ class QueueRoutes:
             document={"retried": retried, "dead": dead},
             resource=plugin or "*",
             details={"id": job, "retried": retried},
+            changed=retried > 0,
         )
 
     async def drop(self, call: Call) -> Answer:
@@ -182,6 +183,7 @@ class QueueRoutes:
             document={"dropped": count},
             resource=plugin or "*",
             details={"status": status, "dropped": count},
+            changed=count > 0,
         )
 
     async def drop_one(self, call: Call) -> Answer:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 
 from eventdbx.domain.canonical import JSON
 from eventdbx.errors import ConfigError, UnknownName
@@ -52,6 +52,7 @@ class _RemoteRoutes:
     def __init__(self, installation: Installation) -> None:
         self._installation = installation
         self._administration = installation.administration
+        self._turns = DeferredLock()
 
     def _all(self) -> Deferred[dict[str, Any]]:
         return self._installation.run_slowly(self._administration.remotes)
@@ -100,7 +101,7 @@ class _RemoteRoutes:
                 details={"endpoint": document["endpoint"]},
             )
 
-        return Deferred.fromCoroutine(put())
+        return self._in_turn(put)
 
     def delete(self, call: Call) -> Deferred[Answer]:
         """Remove a remote."""
@@ -115,7 +116,12 @@ class _RemoteRoutes:
                 raise _unknown(call)
             return Answer(status=204, resource=name, before=digest_of(before))
 
-        return Deferred.fromCoroutine(delete())
+        return self._in_turn(delete)
+
+    def _in_turn(self, work: Callable[[], Coroutine[Any, Any, Answer]]) -> Deferred[Answer]:
+        """Let nobody change a remote between the look at its condition and the change."""
+        done: Deferred[Answer] = self._turns.run(lambda: Deferred.fromCoroutine(work()))
+        return done
 
 
 def _unknown(call: Call) -> UnknownName:

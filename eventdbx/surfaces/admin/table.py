@@ -67,6 +67,8 @@ class Answer:
     before: str | None = None
     after: str | None = None
     details: Mapping[str, JSON] | None = None
+    changed: bool = True
+    """False: nothing was changed after all, so there is nothing to record."""
     next_cursor: str | None = None
     """For handlers that page by themselves: where the page after this one begins."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,13 @@ class Configuration(Visit):
         self.assertEqual(self.call("GET", "/config", If_None_Match=tag).status, 304)
         self.good(200, "PATCH", "/config", {"list_page_size": 6}, If_Match=tag)
         self.refused(412, "PATCH", "/config", {"list_page_size": 7}, If_Match=tag)
+        tag = self.call("GET", "/config").headers["etag"]
+
+        def change(size: int) -> int:
+            return self.call("PATCH", "/config", {"list_page_size": size}, If_Match=tag).status
+
+        with ThreadPoolExecutor(8) as pool:
+            self.assertEqual(sorted(pool.map(change, range(11, 19))), [200] + [412] * 7)
         self.good(200, "PATCH", "/config", {"admin": {"require_if_match": True}})
         self.refused(428, "PATCH", "/config", {"list_page_size": 7})
 

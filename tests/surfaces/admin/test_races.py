@@ -102,6 +102,21 @@ class Audit(PluginVisit):
         self.assertEqual(found[1]["before"], found[0]["after"])
         self.assertNotIn("c2VjcmV0", json.dumps(found))
 
+    def test_nothing(self) -> None:
+        """What changed nothing after all is no action."""
+
+        def told() -> list[str]:
+            return [one["event_id"] for one in self.good(200, "GET", "/audit")]
+
+        self.good(201, "PUT", "/plugins/idle", {**LOG, "enabled": False})
+        before = told()
+        self.good(200, "POST", "/plugins/idle/disable")
+        self.good(200, "POST", "/queue/retry", {})
+        self.good(200, "DELETE", "/queue/jobs?status=dead")
+        self.good(200, "PATCH", "/config", {})
+        self.good(200, "POST", "/config/reload")
+        self.assertEqual(told(), before)
+
     def test_domain(self) -> None:
         """What is done in another domain is told in the trail of the active one, with its name."""
         workspace = self.place.workspace

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from tests.surfaces.admin.visiting import Visit
 
 TOKEN = "eyJhbGciOiJub25lIn0.e30.c2ln"
@@ -62,6 +64,17 @@ class Remotes(Visit):
         self.refused(412, "PUT", "/remotes/a", body, If_None_Match="*")
         self.refused(412, "DELETE", "/remotes/a", If_Match='"other"')
         self.good(204, "DELETE", "/remotes/a", If_Match=made.headers["etag"])
+
+    def test_one_change_wins(self) -> None:
+        """Of those who saw the same remote, one changes it."""
+        made = self.call("PUT", "/remotes/a", {"endpoint": "h", "token": TOKEN})
+
+        def put(number: int) -> int:
+            body = {"endpoint": f"h{number}", "token": TOKEN}
+            return self.call("PUT", "/remotes/a", body, If_Match=made.headers["etag"]).status
+
+        with ThreadPoolExecutor(8) as pool:
+            self.assertEqual(sorted(pool.map(put, range(8))), [200] + [412] * 7)
 
     def test_rights(self) -> None:
         """Reading asks for ``remote.read``, changing for ``remote.manage``."""
