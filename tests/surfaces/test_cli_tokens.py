@@ -188,7 +188,7 @@ class Rotating(TokenCase):
         self.assertRegex(lines[0], r"^signing with key-\d{14}(-2)?$")
         self.assertRegex(lines[1], r"^  key-\d{14} verifies until \S+\+00:00$")
         self.verify(old)
-        ended = self.attempt("token", "rotate-key", "--overlap", "0", "--json")
+        ended = self.attempt("auth", "rotate", "--overlap", "0", "--json")
         self.assertEqual(ended.status, 0)
         self.assertEqual(len(ended.document["previous"]), 2)
         self.verify(self.generate())

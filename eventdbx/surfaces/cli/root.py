@@ -62,6 +62,7 @@ def root_command(modules: dict[str, tuple[str, str]], epilog: str) -> LazyGroup:
         params=[*OPTIONS, VERSION],
         callback=begin,
         epilog=epilog,
+        aliases={"auth": "token"},  # dbx auth rotate
         examples=(
             'dbx aggregate create patient p-001 --event patient_created --field name="Jane Doe"',
             "dbx aggregate list --json",

@@ -139,7 +139,7 @@ def _register_rotate(group: click.Group) -> None:
         if document["previous"][-1]["not_after"] is None:
             note(
                 "note: some tokens of the old key never end; once they are replaced, "
-                "`dbx token rotate --overlap 0` or a shorter list of auth.previous_keys ends it"
+                "take it out of auth.previous_keys in the configuration file"
             )
 
 
