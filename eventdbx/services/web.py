@@ -153,6 +153,7 @@ class WebService(Service):
             raise
 
         def commit() -> None:
+            had, was_mounted = self._serves_admin, self._is_mounted()
             ended = {one: port for one, port in self._ports.items() if one not in wanted}
             kept = {one: port for one, port in self._ports.items() if one in wanted}
             self._ports = kept | begun
@@ -161,8 +162,13 @@ class WebService(Service):
             for serves in {one.serves for one in ended}:
                 # Or whoever keeps a connection would be served for as long as they like.
                 self._sites[serves].let_go()
-            for one in begun:
-                self._tell(one)
+            for one in self._ports:
+                if one in begun:
+                    self._tell(one)
+                elif one.serves == "main" and self._is_mounted() and not was_mounted:
+                    self._tell_of_admin(one)
+            if had and not self._serves_admin:
+                self.log.info("admin API server stopped")
 
         def cancel() -> None:
             _stop_ports(begun.values())
@@ -181,12 +187,21 @@ class WebService(Service):
             ) from None
         return port
 
+    @property
+    def _serves_admin(self) -> bool:
+        return bool(self._ports) and (self._is_mounted() or "admin" in self.addresses)
+
+    # Operators look for these texts.
+
     def _tell(self, wanted: Wanted) -> None:
-        # Operators look for this text.
-        doing = "Starting admin API server" if wanted.serves == "admin" else "HTTP server listening"
-        self.log.info("{doing} on {address}", doing=doing, address=wanted.address)
-        serves_admin = wanted.serves == "admin" or self._is_mounted()
-        if serves_admin and exposure(wanted.endpoint) is not None:
+        if wanted.serves == "main":
+            self.log.info("HTTP server listening on {address}", address=wanted.address)
+        if wanted.serves == "admin" or self._is_mounted():
+            self._tell_of_admin(wanted)
+
+    def _tell_of_admin(self, wanted: Wanted) -> None:
+        self.log.info("Starting admin API server on {address}", address=wanted.address)
+        if exposure(wanted.endpoint) is not None:
             self.log.warn(
                 "the Admin API on {address} is not encrypted: whoever listens on the network reads "
                 "the tokens that are sent and issued there; use an ssl: endpoint in "
@@ -200,11 +215,14 @@ class WebService(Service):
         return Deferred.fromCoroutine(self._stop())
 
     async def _stop(self) -> None:
+        had = self._serves_admin
         ports, self._ports = list(self._ports.values()), {}
         await _stop_ports(ports)
         await gatherResults(
             [site.drain(self._config.limits.drain_timeout_secs) for site in self._sites.values()]
         )
+        if had:
+            self.log.info("admin API server stopped")
 
 
 def _stop_ports(ports: Iterable[IListeningPort]) -> Deferred[Any]:

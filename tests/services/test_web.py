@@ -18,7 +18,7 @@ from twisted.web.resource import Resource
 
 from eventdbx.errors import ConfigError
 from eventdbx.services.web import WebService, wanted_listeners
-from eventdbx.settings import Config
+from eventdbx.settings import Config, Http
 from eventdbx.surfaces.admin.table import Answer, Row
 from tests.daemon import free_port
 from tests.plugins.targets import write_certificate
@@ -192,6 +192,22 @@ class ServiceTests(TestCase):
         await service.listening
         (line,) = [line for line in self.said if "not encrypted" in line]
         self.assertIn("reads the tokens that are sent and issued there", line)
+
+    async def test_an_open_main_port_is_warned_of(self) -> None:
+        """The same holds when the Admin API joins a main listener that is there already."""
+        port, interface = free_port(), Http(bind_addr="0.0.0.0")
+        off = replace(configured(port, enabled=False), http=interface)
+        service = self.service(off)
+        service.startService()
+        await service.listening
+        self.assertFalse([line for line in self.said if "not encrypted" in line])
+        await self.change(service, replace(configured(port, port=0), http=interface))
+        begun = f"Starting admin API server on 0.0.0.0:{port}"
+        told = [line for line in self.said if "not encrypted" in line or line == begun]
+        self.assertEqual((len(told), told[0]), (2, begun))
+        self.assertNotIn("admin API server stopped", self.said)
+        await self.change(service, off)
+        self.assertEqual(self.said[-1], "admin API server stopped")
 
     async def test_a_port_that_is_taken(self) -> None:
         """The start fails with one clear line."""
