@@ -109,6 +109,8 @@ class Door:
         except AttemptsExceeded as error:
             self._refused(RATE_LIMITED)
             return _too_often(error)
+        except EventDBXError:
+            return None  # Revocations that cannot be read, say: it is refused where all are.
         return None
 
     def stranger(self, peer: Peer) -> Rate:

@@ -6,6 +6,7 @@ A message names the place and the rule, never the value: it may be a token.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -91,8 +92,8 @@ def invalid_member(pointer: str, rule: str, reason: str) -> Problem:
 def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(members)
     if len(found) < len(members):
-        names = [name for name, _value in members]
-        twice = next(name for name in names if names.count(name) > 1)
+        counts = Counter(name for name, _value in members)
+        twice = next(name for name, count in counts.items() if count > 1)
         raise invalid_body(f"duplicate field `{twice[:128]}`")
     return found
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.defer import TimeoutError as DeferredTimeout
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -74,6 +75,9 @@ def problem_of(failure: Failure) -> Problem:
         return error
     if isinstance(error, DeferredTimeout):
         return Problem(503, "the request took too long", "timeout", headers={"Retry-After": "1"})
+    if isinstance(error, CancelledError):
+        # Whoever asked has hung up: nobody reads this, and it is no mistake of ours.
+        return Problem(408, "the client is gone", "cancelled")
     if not isinstance(error, EventDBXError):
         log.failure("unexpected error while answering a request", failure=failure)
         return Problem(500, "storage error: internal error, see the server's log", "storage")

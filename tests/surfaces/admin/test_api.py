@@ -5,7 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Any
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import TestCase
 
 from eventdbx.errors import SchemaExists, Unauthorized
@@ -21,6 +23,12 @@ SCHEMAS: Any = {
         "properties": {"name": {"type": "string"}, "size": {"type": "integer", "minimum": 1}},
     },
 }
+
+
+MANY_MEMBERS = b"{%b,'last':0,'last':1}".replace(b"'", b'"') % b",".join(
+    b'"%d":0' % number for number in range(100_000)
+)
+"""What is compared each with each takes minutes."""
 
 
 class Things:
@@ -205,6 +213,7 @@ class BodyTests(ApiCase):
             (422, b"[]", "application/json", "must be of type object"),
             (422, b"{}", "application/json", "missing field `name`"),
             (422, b'{"name":"a","name":"b"}', "application/json", "duplicate field `name`"),
+            (422, MANY_MEMBERS, "application/json", "duplicate field `last`"),
             (422, b'{"name":"s3cret","size":"s3cret"}', "application/json", "/size: must be of"),
             (422, b'{"name":"a","size":0}', "application/json", "/size: breaks the rule minimum"),
             (413, b'"' + b"x" * 2**21 + b'"', "application/json", "length limit exceeded"),
@@ -343,6 +352,21 @@ class AnswerTests(ApiCase):
         self.assertEqual(self.site.trail, [])
         self.things.waiting.callback(Answer(document={"name": "late"}))
         self.assertEqual([action.event for action in self.site.trail], ["slept"])
+
+    async def test_hanging_up(self) -> None:
+        """Whoever hangs up before the answer leaves nothing in the log, work or not."""
+        for method in ("GET", "POST"):
+            self.things.waiting = Deferred()
+            conversation = await self.site.open()
+            assert conversation.transport is not None
+            head = f"{method} /admin/slow HTTP/1.1\r\nauthorization: Bearer {token()}\r\n\r\n"
+            conversation.transport.write(head.encode())
+            while not self.site.site.busy:
+                await self.site.ask("GET", "/open")
+            conversation.transport.loseConnection()
+            while self.site.site.connection_count:
+                await deferLater(reactor, 0.01)
+        self.assertEqual(self.flushLoggedErrors(), [])
 
     async def test_what_takes_too_long(self) -> None:
         """A request that is not answered within 30 s is told to come again."""

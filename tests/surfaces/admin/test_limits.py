@@ -10,12 +10,16 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from eventdbx import limits
-from eventdbx.errors import SchemaExists
+from eventdbx.application.admission import Admission
+from eventdbx.application.attempts import Attempts
+from eventdbx.application.tokens import PublicKey, Verifier
+from eventdbx.errors import SchemaExists, SerializationError
+from eventdbx.surfaces.admin.admission import Door, Peer
 from eventdbx.surfaces.admin.rates import Buckets
 from eventdbx.surfaces.admin.repeating import Repeats
 from eventdbx.surfaces.admin.table import Answer, Call, Problem, Row
 from tests.surfaces.admin.site import AdminSite, taken_apart
-from tests.surfaces.listener import token
+from tests.surfaces.listener import KEY, NOW_S, token
 
 
 def rows() -> list[Row]:
@@ -81,6 +85,32 @@ class RateTests(LimitCase):
         found = [await self.status(bearer="") for _attempt in range(3)]
         self.assertEqual(found, [401, 401, 429])
         self.assertEqual(await self.status(), 200)
+
+
+class DoorTests(SynchronousTestCase):
+    """Who is turned away before anything else."""
+
+    def test_revocations_that_cannot_be_read(self) -> None:
+        """A known token is not turned away for them, but refused, as everybody is."""
+        broken = False
+
+        def is_revoked(_jti: str) -> bool:
+            if broken:
+                raise SerializationError("revocations")
+            return False
+
+        verifier = Verifier(
+            [PublicKey("key-1", KEY.public)], "eventdbx://self", "eventdbx-clients", 30,
+            lambda: NOW_S, is_revoked,
+        )  # fmt: skip
+        admission = Admission(verifier, Attempts(lambda: 0.0, 10))
+        door = Door(admission, Buckets(lambda: 0.0, lambda: (1, 1)))
+        admission.verify(token(), "a")
+        broken = True
+        self.assertIsNone(door.turns_away(token(), "a"))
+        with self.assertRaises(Problem) as raised:
+            door.admit(Peer("a", None), {"x-admin-key": token()})
+        self.assertEqual(raised.exception.status, 401)
 
 
 class BucketTests(SynchronousTestCase):
@@ -294,4 +324,4 @@ class TakenApartTests(SynchronousTestCase):
     def test_an_answer(self) -> None:
         """Status, headers and body are told apart."""
         answer = taken_apart(b"HTTP/1.1 200 OK\r\nA: b: c\r\n\r\n{}")
-        self.assertEqual(answer, (200, {"a": "b: c"}, b"{}"))
+        self.assertEqual(answer, (200, {"a": "b: c"}, b"{}", "OK"))
