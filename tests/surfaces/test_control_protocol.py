@@ -8,6 +8,7 @@ import orjson
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import errors, limits
@@ -27,7 +28,7 @@ from eventdbx.wire.client_connection import (
 from eventdbx.wire.codec_client import Reply
 from eventdbx.wire.events import HelloReceived
 from tests.storage.stepper import Stepper
-from tests.surfaces.listener import listener, token
+from tests.surfaces.listener import NOW_S, listener, token
 
 
 class Session:
@@ -143,6 +144,11 @@ class HelloTests(ProtocolCase):
         """Each fault of a hello has the message that clients know."""
         self.assertEqual(self.rejected(""), "missing control token")
         self.assertEqual(self.rejected("a.b.c"), "invalid control token")
+        with capturedLogs() as lines:
+            self.assertEqual(self.rejected(token(not_before=NOW_S + 1000)), "invalid control token")
+        said = [formatEvent(line) for line in lines]
+        self.assertIn("control handshake rejected due to invalid token: unauthorized", said)
+        self.assertIn("control handshake rejected: invalid control token", said)
         self.assertEqual(
             self.rejected(token(), tenant="nope"),
             "failed to initialise tenant 'nope': configuration error: domain 'nope' does not exist",

@@ -24,7 +24,13 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from eventdbx.config import Limits
-from eventdbx.errors import AttemptsExceeded, EventDBXError
+from eventdbx.errors import (
+    AttemptsExceeded,
+    EventDBXError,
+    InvalidToken,
+    TokenExpired,
+    Unauthorized,
+)
 from eventdbx.surfaces.control.routes import Routes, Session, failed
 from eventdbx.surfaces.control.waiting import Waiting
 from eventdbx.surfaces.control.watching import Watch
@@ -133,6 +139,11 @@ class ControlProtocol(Protocol):
             # Whoever has used up the budget has been told of in the log, budget times.
             told = self.log.debug if isinstance(error, AttemptsExceeded) else self.log.warn
             told("control handshake rejected: {reason}", reason=error.detail, peer=self._peer)
+            cause = error.__context__
+            if isinstance(cause, InvalidToken | TokenExpired | Unauthorized):
+                # The peer is not told it, and operators look for this text.
+                text = "control handshake rejected due to invalid token: {cause}"
+                self.log.warn(text, cause=str(cause), peer=self._peer)
             self._wire.reject_hello(error.detail)
             self.close()
             return
