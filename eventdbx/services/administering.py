@@ -14,7 +14,6 @@ from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.reloading import LiveConfiguration
 from eventdbx.services.stores import StoreService
 from eventdbx.services.web import WebService
-from eventdbx.services.workspace import Workspace
 from eventdbx.surfaces.admin.admission import Door
 from eventdbx.surfaces.admin.api import Api, Measure, unmeasured
 from eventdbx.surfaces.admin.rates import Buckets
@@ -27,22 +26,24 @@ log = Logger()
 
 def make_installation(
     live: LiveConfiguration,
-    workspace: Workspace,
+    desk: TokenDesk,
     *,
     stores: StoreService,
     routes: Routes,
     trail: Trail,
     run_slowly: RunSlowly,
+    run_on_files: RunSlowly,
 ) -> Installation:
     """Return what the routes of the Admin API work on."""
     return Installation(
         config=live.current,
         open_domain=lambda name: stores.domain(name or live.config.domain),
-        tokens=TokenDesk(workspace, live.current),
+        tokens=desk,
         administration=live,
         trail=trail,
         control=routes,
         run_slowly=run_slowly,
+        run_on_files=run_on_files,
     )
 
 

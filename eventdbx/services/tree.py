@@ -45,6 +45,10 @@ from eventdbx.surfaces.control.routes import Routes, Settings
 SLOW_READ_THREADS = 2
 """Scans wait for the disk more than they compute; more threads would only contend."""
 
+FILE_THREADS = 2
+"""Tokens and the configuration wait for whoever holds the lock on their folder. That may be a
+command that stands still: scans must not wait with them."""
+
 LOADED_BEFORE_LISTENING = (json_schema_check,)
 """Modules that others import late, at the first refused event: a server must not wait then."""
 
@@ -65,7 +69,7 @@ class Server(Service):
         self,
         stores: StoreService,
         control: ControlService,
-        slow_reads: ThreadPool,
+        pools: tuple[ThreadPool, ...],
         rehearsals: Rehearsals,
         draining: DrainService,
         live: LiveConfiguration,
@@ -79,7 +83,7 @@ class Server(Service):
         self.control = control
         self.web = web
         self.live = live
-        self._slow_reads = slow_reads
+        self._pools = pools
         self._rehearsals = rehearsals
         self._draining = draining
         self._auditing = auditing
@@ -96,7 +100,8 @@ class Server(Service):
         except EventDBXError as error:
             self.ready.errback(error)
             return
-        self._slow_reads.start()
+        for pool in self._pools:
+            pool.start()
         self._draining.startService()
         self._auditing.startService()
         self._settling.startService()
@@ -135,8 +140,9 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
-        if self._slow_reads.started:
-            self._slow_reads.stop()
+        for pool in self._pools:
+            if pool.started:
+                pool.stop()
         if self.stores.running:
             await self.stores.stopService()
         self.log.info("EventDBX server stopped")
@@ -181,10 +187,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     workspace.token_files(lambda line: Server.log.warn("{line}", line=line)).adopt()
     workspace.revocations.look_at_most_every(REVOCATION_LOOK_S)
     slow_reads = ThreadPool(0, SLOW_READ_THREADS, name="slow-reads")
+    files = ThreadPool(0, FILE_THREADS, name="files")
     started = time.time()
 
     def run_slowly(work: Callable[[], Any]) -> Deferred[Any]:
         return run_on_pool(reactor, slow_reads, work)
+
+    def run_on_files(work: Callable[[], Any]) -> Deferred[Any]:
+        return run_on_pool(reactor, files, work)
 
     def status() -> Mapping[str, Any]:
         return {
@@ -198,7 +208,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     live = LiveConfiguration(
         config,
         workspace,
-        run_slowly=run_slowly,
+        run_slowly=run_on_files,
         report=lambda: report_on(status(), live, stores),
     )
     stores = StoreService(
@@ -255,8 +265,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     )
     desk = TokenDesk(workspace, live.current)
     installation = make_installation(
-        live, workspace, stores=stores, routes=routes, trail=trail, run_slowly=run_slowly
-    )._replace(tokens=desk)
+        live,
+        desk,
+        stores=stores,
+        routes=routes,
+        trail=trail,
+        run_slowly=run_slowly,
+        run_on_files=run_on_files,
+    )
     web = make_web(
         reactor,
         installation,
@@ -269,14 +285,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         desk.unsettled,
         desk.settle,
         admission.verifier.look_for_keys,
-        run_slowly=run_slowly,
+        run_slowly=run_on_files,
         clock=reactor,
     )
     auditing = AuditService(Spool(workspace.data_dir), trail, reactor)
     server = Server(
         stores,
         control,
-        slow_reads,
+        (slow_reads, files),
         routes.rehearsals,
         draining,
         live,

@@ -52,17 +52,17 @@ SCHEMAS: Mapping[str, JSON] = {
 
 def rows(installation: Installation) -> tuple[Row, ...]:
     """Return the routes of this file."""
-    tokens, run_slowly = installation.tokens, installation.run_slowly
+    tokens, run = installation.tokens, installation.run_on_files
 
     def rotate(call: Call) -> Deferred[Answer]:
         given = call.body.get("overlap_secs")
         overlap_s = None if given is None else int(given)  # JSON may write it as 60.0.
-        return run_slowly(partial(tokens.rotate_key, overlap_s=overlap_s)).addCallback(
+        return run(partial(tokens.rotate_key, overlap_s=overlap_s)).addCallback(
             lambda found: Answer(document=found, resource=found["key_id"])
         )
 
     def public_keys(_call: Call) -> Deferred[Answer]:
-        return run_slowly(tokens.public_keys).addCallback(
+        return run(tokens.public_keys).addCallback(
             lambda found: Answer(document=found, headers={"Cache-Control": "max-age=60"})
         )
 

@@ -55,7 +55,7 @@ class _RemoteRoutes:
         self._turns = DeferredLock()
 
     def _all(self) -> Deferred[dict[str, Any]]:
-        return self._installation.run_slowly(self._administration.remotes)
+        return self._installation.run_on_files(self._administration.remotes)
 
     def list(self, _call: Call) -> Deferred[Answer]:
         """List all remotes by name."""

@@ -23,7 +23,11 @@ from eventdbx.surfaces.control.routes import Routes, RunSlowly
 
 
 class Installation(NamedTuple):
-    """What handlers work on."""
+    """What handlers work on.
+
+    What touches files that other processes lock goes through ``run_on_files``, and everything else
+    that takes long through ``run_slowly``: neither has to wait for the other.
+    """
 
     config: Callable[[], Config]
     open_domain: Callable[[str | None], Domain]
@@ -32,6 +36,7 @@ class Installation(NamedTuple):
     trail: Trail
     control: Routes
     run_slowly: RunSlowly
+    run_on_files: RunSlowly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -105,7 +105,7 @@ class _TokenRoutes:
 
     def __init__(self, installation: Installation) -> None:
         self._tokens = installation.tokens
-        self._run_slowly = installation.run_slowly
+        self._run = installation.run_on_files
 
     def list(self, call: Call) -> Deferred[Answer]:
         """List the records, oldest first."""
@@ -120,24 +120,24 @@ class _TokenRoutes:
                 ]
             )
 
-        return self._run_slowly(self._tokens.list).addCallback(shown)
+        return self._run(self._tokens.list).addCallback(shown)
 
     def find(self, call: Call) -> Deferred[Answer]:
         """Show one record."""
-        finding = self._run_slowly(partial(self._tokens.find, call.params["jti"]))
+        finding = self._run(partial(self._tokens.find, call.params["jti"]))
         return finding.addCallback(lambda found: Answer(document=found))
 
     def issue(self, call: Call) -> Deferred[Answer]:
         """Issue a token that the caller's own covers."""
         asked = _asked(call.body)
-        issuing = self._run_slowly(lambda: self._tokens.issue(asked, by=call.grant))
+        issuing = self._run(lambda: self._tokens.issue(asked, by=call.grant))
         return issuing.addCallback(partial(_issued, status=201))
 
     def revoke(self, call: Call) -> Deferred[Answer]:
         """Revoke a token, named in the path or in the body."""
         body = call.body or {}
         token, reason = body.get("token") or call.params["token"], body.get("reason")
-        revoking = self._run_slowly(lambda: self._tokens.revoke(token, reason=reason))
+        revoking = self._run(lambda: self._tokens.revoke(token, reason=reason))
         return revoking.addCallback(
             lambda found: Answer(status=204, resource=found["jti"], after=digest_of(found))
         )
@@ -146,9 +146,7 @@ class _TokenRoutes:
         """Issue a token in the place of another, named in the path or in the body."""
         token = call.body.get("token") or call.params["token"]
         ttl_s = _whole(call.body.get("ttl_secs"))
-        refreshing = self._run_slowly(
-            lambda: self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant)
-        )
+        refreshing = self._run(lambda: self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant))
         return refreshing.addCallback(lambda done: _issued(done[0], replaces=done[1]))
 
 

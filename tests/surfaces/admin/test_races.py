@@ -6,6 +6,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from eventdbx.services.files import locked_directory
 from tests.surfaces.admin.test_plugins import LOG, PluginVisit
 from tests.surfaces.admin.visiting import Response
 
@@ -60,6 +61,18 @@ class Races(PluginVisit):
         found = self.together("PATCH", "/plugins/p", bodies, If_Match=seen)
         self.assertEqual(found.count(200), 1, found)
         self.assertLessEqual(set(found), {200, 409, 412})
+
+    def test_a_command_that_stands_still(self) -> None:
+        """While somebody holds the lock of the ledger, whoever needs it waits, and nobody else."""
+        body = {"group": "g", "user": "u", "actions": ["aggregate.read"]}
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            with locked_directory(self.place.workspace.folder / ".dbx"):
+                waiting = [pool.submit(self.call, "POST", "/tokens", body) for _ in range(AT_ONCE)]
+                for _ in range(20):  # Until all of them have come, and beyond.
+                    self.good(200, "GET", "/schemas")
+                    self.good(200, "GET", "/audit")
+                self.assertFalse(any(one.done() for one in waiting))
+            self.assertEqual({one.result().status for one in waiting}, {201})
 
 
 class Audit(PluginVisit):
