@@ -38,13 +38,16 @@ def make_trail(domain: Callable[[], Domain]) -> AuditTrail:
 
 
 async def take_over(spool: Spool, trail: AuditTrail) -> int:
-    """Record what is in the spool; return how many actions. It stays there if the store fails.
+    """Record what is in the spool; return how many actions. It stays there if the store fails, or
+    while somebody is adding to it.
 
     Raises StorageError, or IoError when the spool cannot be read.
     """
     count = 0
     while spool.holds_something:
         taken = spool.take()
+        if taken is None:
+            break
         if taken.damaged:
             log.error("audit: {count} damaged lines in the spool", count=taken.damaged)
         # All of them at once: one commit.

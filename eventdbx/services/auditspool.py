@@ -103,16 +103,19 @@ class Spool:
         except FileNotFoundError:
             return 0.0
 
-    def take(self) -> Taken:
+    def take(self) -> Taken | None:
         """Return what is there, oldest first. It stays until :meth:`forget`; what is appended
-        meanwhile is for the next time. Raises IoError."""
+        meanwhile is for the next time. None while somebody is appending: whoever takes does not
+        wait for the disk of others. Raises IoError."""
         try:
             if not self._taken_path.exists():
                 if not self._path.exists():
                     return Taken([], 0)
-                with self._locked():
+                with self._locked(wait=False):
                     os.rename(self._path, self._taken_path)
             lines = self._taken_path.read_bytes().splitlines()
+        except BlockingIOError:
+            return None
         except OSError as error:
             raise IoError(f"cannot read {self._path}: {error.strerror}") from None
         actions: list[Action] = []
@@ -132,13 +135,16 @@ class Spool:
             raise IoError(f"cannot remove {self._taken_path}: {error.strerror}") from None
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
-        """Open and lock the file that has the name now; it may be taken away until it is ours."""
+    def _locked(self, *, wait: bool = True) -> Iterator[int]:
+        """Open and lock the file that has the name now; it may be taken away until it is ours.
+
+        Raises BlockingIOError for a file that others have locked, unless it is to wait.
+        """
         while True:
             flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
             descriptor = os.open(self._path, flags, PRIVATE)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
                 ours, named = os.fstat(descriptor), _identity(self._path)
                 if (ours.st_dev, ours.st_ino) == named:
                     os.fchmod(descriptor, PRIVATE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import stat
 from hashlib import sha256
@@ -9,7 +10,7 @@ from typing import Any
 
 from eventdbx.domain.actions import Action
 from eventdbx.domain.events import Actor
-from eventdbx.services.auditspool import Spool, spool_action
+from eventdbx.services.auditspool import Spool, Taken, spool_action
 from tests.surfaces.command_line import CommandLineCase
 
 
@@ -122,15 +123,29 @@ class SpoolTests(AuditCase):
         """Return an action of a name."""
         return Action("tokens", "token_issued", name, "test", Actor("a", "b"), key=f"k-{name}")
 
+    def take(self) -> Taken:
+        """Take what is there; nobody is appending."""
+        taken = self.spool.take()
+        assert taken is not None
+        return taken
+
+    def test_nobody_waits_for_writers(self) -> None:
+        """A command that stands still while it appends holds up no server."""
+        self.spool.append(self.action("a"))
+        with self.path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            self.assertIsNone(self.spool.take())
+        self.assertEqual([one.resource for one in self.take().actions], ["a"])
+
     def test_private_and_whole(self) -> None:
         """Its owner alone reads it; what is taken stays until it is in the trail."""
         self.spool.append(self.action("a"))
         self.assertEqual(stat.S_IMODE(self.path.stat().st_mode), 0o600)
-        self.assertEqual([one.resource for one in self.spool.take().actions], ["a"])
+        self.assertEqual([one.resource for one in self.take().actions], ["a"])
         self.spool.append(self.action("b"))
-        self.assertEqual([one.resource for one in self.spool.take().actions], ["a"])
+        self.assertEqual([one.resource for one in self.take().actions], ["a"])
         self.spool.forget()
-        self.assertEqual([one.resource for one in self.spool.take().actions], ["b"])
+        self.assertEqual([one.resource for one in self.take().actions], ["b"])
         self.spool.forget()
         self.assertFalse(self.spool.holds_something)
 
@@ -140,7 +155,7 @@ class SpoolTests(AuditCase):
         with self.path.open("ab") as file:
             file.write(b'{"area":"tok')
         self.spool.append(self.action("b"))
-        taken = self.spool.take()
+        taken = self.take()
         self.assertEqual(([one.resource for one in taken.actions], taken.damaged), (["a", "b"], 1))
 
     def test_taken_twice_recorded_once(self) -> None:
@@ -168,8 +183,10 @@ class SpoolTests(AuditCase):
             writer.start()
         found: list[str] = []
         while any(writer.is_alive() for writer in writers) or self.spool.holds_something:
-            found += [one.resource for one in self.spool.take().actions]
-            self.spool.forget()
+            taken = self.spool.take()
+            if taken is not None:
+                found += [one.resource for one in taken.actions]
+                self.spool.forget()
         for writer in writers:
             writer.join()
         self.assertEqual(sorted(found), sorted(name for mine in names for name in mine))
