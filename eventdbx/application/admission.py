@@ -111,6 +111,10 @@ class Admission:
             return False
         return True
 
+    def left_s(self, grant: Grant) -> float:
+        """Return for how many seconds an admitted grant may go on, whatever the clock says then."""
+        return self.verifier.left_s(grant)
+
     def _within_budget(self, judge: Callable[[], T], address: str, *, known: bool) -> T:
         if not known:
             self.attempts.check(address)

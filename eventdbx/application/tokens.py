@@ -394,6 +394,12 @@ class Verifier:
             raise InvalidToken
         return earliest, min(latest, key_until)
 
+    def left_s(self, grant: Grant) -> float:
+        """Return for how many seconds from now on a grant counts, ``inf`` for one without end."""
+        return (
+            _NEVER if grant.expires_at is None else grant.expires_at + self._skew_s - self._clock()
+        )
+
     def key_until(self, mark: str | None) -> float:
         """Return until when the key of a mark is accepted: never, for one that is gone.
 

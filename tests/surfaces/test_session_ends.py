@@ -45,6 +45,7 @@ class Case(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.clock = Clock()
+        self.set_back_s = 0
         self.revoked: set[str] = set()
         self.asked: list[Deferred[Any]] = []
         self.factory, self.domain = self.made()
@@ -60,7 +61,7 @@ class Case(SynchronousTestCase):
             self.clock,
             bounds=Limits(idle_timeout_secs=86_400),
             run_slowly=self.slowly,
-            now_s=lambda: NOW_S + int(self.clock.seconds()),
+            now_s=lambda: NOW_S + self.set_back_s + int(self.clock.seconds()),
             issued=OneToken(),
             is_revoked=self.revoked.__contains__,
             failures_per_minute=3,
@@ -122,6 +123,17 @@ class Ends(Case):
         self.assertTrue(self.lives(session))
         self.clock.pump([1.0, 1.0])
         self.assertFalse(self.lives(session))
+
+    def test_clock_set_back(self) -> None:
+        """A wall clock that is set back meanwhile gives it no more time."""
+        session, endless = self.open(), self.open(token(ttl_s=0, jti="j-2"), send_token=True)
+        self.clock.pump([300] * 7)
+        self.set_back_s = -1800
+        self.clock.pump([300] * 4 + [300, 29])
+        self.assertTrue(self.lives(session))
+        self.clock.pump([1.0, 1.0])
+        self.assertFalse(self.lives(session))
+        self.assertTrue(self.lives(endless))
 
     def test_next_request(self) -> None:
         """Before that, its very next request is refused, also one without a token of its own."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import socket
 from collections import deque
+from math import inf
 from typing import Any, cast
 
 from twisted.internet.defer import CancelledError, Deferred
@@ -71,6 +72,7 @@ class ControlProtocol(Protocol):
         self._finishing = False
         self._hello_timer: IDelayedCall | None = None
         self.active_at = 0.0
+        self.lasts_until = inf
 
     def connectionMade(self) -> None:
         """Set the socket up, and close at once when there are too many connections."""
@@ -147,6 +149,9 @@ class ControlProtocol(Protocol):
             self._wire.reject_hello(error.detail)
             self.close()
             return
+        # A wall clock that is set back does not make the token of an open session last longer.
+        left_s = self._factory.routes.left_s(session.grant)
+        self.lasts_until = self._factory.clock.seconds() + left_s
         if watch is not None:
             watch.greeted(began, None)
         self.log.info(
@@ -427,7 +432,8 @@ class ControlFactory(Factory):
         return len(self._connections)
 
     def _sweep(self) -> None:
-        oldest = self.clock.seconds() - self.bounds.idle_timeout_secs
+        now = self.clock.seconds()
+        oldest = now - self.bounds.idle_timeout_secs
         ended: dict[str, bool] = {}
         for connection in list(self._connections):
             session = connection.session
@@ -435,7 +441,7 @@ class ControlFactory(Factory):
                 grant = session.grant
                 if grant.jti not in ended:
                     ended[grant.jti] = not self.routes.counts(grant)
-                if ended[grant.jti]:
+                if ended[grant.jti] or connection.lasts_until < now:
                     connection.expire()
                     continue
             if connection.idle and connection.active_at < oldest:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
+from math import inf
 from typing import Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -196,6 +197,10 @@ class Routes:
     def counts(self, grant: Grant) -> bool:
         """Tell whether the token of a hello is neither ended nor revoked since."""
         return self.admission is None or self.admission.still_counts(grant)
+
+    def left_s(self, grant: Grant) -> float:
+        """Return for how many seconds a session with the token of a hello may last."""
+        return inf if self.admission is None else self.admission.left_s(grant)
 
     def answer(self, session: Session, request: Any) -> Any:
         """Return the response to a request, or a Deferred of it. Never raises."""
