@@ -18,7 +18,7 @@ class Attempts:
     """Failed attempts by address.
 
     Each address may fail ``per_minute`` times in a row, and once more every minute's part after
-    that. ``clock`` gives seconds that never go back. At most ``addresses_max`` addresses are
+    that. ``clock`` gives seconds; when it is set back, nobody gains or loses by it. At most ``addresses_max`` addresses are
     remembered, those that failed last; an address that has its whole budget needs no memory.
     """
 
@@ -54,7 +54,11 @@ class Attempts:
         if known is None:
             return 0.0
         spent, at = known
-        return max(0.0, spent - (self._clock() - at) * self.per_minute / 60)
+        now = self._clock()
+        if now < at:
+            self._spent[address] = spent, now
+            return spent
+        return max(0.0, spent - (now - at) * self.per_minute / 60)
 
 
 def _network(address: str) -> str:

@@ -74,6 +74,16 @@ class Budget(SynchronousTestCase):
         self.spend(HOME, 1)
         self.assertRaises(AttemptsExceeded, self.attempts.check, HOME)
 
+    def test_clock_that_is_set_back(self) -> None:
+        """The budget fills from there on as it did before."""
+        self.clock.advance(7200)
+        self.spend(HOME, 10)
+        self.clock.rightNow -= 3600
+        error = self.assertRaises(AttemptsExceeded, self.attempts.check, HOME)
+        self.assertEqual(error.retry_after_s, 6)
+        self.clock.advance(6.1)
+        self.spend(HOME, 1)
+
     def test_refused_attempts_cost_nothing(self) -> None:
         """Whoever goes on trying waits no longer for it, and no longer than a minute's part."""
         for _ in range(1_000):

@@ -48,7 +48,8 @@ class Buckets:
         per_second, burst = self._terms()
         now = self._clock()
         level, seen = self._levels.pop(key, (float(burst), now))
-        level = min(float(burst), level + (now - seen) * per_second)
+        # A clock that is set back must not empty the buckets of everybody.
+        level = min(float(burst), level + max(0.0, now - seen) * per_second)
         admitted = level >= 1.0
         if admitted:
             level -= 1.0

@@ -123,6 +123,14 @@ class BucketTests(SynchronousTestCase):
             buckets.take(str(number))
         self.assertEqual(len(buckets), limits.HTTP_BUCKETS_MAX)
 
+    def test_clock_that_is_set_back(self) -> None:
+        """It takes nothing out of a bucket."""
+        now = 7200.0
+        buckets = Buckets(lambda: now, lambda: (1, 5))
+        buckets.take("a")
+        now = 3600.0
+        self.assertEqual(buckets.take("a").remaining, 3)
+
 
 class RepeatTests(SynchronousTestCase):
     """Answers that are kept."""
