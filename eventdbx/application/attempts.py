@@ -18,8 +18,9 @@ class Attempts:
     """Failed attempts by address.
 
     Each address may fail ``per_minute`` times in a row, and once more every minute's part after
-    that. ``clock`` gives seconds; when it is set back, nobody gains or loses by it. At most ``addresses_max`` addresses are
-    remembered, those that failed last; an address that has its whole budget needs no memory.
+    that. ``clock`` gives seconds; when it is set back, nobody gains or loses by it. At most
+    ``addresses_max`` addresses are remembered, those that failed last; an address that has its
+    whole budget needs no memory.
     """
 
     addresses_max = limits.FAILING_ADDRESSES_MAX
