@@ -106,6 +106,8 @@ class LiveConfiguration:
 
         async def reload() -> Reloaded:
             reloaded = await self.reload()
+            if not reloaded.changed and not reloaded.restart_required:
+                self.log.info("configuration read again: nothing has changed")
             if reloaded.changed and self.trail is not None:
                 keys = ", ".join(reloaded.changed)
                 await self.trail.record(Action("config", "config_reloaded", keys, "SIGHUP", None))

@@ -114,7 +114,10 @@ class Running(Commands):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", self.place.port))
             taken.listen()
-            text = self.dbx("start", status=1)
+            before = (self.place.folder / ".dbx" / "config.toml").read_bytes()
+            text = self.dbx("start", "--restrict", "strict", "--data-dir", "new", status=1)
+            after = (self.place.folder / ".dbx" / "config.toml").read_bytes()
+        self.assertEqual(after, before)  # Nothing is saved that did not work.
         self.assertIn("EventDBX server failed to start", text)
         self.assertIn(f"cannot listen on 127.0.0.1:{self.place.port}", text)
         self.assertIn("is not running.", self.dbx("status"))
@@ -195,8 +198,10 @@ class Foreground(Commands):
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", self.place.port))
             taken.listen()
-            process = self.start()
+            before = (self.place.folder / ".dbx" / "config.toml").read_bytes()
+            process = self.start("--restrict", "strict")
             _output, errors = process.communicate(timeout=30)
+        self.assertEqual((self.place.folder / ".dbx" / "config.toml").read_bytes(), before)
         self.assertEqual(process.returncode, 1)
         self.assertIn("Error: io error: cannot listen on", errors)
 

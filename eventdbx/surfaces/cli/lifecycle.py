@@ -136,15 +136,23 @@ def _start(context: click.Context, given: dict[str, Any], *, path: str, create: 
     if record is not None and record.alive:
         raise Failure(AlreadyRunning(record.pid).detail)
     ensure_cli_token(place)
-    if changes:
-        place.workspace.save(changes)
+
+    def started() -> None:
+        """Save what was given, now that it works: later commands find the same server."""
+        if not changes:
+            return
+        try:
+            place.workspace.save(changes)
+        except EventDBXError as error:
+            note(f"warning: the server runs, but its options are not saved: {error}")
+
     if given["foreground"]:
-        return _run_here(place)
-    _run_detached(place, path)
+        return _run_here(place, started)
+    _run_detached(place, path, started)
     return 0
 
 
-def _run_here(place: Opened) -> int:
+def _run_here(place: Opened, started: Callable[[], None]) -> int:
     note(f"configuration loaded; starting server (pid={os.getpid()})")
 
     from eventdbx.services.running import run
@@ -154,6 +162,8 @@ def _run_here(place: Opened) -> int:
     def told(reason: str | None) -> None:
         if reason is not None:
             reasons.append(reason)
+        else:
+            started()
 
     status = run(place.config, place.workspace, foreground=True, on_ready=told)
     if reasons:
@@ -161,7 +171,7 @@ def _run_here(place: Opened) -> int:
     return status
 
 
-def _run_detached(place: Opened, path: str) -> None:
+def _run_detached(place: Opened, path: str, started: Callable[[], None]) -> None:
     from eventdbx.services.detaching import start_daemon
 
     def body(tell: Callable[[str | None], None]) -> int:
@@ -176,9 +186,10 @@ def _run_detached(place: Opened, path: str) -> None:
             f"Re-run with `{path} start --foreground` for details.",
             outcome.reason,
         )
+    started()
     record = server_record(place)
-    started = None if record is None else record.started_at
-    since = "" if started is None else f" since {format_offset(started)}"
+    began = None if record is None else record.started_at
+    since = "" if began is None else f" since {format_offset(began)}"
     print_line(
         f"EventDBX server is running on port {place.config.socket.port} (pid {outcome.pid})"
         f"{since} (restrict={place.config.restrict})"
