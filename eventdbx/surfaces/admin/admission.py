@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from twisted.internet.address import UNIXAddress
 
 from eventdbx.application.admission import Admission
-from eventdbx.domain.grants import ROOT_ACTION, ROOT_RESOURCE, Grant
+from eventdbx.domain.grants import ROOT_ACTION, ROOT_RESOURCE, Grant, covers
 from eventdbx.errors import AttemptsExceeded, EventDBXError
 from eventdbx.surfaces.admin.problems import unauthorized
 from eventdbx.surfaces.admin.rates import Buckets, Rate
@@ -77,10 +77,11 @@ def may_call(grant: Grant, action: str) -> bool:
 
     The right to read aggregates may be limited to some; which ones, their handlers check.
     """
-    if grant.allows(ROOT_ACTION, ROOT_RESOURCE):
+    # Covered, not matched: to a pattern with a question mark a star is but a letter.
+    everywhere = not grant.resources or covers(grant.resources, ROOT_RESOURCE)
+    if everywhere and covers(grant.actions, ROOT_ACTION):
         return True
-    everywhere = None if action.startswith("aggregate.") else ROOT_RESOURCE
-    return grant.allows(action, everywhere)
+    return grant.allows(action) and (everywhere or action.startswith("aggregate."))
 
 
 def _too_often(error: AttemptsExceeded) -> Problem:

@@ -13,8 +13,9 @@ from eventdbx import limits
 from eventdbx.application.admission import Admission
 from eventdbx.application.attempts import Attempts
 from eventdbx.application.tokens import PublicKey, Verifier
+from eventdbx.domain.grants import Grant
 from eventdbx.errors import SchemaExists, SerializationError
-from eventdbx.surfaces.admin.admission import Door, Peer
+from eventdbx.surfaces.admin.admission import Door, Peer, may_call
 from eventdbx.surfaces.admin.rates import Buckets
 from eventdbx.surfaces.admin.repeating import Repeats
 from eventdbx.surfaces.admin.table import Answer, Call, Problem, Row
@@ -89,6 +90,19 @@ class RateTests(LimitCase):
 
 class DoorTests(SynchronousTestCase):
     """Who is turned away before anything else."""
+
+    def test_stars_are_no_letters(self) -> None:
+        """A pattern that fits the text ``*`` does not stand for everything."""
+        for actions, resources, wanted in (
+            (("?.?",), (), False),
+            (("*.?",), ("*",), False),
+            (("token.read",), ("?",), False),
+            (("token.read",), ("**",), True),
+            (("*",), (), True),
+            (("token.*",), ("*",), True),
+        ):
+            grant = Grant("j", "s", actions=actions, resources=resources)
+            self.assertIs(may_call(grant, "token.read"), wanted, (actions, resources))
 
     def test_revocations_that_cannot_be_read(self) -> None:
         """A known token is not turned away for them, but refused, as everybody is."""
