@@ -9,6 +9,7 @@ from typing import Any
 
 from eventdbx.domain.canonical import JSON
 from eventdbx.surfaces.admin.bodies import schema_reference
+from eventdbx.surfaces.admin.examples import EXAMPLES
 from eventdbx.surfaces.admin.paging import CURSOR, LIMIT
 from eventdbx.surfaces.admin.problems import PROBLEM_TYPE
 from eventdbx.surfaces.admin.table import Parameter, Row
@@ -116,7 +117,8 @@ def _operation(row: Row) -> dict[str, Any]:
     if parameters:
         found["parameters"] = parameters
     if row.body is not None:
-        content = {"application/json": {"schema": schema_reference(row.body)}}
+        shown = {"example": EXAMPLES[row.body]} if row.body in EXAMPLES else {}
+        content = {"application/json": {"schema": schema_reference(row.body), **shown}}
         found["requestBody"] = {"required": row.body_required, "content": content}
     found["responses"] = {
         str(status): _response(status, name) for status, name in sorted(statuses_of(row).items())
