@@ -52,6 +52,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "wire/noise.py",
         "storage/records.py",
         "application/tokens.py",
+        "application/sealing.py",
         "plugins/signing.py",
     ),
     "re2": ("domain/schemas/patterns.py",),

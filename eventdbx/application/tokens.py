@@ -14,16 +14,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import orjson
-from cryptography.exceptions import InvalidSignature, InvalidTag
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventdbx import limits
 from eventdbx.application.claims import grant_of, object_of
-from eventdbx.config import Auth, Config, decode_data_key
+from eventdbx.config import Auth, Config
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import parse_ns
-from eventdbx.errors import ConfigError, InvalidToken, StorageError, TokenExpired, Unauthorized
+from eventdbx.errors import ConfigError, InvalidToken, TokenExpired, Unauthorized
 
 SKEW_S_MAX = 300
 TTL_S_MAX = 100 * 365 * 24 * 3600
@@ -271,37 +270,6 @@ def verification_keys(config: Config) -> list[PublicKey]:
             raise ConfigError(f"auth.previous_keys.not_after is not a time: {error}") from None
         keys.append(PublicKey(retired.key_id, read_public_key(retired.public_key), until))
     return keys
-
-
-SEALED = "ENCv1:"
-
-
-def seal(text: str, data_key: str, nonce: bytes) -> str:
-    """Return the text encrypted as ``ENCv1:`` text; ``nonce`` is 12 bytes never used before."""
-    sealed = AESGCM(decode_data_key(data_key)).encrypt(nonce, text.encode(), None)
-    return SEALED + base64.b64encode(nonce + sealed).decode()
-
-
-def unseal(text: str, data_keys: Sequence[str], what: str = "revocations") -> str:
-    """Return the text inside an ``ENCv1:`` text, or any other text as it is.
-
-    Tries the base64 keys in turn. Raises ConfigError without a key, StorageError if none fits;
-    ``what`` names the content in the former.
-    """
-    if not text.startswith(SEALED):
-        return text
-    if not data_keys:
-        raise ConfigError(f"data encryption key must be configured to read encrypted {what}")
-    try:
-        sealed = base64.b64decode(text[len(SEALED) :].strip(), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise StorageError(f"failed to decrypt payload: {error}") from None
-    for key in data_keys:
-        try:
-            return AESGCM(decode_data_key(key)).decrypt(sealed[:12], sealed[12:], None).decode()
-        except (InvalidTag, ValueError):
-            continue
-    raise StorageError("failed to decrypt payload: no configured key fits")
 
 
 class Verifier:

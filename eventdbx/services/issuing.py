@@ -146,7 +146,8 @@ class TokenDesk:
     ) -> tuple[dict[str, Any], str]:
         """Issue a token in the place of another; the document has the member ``token``.
 
-        The id of the other one comes with it. Raises TokenExpired or TokenRevoked for an ended one, InvalidToken for an unknown one.
+        The id of the other one comes with it. Raises TokenExpired or TokenRevoked for an ended
+        one, InvalidToken for an unknown one.
         """
         if ttl_s is not None:
             check_ttl(ttl_s)

@@ -83,7 +83,7 @@ class Remotes:
         return found
 
     def _sealed(self, token: str) -> str:
-        from eventdbx.application.tokens import seal
+        from eventdbx.application.sealing import seal
 
         keys = self._workspace.data_keys
         return seal(token, keys[0], os.urandom(12)) if keys else token
@@ -112,7 +112,7 @@ class Remotes:
         return found
 
     def _opened(self, text: str) -> dict[str, Any]:
-        from eventdbx.application.tokens import unseal
+        from eventdbx.application.sealing import unseal
 
         document = _parsed(text)
         sealed = document.get(_WRAPPED)

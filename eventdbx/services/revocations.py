@@ -65,7 +65,7 @@ class Revocations:
         self._pause_s = seconds
 
     def _read(self) -> frozenset[str]:
-        from eventdbx.application.tokens import unseal  # Heavy; most commands never ask.
+        from eventdbx.application.sealing import unseal  # Heavy; most commands never ask.
 
         text = unseal(read_text(self._path) or "", self._data_keys)
         if not text.strip():

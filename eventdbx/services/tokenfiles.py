@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from eventdbx.application.large_ledger import LargeRecords
 from eventdbx.application.ledger import Ledger
+from eventdbx.application.sealing import seal, unseal
 from eventdbx.application.token_records import (
     Change,
     LegacyLedger,
@@ -26,7 +27,6 @@ from eventdbx.application.token_records import (
     read_records,
     read_revocations,
 )
-from eventdbx.application.tokens import seal, unseal
 from eventdbx.errors import IoError
 from eventdbx.services.files import locked_directory, read_text, replace_text, sweep_leftovers
 from eventdbx.services.revocations import REVOCATIONS_NAME

@@ -10,8 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from eventdbx.application.sealing import seal, unseal
 from eventdbx.application.token_records import Change, read_change
-from eventdbx.application.tokens import seal, unseal
 from eventdbx.errors import IoError
 from eventdbx.services.files import PRIVATE, sync_path
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.application.tokens import unseal
+from eventdbx.application.sealing import unseal
 from eventdbx.domain.endpoints import remote_endpoint
 from eventdbx.errors import ConfigError
 from eventdbx.services.remotes import Remotes

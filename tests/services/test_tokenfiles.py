@@ -9,8 +9,8 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.ledger import Ledger
+from eventdbx.application.sealing import SEALED, seal, unseal
 from eventdbx.application.token_records import TokenRecord
-from eventdbx.application.tokens import SEALED, seal, unseal
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, SerializationError, StorageError
 from eventdbx.services.revocations import Revocations

@@ -6,8 +6,8 @@ import resource
 import signal
 
 from eventdbx.application.ledger import REFRESHED, Ledger
+from eventdbx.application.sealing import SEALED
 from eventdbx.application.token_records import Change, Revocation, TokenRecord
-from eventdbx.application.tokens import SEALED
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import IoError, SerializationError, StorageError
 from eventdbx.services.revocations import Revocations
