@@ -100,6 +100,25 @@ class Keys(CommandLineCase):
             self.assertIn(said, self.failed("config", *arguments), arguments)
         self.assertEqual(self.path.read_text(), text)
 
+    def test_repaired(self) -> None:
+        """A value that keeps everything else from working can be changed like any other."""
+        self.dbx("config")
+        whole = self.path.read_text()
+        for broken, repair in (
+            ("page_limit = 0", ("--page-limit", "500")),
+            ("page_limit = true", ("--set", "page_limit=500")),
+            ("page_limit = 5", ("--unset", "page_limit")),
+        ):
+            self.path.write_text(whole.replace("page_limit = 1000", broken))
+            self.assertIn("page_limit", self.failed("config"))
+            self.assertIn("page_limit", self.failed("config", "--set", "log.keep=5"))
+            self.dbx("config", *repair)
+            self.assertIn(self.dbx("config", "page_limit").stdout, ("500\n", "1000\n"))
+        self.path.write_text(whole.replace("page_limit = 1000", "page_limit = 0"))
+        text = self.path.read_text()
+        self.failed("config", "--page-limit", "3")
+        self.assertEqual(self.path.read_text(), text)
+
     def test_check(self) -> None:
         """``--check`` fails for keys that mean nothing, and says which are meant."""
         self.assertIn("is valid", self.dbx("config", "--check").stdout)

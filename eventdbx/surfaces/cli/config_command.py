@@ -16,6 +16,7 @@ from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.keys import GENERATED, environment_names, key_at, meant
 from eventdbx.services.auditspool import spool_action
 from eventdbx.services.workspace import Opened
+from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, argument, option
 from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
@@ -147,8 +148,9 @@ def register(root: click.Group) -> None:
         Without options that change something, shows the configuration in effect. A running
         server takes up what it can at once; what counts at its next start is said.
         """
-        place = opened(context)
-        changes = _changes(place, given, _assignments(assigned, removed))
+        wanted = _wanted(given, _assignments(assigned, removed))
+        place = _opened(context, wanted)
+        changes = _changes(place, given, wanted)
         if check:
             _check(place, changes, as_json=as_json)
         elif changes or again:
@@ -188,10 +190,18 @@ def _assignments(assigned: Sequence[str], removed: Sequence[str]) -> dict[str, V
     return changes
 
 
-def _changes(
-    place: Opened, given: Mapping[str, Any], assigned: Mapping[str, Value]
-) -> dict[str, Value]:
-    """Return the keys to be changed; options that say nothing new count as not given."""
+def _opened(context: click.Context, wanted: Mapping[str, Value]) -> Opened:
+    """Return the workspace; what is wrong in its file may be just what is to be changed."""
+    try:
+        return opened(context)
+    except ConfigError:
+        if not wanted or "data_encryption_key" in wanted:
+            raise
+        return places.opened(context, overrides=wanted)
+
+
+def _wanted(given: Mapping[str, Any], assigned: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the keys that options and assignments name; an option without a value names none."""
     changes: dict[str, Value] = dict(assigned)
     for one in SETTINGS:
         value = given[one.name]
@@ -200,6 +210,14 @@ def _changes(
         changes[one.path] = value == "true" if one.kind is WORD else value
     if given["clear_snapshot_threshold"]:
         changes["snapshot_threshold"] = None
+    return changes
+
+
+def _changes(
+    place: Opened, given: Mapping[str, Any], wanted: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Return the keys to be changed; options that say nothing new count as not given."""
+    changes = dict(wanted)
     if given["no_noise"] != given["noise"] and given["no_noise"] != place.config.no_noise:
         changes["no_noise"] = given["no_noise"]
     return _adjusted(place, changes)
