@@ -83,6 +83,7 @@ class AuditService(Service):
         self._looking: LoopingCall = LoopingCall(self._look)
         self._looking.clock = clock
         self._taking: Deferred[Any] | None = None
+        self._reason = ""
 
     def startService(self) -> None:
         """Begin to look; the store must be open."""
@@ -94,11 +95,20 @@ class AuditService(Service):
     def _look(self) -> None:
         if self._taking is None and self._spool.holds_something:
             self._taking = Deferred.fromCoroutine(take_over(self._spool, self._trail))
-            self._taking.addErrback(self._failed).addBoth(self._taken)
+            self._taking.addCallbacks(self._went_well, self._failed).addBoth(self._taken)
 
-    def _failed(self, failure: Any) -> None:
-        failure.trap(EventDBXError)
-        log.error("audit: the spool waits: {reason}", reason=str(failure.value))
+    def _went_well(self, _count: int) -> None:
+        self._reason = ""
+
+    def _failed(self, failure: Failure) -> None:
+        # Once for each reason: a disk that is full stays so for longer than a second.
+        reason, self._reason = self._reason, failure.getErrorMessage()
+        if reason == self._reason:
+            return
+        if failure.check(EventDBXError):
+            log.error("audit: the spool waits: {reason}", reason=self._reason)
+        else:
+            log.failure("audit: the spool waits", failure=failure)
 
     def _taken(self, result: Any) -> Any:
         self._taking = None

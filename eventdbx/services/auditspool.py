@@ -93,7 +93,7 @@ class Spool:
     @property
     def holds_something(self) -> bool:
         """Tell whether there is anything to take; two looks at names, no more."""
-        return self._path.exists() or self._taken_path.exists()
+        return os.path.exists(self._path) or os.path.exists(self._taken_path)
 
     @property
     def written_at(self) -> float:

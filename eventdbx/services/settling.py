@@ -15,8 +15,6 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from eventdbx.errors import EventDBXError
-
 LOOK_S = 1.0
 
 
@@ -64,7 +62,7 @@ class SettlingService(Service):
             if self._unsettled():
                 await self._run_slowly(self._settle)
             self._reason = ""
-        except EventDBXError as error:
+        except Exception as error:  # Too many open files, say: it must not be the last look.
             if str(error) != self._reason:
                 self._reason = str(error)
                 self.log.error("tokens: {reason}", reason=self._reason)

@@ -21,7 +21,7 @@ class Settling(SynchronousTestCase):
     def setUp(self) -> None:
         self.clock = Clock()
         self.unsettled = False
-        self.failing = False
+        self.failing: Exception | None = None
         self.settled = self.looked = 0
         self.lines: list[str] = []
         self.service = SettlingService(
@@ -43,8 +43,8 @@ class Settling(SynchronousTestCase):
 
     def settle(self) -> None:
         self.settled += 1
-        if self.failing:
-            raise ConfigError("no key")
+        if self.failing is not None:
+            raise self.failing
 
     def look(self) -> None:
         self.looked += 1
@@ -66,13 +66,13 @@ class Settling(SynchronousTestCase):
 
     def test_failing(self) -> None:
         """What goes wrong is said once, and tried again until it goes well."""
-        self.unsettled = self.failing = True
+        self.unsettled, self.failing = True, ConfigError("no key")
         self.service.startService()
         self.clock.pump([LOOK_S] * 3)
         self.assertEqual((self.settled, len(self.lines)), (4, 1))
-        self.failing = False
+        self.failing = None
         self.clock.advance(LOOK_S)
-        self.failing = True
+        self.failing = OSError("too many open files")
         self.clock.advance(LOOK_S)
         self.assertEqual((self.settled, len(self.lines)), (6, 2))
         self.assertIn("no key", self.lines[0])
