@@ -50,3 +50,34 @@ class Controls(SynchronousTestCase):
         shown = os.read(ours, 4_096)
         self.assertIn(b"schema=a\\x1b[31mb ", shown)
         self.assertNotIn(b"\x1b", shown)
+
+
+class Visible(SynchronousTestCase):
+    """Tokens that others on the machine could read."""
+
+    def test_warning_on_a_terminal(self) -> None:
+        """A person is told of a token on the command line; an id, a file or a pipe says nothing."""
+        folder = Path(self.mktemp()).resolve()
+        folder.mkdir()
+        (folder / "token").write_text("a.b.c")
+        environment = {**outside(), "HOME": str(folder), "PYTHONPATH": str(ROOT)}
+
+        def said(*words: str) -> bytes:
+            ours, theirs = pty.openpty()
+            self.addCleanup(os.close, ours)
+            subprocess.run(
+                [*CHECKOUT_DBX, "token", "show", *words],
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=theirs,
+                check=False,
+            )
+            os.close(theirs)
+            return os.read(ours, 4_096)
+
+        self.assertIn(b"others on this machine can read", said("a.b.c"))
+        for silent in (("3f1c2f0e",), ("--token-file", "token")):
+            shown = said(*silent)
+            self.assertIn(b"Error: token not found", shown)
+            self.assertNotIn(b"others on this machine", shown)

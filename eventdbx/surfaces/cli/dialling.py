@@ -17,7 +17,7 @@ from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.files import read_text
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
-from eventdbx.surfaces.cli.output import note
+from eventdbx.surfaces.cli.output import note, warn_of_visible
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -166,6 +166,7 @@ def token_of_environment() -> str | None:
 def _chosen(place: Opened, given: str | None) -> _Shown:
     """Return the token for the server: the option, the environment, else the operator's own."""
     if given and given.strip():
+        warn_of_visible("EVENTDBX_TOKEN_FILE")
         return _Shown(given.strip())
     text = token_of_environment()
     if text is not None:

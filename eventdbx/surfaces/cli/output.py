@@ -58,6 +58,13 @@ def note(text: str) -> None:
     sys.stderr.write(text + "\n")
 
 
+def warn_of_visible(instead: str) -> None:
+    """Tell a person that the token on their command line was there for others to read."""
+    note_on_terminal(
+        f"warning: others on this machine can read a token on a command line; use {instead}"
+    )
+
+
 def note_on_terminal(text: str) -> None:
     """Say something that only helps a person: on stderr, and only if it is a terminal."""
     if sys.stderr.isatty():

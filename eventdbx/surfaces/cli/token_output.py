@@ -12,7 +12,7 @@ from eventdbx.errors import EventDBXError
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import all_of, argument, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import note, print_json, print_line, warn_of_visible
 
 if TYPE_CHECKING:
     from eventdbx.services.issuing import TokenDesk
@@ -40,6 +40,8 @@ def chosen(token: str | None, token_file: str | None) -> str:
     """Return the token that was given, in one of the two ways."""
     if token_file is None:
         assert token is not None
+        if token.count(".") == 2:
+            warn_of_visible("--token-file")
         return token.strip()
     try:
         text = sys.stdin.read() if token_file == "-" else Path(token_file).read_text("utf-8")
