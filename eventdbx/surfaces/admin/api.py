@@ -40,6 +40,9 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _LARGE_BYTES = 65_536
 """A body that is longer is checked on a thread."""
 
+_OF_ALL_DOMAINS = ("config", "keys", "remotes")
+"""Areas whose changes are felt in every domain."""
+
 _CREDENTIALS = ("authorization", "x-admin-key", "cookie")
 NOBODY = Grant(jti="", subject="")
 """Whoever asks for a route that is open to all."""
@@ -193,7 +196,13 @@ class Api:
             grant=admitted.grant,
             token=admitted.token,
             params={name: _decoded(name, value) for name, value in params.items()},
-            query=asked.query,
+            # Only what the row knows: a domain that it has nothing to do with must not decide
+            # whose token is good for it.
+            query={
+                one.name: asked.query[one.name]
+                for one in parameters_of(row)
+                if one.name in asked.query
+            },
             body=None,
             headers={
                 name: value for name, value in asked.headers.items() if name not in _CREDENTIALS
@@ -225,10 +234,14 @@ class Api:
         return admitted
 
     def _check_domain(self, row: Row, call: Call) -> None:
-        """Refuse a token of other tenants; what is not of one domain belongs to the active one."""
-        if row.action is not None and not call.grant.allows_tenant(
-            call.domain or self._config().domain
-        ):
+        """Refuse a token of other tenants; what is not of one domain belongs to the active one.
+
+        What changes all domains at once is not for tokens of only some.
+        """
+        if row.action is None:
+            return
+        of_all = row.area in _OF_ALL_DOMAINS and bool(call.grant.tenants)
+        if of_all or not call.grant.allows_tenant(call.domain or self._config().domain):
             raise Problem(403, "unauthorized", "unauthorized")
 
     def _body(self, asked: _Asked, row: Row) -> Deferred[Any]:

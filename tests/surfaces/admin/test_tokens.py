@@ -150,6 +150,22 @@ class KeyTests(TokenVisit):
         until = datetime.fromisoformat(retired["not_after"][:19] + "+00:00").timestamp()
         self.assertTrue(latest - 2 <= until <= time.time() + 3600, retired)
 
+    def test_some_tenants_do_not_rule_all(self) -> None:
+        """A token for one tenant changes nothing that all of them share, whatever its actions."""
+        one = self.issue(actions=["*.*"], tenants=["default"])["token"]
+        self.assertEqual(self.call("GET", "/config", token=one).status, 200)
+        remote = {"endpoint": "h", "token_env": "X"}
+        for method, path, body in (
+            ("POST", "/keys/rotate", None),
+            ("PATCH", "/config", {"page_limit": 500}),
+            ("POST", "/config/reload", None),
+            ("PUT", "/remotes/r", remote),
+            ("DELETE", "/remotes/r", None),
+        ):
+            self.refused(403, method, path, body, token=one)
+        body = {"aggregate": "tenant_case", "events": ["made"]}
+        self.assertEqual(self.call("POST", "/schemas", body, token=one).status, 201)
+
     def well_known(self) -> set[str]:
         """Return the ids of the published keys, asked for without a token."""
         connection = HTTPConnection("127.0.0.1", self.place.port, timeout=30)
