@@ -163,8 +163,8 @@ class KeyTests(TokenVisit):
             ("DELETE", "/remotes/r", None),
         ):
             self.refused(403, method, path, body, token=one)
-        body = {"aggregate": "tenant_case", "events": ["made"]}
-        self.assertEqual(self.call("POST", "/schemas", body, token=one).status, 201)
+        schema = {"aggregate": "tenant_case", "events": ["made"]}
+        self.assertEqual(self.call("POST", "/schemas", schema, token=one).status, 201)
 
     def well_known(self) -> set[str]:
         """Return the ids of the published keys, asked for without a token."""
