@@ -12,7 +12,7 @@ from twisted.trial.unittest import TestCase
 
 from eventdbx.errors import SchemaExists, Unauthorized
 from eventdbx.surfaces.admin.conditions import check_match, etag_of
-from eventdbx.surfaces.admin.table import Answer, Call, Parameter, Row
+from eventdbx.surfaces.admin.table import DOMAIN, Answer, Call, Parameter, Row
 from tests.surfaces.admin.site import AdminSite
 from tests.surfaces.listener import token
 
@@ -51,7 +51,7 @@ class Things:
         kinds = Parameter("size", {"type": "integer", "minimum": 1}, "A size.")
         return [
             Row(path="/admin/things", operation="list", summary="List", handle=self.list,
-                answers={200: "[Thing]"}, lists=True, query=(kinds,), **reading),
+                answers={200: "[Thing]"}, lists=True, query=(kinds, DOMAIN), **reading),
             Row(path="/admin/things/{name}", operation="get", summary="Get", handle=self.get,
                 answers={200: "Thing"}, **reading),
             Row(path="/admin/slow", operation="slow", summary="Slow", answers={200: "Thing"},
@@ -184,6 +184,8 @@ class OrderTests(ApiCase):
             self.assertEqual(await self.status("GET", "/admin/things", bearer=bearer), wanted)
         scoped = token(tenants=["other"])
         self.assertEqual(await self.status("GET", "/admin/things?domain=Other", bearer=scoped), 200)
+        # This one does not work on the domain that is named.
+        self.assertEqual(await self.status("GET", "/admin/taken?domain=Other", bearer=scoped), 403)
 
     async def test_open_to_all(self) -> None:
         """A route without an action asks for no token, and looks at none."""

@@ -156,7 +156,22 @@ class StatusTests(ReadingVisit):
         self.assertNotIn("notes.txt", [one["domain"] for one in shown])
         self.assertEqual(self.good(200, "GET", "/domains?limit=1"), [archive])
         self.refused(401, "GET", "/domains", token=self.token_for("metrics.read"))
-        self.assertEqual(self.call("GET", "/domains", token=self.of_default()).document, [default])
+        self.assertEqual(self.call("GET", "/domains", token=self.of("default")).document, [default])
+
+    def test_another_domain_opens_no_door(self) -> None:
+        """A token of another domain is refused wherever the query names no domain to work on."""
+        other = self.of("elsewhere")
+        for method, path in (
+            ("GET", "/tokens"),
+            ("GET", "/config"),
+            ("GET", "/audit"),
+            ("GET", "/remotes"),
+            ("GET", "/status"),
+            ("POST", "/keys/rotate"),
+            ("POST", "/config/reload"),
+        ):
+            self.refused(403, method, f"{path}?domain=elsewhere", token=other)
+        self.refused(404, "GET", "/aggregates?domain=elsewhere", token=other)
 
     def test_status_shows_no_domains_of_others(self) -> None:
         """A token of some tenants learns nothing of the domains that it may not use."""
@@ -164,13 +179,13 @@ class StatusTests(ReadingVisit):
         (domains / "secret" / "event_store").mkdir(parents=True)
         self.good(200, "GET", "/aggregates?domain=secret")
         self.assertIn("secret", self.good(200, "GET", "/status")["domains"])
-        status: Any = self.call("GET", "/status", token=self.of_default()).document
+        status: Any = self.call("GET", "/status", token=self.of("default")).document
         self.assertEqual(list(status["domains"]), ["default"])
 
-    def of_default(self) -> str:
-        """Return a token with all rights in the domain ``default``."""
+    def of(self, domain: str) -> str:
+        """Return a token with all rights in one domain."""
         made = self.good(
             201, "POST", "/tokens",
-            {"group": "g", "user": "u", "actions": ["*.*"], "tenants": ["default"]},
+            {"group": "g", "user": "u", "actions": ["*.*"], "tenants": [domain]},
         )  # fmt: skip
         return str(made["token"])
