@@ -310,7 +310,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         control.drain_s = new.limits.drain_timeout_secs
 
     live.parts += [at_once(take_up), judging(admission), web.take_up]
-    routes.administration.offer_installation(live)
+    routes.administration.offer_installation(live, lambda: live.config.domain)
     offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server
 

@@ -11,7 +11,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.client import BlockingClient
-from eventdbx.errors import EventDBXError
+from eventdbx.errors import EventDBXError, Unauthorized
 from eventdbx.keys import GENERATED, declared
 from eventdbx.surfaces.control.calls import Calls
 from tests.daemon import Workspace
@@ -216,6 +216,19 @@ class BesideAServer(SynchronousTestCase):
         self.space.send_signal(signal.SIGHUP)
         self.space.wait_for_log("configuration in force now: list_page_size", times=2)
         self.assertEqual(self.administer("configuration")["list_page_size"], 4)
+
+    def test_of_no_other_domain(self) -> None:
+        """A session on another domain, with a token for that one alone, has no say in it."""
+        (self.space.folder / ".dbx" / "domains" / "elsewhere" / "event_store").mkdir(parents=True)
+        given = ("--action", "*.*", "--resource", "*", "--tenant", "elsewhere", "--json")
+        made = self.space.run("token", "generate", "--group", "ops", "--user", "kim", *given)
+        token = json.loads(made)["token"]
+        with BlockingClient("127.0.0.1", self.space.port, token, tenant="elsewhere") as client:
+            for do in ("configuration", "reload"):
+                call = Calls(token).administer({"do": do})
+                self.assertRaises(Unauthorized, client.call, call)
+            status = client.call(Calls(token).administer({"do": "status"}))
+        self.assertEqual(list(status["domains"]), ["elsewhere"])
 
     def test_broken_file(self) -> None:
         """A file that does not parse changes nothing, and the server goes on."""

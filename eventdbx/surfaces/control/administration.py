@@ -14,7 +14,7 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx.application.administering import status_for
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, Unauthorized
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.recording import Change
 from eventdbx.wire import requests as rq
@@ -49,10 +49,20 @@ class AdministrationRoutes:
         self.rights[do] = right
         self._operations[do] = operation
 
-    def offer_installation(self, installation: Administration) -> None:
-        """Offer what an installation can be asked for: its configuration, and its status."""
+    def offer_installation(self, installation: Administration, active: Callable[[], str]) -> None:
+        """Offer what an installation can be asked for: its configuration, and its status.
+
+        The configuration is for tokens that are good for the ``active`` domain: it is not that of
+        any other one.
+        """
+
+        def require_active(grant: Grant) -> None:
+            if not grant.allows_tenant(active()):
+                raise Unauthorized
 
         def reload(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            require_active(grant)
+
             def recorded(reloaded: Reloaded) -> Any:
                 keys = ", ".join(reloaded.changed)
                 change = Change("config", "config_reloaded", keys, "control administer reload")
@@ -61,11 +71,15 @@ class AdministrationRoutes:
 
             return installation.reload().addCallback(recorded)
 
+        def configuration(_session: Session, _asked: Asked, grant: Grant) -> dict[str, Any]:
+            require_active(grant)
+            return installation.configuration()
+
         def status(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
             return installation.status().addCallback(status_for, grant)
 
         self.offer("reload", "config.write", reload)
-        self.offer("configuration", "config.read", lambda *_: installation.configuration())
+        self.offer("configuration", "config.read", configuration)
         self.offer("status", "metrics.read", status)
 
     def _operate(self, session: Session, request: rq.AdminOperation) -> Any:
