@@ -94,7 +94,9 @@ class _Reading(NamedTuple):
     warnings: list[str]
 
     def wrong(self, path: str, reason: str, source: str | None = None) -> ConfigError:
-        return ConfigError(f"{path} {reason} in {source or self.origin}")
+        error = ConfigError(f"{path} {reason} in {source or self.origin}")
+        error.key = path
+        return error
 
 
 def parse_config(

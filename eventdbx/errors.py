@@ -155,6 +155,8 @@ class ConfigError(EventDBXError):
 
     code = "config"
     prefix = "configuration error: "
+    key: str | None = None
+    """The key whose value is wrong, where it is one."""
 
 
 class UnknownName(ConfigError):

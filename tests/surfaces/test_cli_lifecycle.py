@@ -122,6 +122,22 @@ class Running(Commands):
         self.assertIn(f"cannot listen on 127.0.0.1:{self.place.port}", text)
         self.assertIn("is not running.", self.dbx("status"))
 
+    def test_broken_file(self) -> None:
+        """A server is found and stopped though somebody broke a value of its file."""
+        pid = self.started()
+        path = self.place.folder / ".dbx" / "config.toml"
+        whole = path.read_text()
+        path.write_text(
+            whole.replace("page_limit = 1000", "page_limit = 0").replace(
+                "snowflake_worker_id = 0", "snowflake_worker_id = 5000"
+            )
+        )
+        self.assertIn(f"(pid {pid})", self.dbx("status"))
+        self.assertIn("page_limit must be", self.dbx("restart", status=1))
+        self.assertIn(f"(pid {pid})", self.dbx("status"))
+        self.assertIn(f"server stopped (pid {pid})", self.dbx("stop"))
+        self.assertIn("page_limit must be", self.dbx("start", status=1))
+
     def test_locked_store(self) -> None:
         """A second server on the same data says who holds it."""
         pid = self.started()

@@ -26,7 +26,7 @@ from eventdbx.surfaces.cli.failures import Failure, Stop
 from eventdbx.surfaces.cli.live_status import live_lines, live_status
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
 from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
-from eventdbx.surfaces.cli.places import opened, server_record
+from eventdbx.surfaces.cli.places import opened, opened_anyway, server_record
 from eventdbx.surfaces.cli.values import U16, WrongValue
 
 KILL_WAIT_S = 2.0
@@ -98,7 +98,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
 
         Requests in flight are answered first.
         """
-        print_line(stop_server(opened(context, create=create)))
+        print_line(stop_server(opened_anyway(context, create=create)))
 
     @group.command("status", examples=(f"{path} status", f"{path} status --check"))
     @option("--check", is_flag=True, help="Exit with 3 if no server runs")
@@ -106,7 +106,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
     @click.pass_context
     def status(context: click.Context, check: bool, as_json: bool) -> None:
         """Display EventDBX server status"""
-        place = opened(context, create=create)
+        place = opened_anyway(context, create=create)
         alive = _show_status(context, place, as_json=as_json, with_domain=create)
         if check and not alive:
             raise Stop(STATUS_DOWN)

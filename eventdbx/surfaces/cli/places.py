@@ -42,6 +42,22 @@ def opened(
     return place
 
 
+def opened_anyway(context: click.Context, *, create: bool = True) -> Opened:
+    """Like :func:`opened`, but values of the file that are wrong count as absent, with a warning.
+
+    Whoever looks after a server that runs needs none of them.
+    """
+    absent: dict[str, Value] = {}
+    while True:
+        try:
+            return opened(context, create=create, overrides=absent)
+        except ConfigError as error:
+            if error.key is None or error.key in absent:
+                raise
+            absent[error.key] = None
+            note(f"warning: {error.detail}")
+
+
 def server_record(place: Opened) -> ServerRecord | None:
     """Return what the pid file says. Raises Failure, in the words scripts know, if it is broken."""
     try:
