@@ -33,7 +33,8 @@ from eventdbx.services.stores import pooled_entropy
 from eventdbx.storage.interfaces import IHop
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.store import Store
-from eventdbx.surfaces.control.protocol import ControlFactory, ControlProtocol
+from eventdbx.surfaces.control.factory import ControlFactory
+from eventdbx.surfaces.control.protocol import ControlProtocol
 from eventdbx.surfaces.control.routes import Routes, Settings
 from eventdbx.wire.client_connection import ClientConnection
 from eventdbx.wire.connection import ServerConnection

@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from eventdbx.config import Socket, split_address
 from eventdbx.errors import ConfigError, IoError
-from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.factory import ControlFactory
 from eventdbx.surfaces.control.transport import make_prompt
 
 

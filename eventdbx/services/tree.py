@@ -39,7 +39,7 @@ from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
 from eventdbx.surfaces.control.audits import offer_audit
-from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.factory import ControlFactory
 from eventdbx.surfaces.control.routes import Routes, Settings
 
 SLOW_READ_THREADS = 2

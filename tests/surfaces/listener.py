@@ -18,7 +18,7 @@ from eventdbx.application.writer import Writer
 from eventdbx.config import Limits
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.store import Store
-from eventdbx.surfaces.control.protocol import ControlFactory
+from eventdbx.surfaces.control.factory import ControlFactory
 from eventdbx.surfaces.control.routes import Routes, Settings
 
 NOW_S = 1_767_600_000

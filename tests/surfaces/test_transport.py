@@ -14,7 +14,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from eventdbx.services.listening import ControlService, Listener
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import synchronous
-from eventdbx.surfaces.control.protocol import ControlFactory, ControlProtocol
+from eventdbx.surfaces.control.factory import ControlFactory
+from eventdbx.surfaces.control.protocol import ControlProtocol
 from eventdbx.surfaces.control.transport import PromptServer
 from eventdbx.wire import requests as rq
 from eventdbx.wire.client_connection import AnswerReceived, ClientConnection, Established

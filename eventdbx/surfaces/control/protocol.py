@@ -14,17 +14,15 @@ from __future__ import annotations
 import socket
 from collections import deque
 from math import inf
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
-from twisted.internet.protocol import Factory, Protocol, connectionDone
-from twisted.internet.task import LoopingCall
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.protocol import Protocol, connectionDone
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
-from eventdbx.config import Limits
 from eventdbx.errors import (
     AttemptsExceeded,
     EventDBXError,
@@ -32,9 +30,8 @@ from eventdbx.errors import (
     TokenExpired,
     Unauthorized,
 )
-from eventdbx.surfaces.control.routes import Routes, Session, failed
+from eventdbx.surfaces.control.routes import Session, failed
 from eventdbx.surfaces.control.waiting import Waiting
-from eventdbx.surfaces.control.watching import Watch
 from eventdbx.wire.connection import ProtocolError, ServerConnection
 from eventdbx.wire.events import (
     CliRequestReceived,
@@ -46,9 +43,10 @@ from eventdbx.wire.events import (
 from eventdbx.wire.requests import WRITES
 from eventdbx.wire.responses import BLANKABLE
 
+if TYPE_CHECKING:
+    from eventdbx.surfaces.control.factory import ControlFactory
+
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
-_SWEEP_S = 0.5
-"""A session outlives its token by two of these at most: one to end it, one to cut it off."""
 
 
 @implementer(IPushProducer)
@@ -59,7 +57,7 @@ class ControlProtocol(Protocol):
 
     def __init__(self, factory: ControlFactory, peer: str) -> None:
         self._factory = factory
-        self._peer = peer
+        self.peer = peer
         self._wire = ServerConnection(plaintext_allowed=factory.routes.plaintext_allowed)
         self._session: Session | None = None
         self._waiting: deque[RequestReceived] = deque()
@@ -95,7 +93,7 @@ class ControlProtocol(Protocol):
             for event in self._wire.receive_data(data):
                 self._act(event)
         except ProtocolError as error:
-            self.log.info("control connection closed: {reason}", reason=str(error), peer=self._peer)
+            self.log.info("control connection closed: {reason}", reason=str(error), peer=self.peer)
             self.close()
             return
         if self._wire.inside_frame:
@@ -134,18 +132,18 @@ class ControlProtocol(Protocol):
         watch = self._factory.watch
         began = 0.0 if watch is None else watch.clock()
         try:
-            session = self._session = self._factory.routes.greet(hello, self._peer)
+            session = self._session = self._factory.routes.greet(hello, self.peer)
         except EventDBXError as error:
             if watch is not None:
                 watch.greeted(began, error)
             # Whoever has used up the budget has been told of in the log, budget times.
             told = self.log.debug if isinstance(error, AttemptsExceeded) else self.log.warn
-            told("control handshake rejected: {reason}", reason=error.detail, peer=self._peer)
+            told("control handshake rejected: {reason}", reason=error.detail, peer=self.peer)
             cause = error.__context__
             if isinstance(cause, InvalidToken | TokenExpired | Unauthorized):
                 # The peer is not told it, and operators look for this text.
                 text = "control handshake rejected due to invalid token: {cause}"
-                self.log.warn(text, cause=str(cause), peer=self._peer)
+                self.log.warn(text, cause=str(cause), peer=self.peer)
             self._wire.reject_hello(error.detail)
             self.close()
             return
@@ -158,7 +156,7 @@ class ControlProtocol(Protocol):
             "control handshake accepted for token subject {subject} (tenant={tenant})",
             subject=session.grant.subject,
             tenant=session.domain.name,
-            peer=self._peer,
+            peer=self.peer,
         )
         for event in self._wire.accept_hello(key=session.key):
             self._act(event)
@@ -166,9 +164,9 @@ class ControlProtocol(Protocol):
     def _unproven(self) -> None:
         self.log.warn(
             "control session closed: the peer does not hold the token that it named",
-            peer=self._peer,
+            peer=self.peer,
         )
-        self._factory.routes.unproven(self._peer)
+        self._factory.routes.unproven(self.peer)
         if self._factory.watch is not None:
             self._factory.watch.unproven()
         self.close()
@@ -180,7 +178,7 @@ class ControlProtocol(Protocol):
         self._hello_timer = None
 
     def _hello_timed_out(self) -> None:
-        self.log.info("control connection closed: no request in time", peer=self._peer)
+        self.log.info("control connection closed: no request in time", peer=self.peer)
         self._hello_timer = None
         self.close()
 
@@ -340,7 +338,7 @@ class ControlProtocol(Protocol):
         if self._finishing:
             self.close()
             return
-        self.log.info("control session closed: its token has ended", peer=self._peer)
+        self.log.info("control session closed: its token has ended", peer=self.peer)
         self.finish()
 
     def close(self) -> None:
@@ -364,102 +362,3 @@ class ControlProtocol(Protocol):
         if reading is not None:
             reading.cancel()
         self._factory.forget(self)
-
-
-class ControlFactory(Factory):
-    """All connections of the listener: how many there may be, and which have gone quiet."""
-
-    noisy = False
-
-    def __init__(
-        self,
-        routes: Routes,
-        clock: IReactorTime,
-        bounds: Limits,
-        watch: Watch | None = None,
-    ) -> None:
-        self.routes = routes
-        self.watch = watch
-        self.bounds = bounds
-        self.clock = clock
-        self._connections: dict[ControlProtocol, str] = {}
-        self._per_peer: dict[str, int] = {}
-        self._sweeper = LoopingCall(self._sweep)
-        self._sweeper.clock = clock
-        self._empty: list[Deferred[None]] = []
-
-    def startFactory(self) -> None:
-        """Begin to look for connections that have gone quiet, and for tokens that have ended."""
-        self._sweeper.start(_SWEEP_S, now=False)
-
-    def stopFactory(self) -> None:
-        """Stop looking."""
-        if self._sweeper.running:
-            self._sweeper.stop()
-
-    def buildProtocol(self, addr: Any) -> ControlProtocol:
-        """Return the protocol of a new connection."""
-        return ControlProtocol(self, str(getattr(addr, "host", addr)))
-
-    def admit(self, connection: ControlProtocol) -> bool:
-        """Count a connection in; False when there are too many, in all or of its peer."""
-        peer = connection._peer
-        mine = self._per_peer.get(peer, 0)
-        if len(self._connections) >= self.bounds.connections_max:
-            return False
-        if mine >= self.bounds.connections_per_peer_max:
-            return False
-        self._connections[connection] = peer
-        self._per_peer[peer] = mine + 1
-        return True
-
-    def forget(self, connection: ControlProtocol) -> None:
-        """Count a connection out."""
-        peer = self._connections.pop(connection, None)
-        if peer is None:
-            return
-        self._per_peer[peer] -= 1
-        if not self._per_peer[peer]:
-            del self._per_peer[peer]
-        if not self._connections:
-            waiting, self._empty = self._empty, []
-            for deferred in waiting:
-                deferred.callback(None)
-
-    @property
-    def connection_count(self) -> int:
-        """Connections that are open now."""
-        return len(self._connections)
-
-    def _sweep(self) -> None:
-        now = self.clock.seconds()
-        oldest = now - self.bounds.idle_timeout_secs
-        ended: dict[str, bool] = {}
-        for connection in list(self._connections):
-            session = connection.session
-            if session is not None:
-                grant = session.grant
-                if grant.jti not in ended:
-                    ended[grant.jti] = not self.routes.counts(grant)
-                if ended[grant.jti] or connection.lasts_until < now:
-                    connection.expire()
-                    continue
-            if connection.idle and connection.active_at < oldest:
-                connection.close()
-
-    def drain(self) -> Deferred[None]:
-        """Let every connection answer what is in flight and close; fires when all have gone."""
-        done: Deferred[None] = Deferred()
-        if not self._connections:
-            done.callback(None)
-            return done
-        self._empty.append(done)
-        for connection in list(self._connections):
-            connection.finish()
-        return done
-
-    def abort(self) -> None:
-        """Cut every connection that is left."""
-        for connection in list(self._connections):
-            if connection.transport is not None:
-                cast(Any, connection.transport).abortConnection()
