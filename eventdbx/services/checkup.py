@@ -31,8 +31,9 @@ SECRET_FILES = (
     "tokens.journal",
     "jwt_revocations.json",
     "plugins.json",
-    "remotes.json",
+    "remote.json",
     "audit.spool",
+    "audit.spool.taken",
 )
 """Files of the data directory with something in them that strangers must not have."""
 

@@ -264,6 +264,8 @@ class Removing(Commands):
         shared = self.place.folder / "shared"
         shared.mkdir()
         (shared / "thesis.txt").write_text("precious")
+        for name in ("audit.spool", "audit.spool.taken", "tokens.journal"):
+            (shared / name).touch()
         self.dbx("config", "--data-dir", str(shared))
         self.dbx("aggregate", "create", "patient", "p-001", "--event", "patient_created")
         done = self.place.attempt("destroy", "--yes")

@@ -27,7 +27,8 @@ OURS = frozenset(
     (
         "event_store domains shards tenant_meta schemas plugins versions logs "
         "plugin_queue.db conflicts.db cli.token config.toml schemas.json tokens.json "
-        "tokens.json.legacy jwt_revocations.json staged_events.json plugins.json "
+        "tokens.json.legacy tokens.journal jwt_revocations.json audit.spool audit.spool.taken "
+        "staged_events.json plugins.json "
         "plugin_queue.json remote.json watch.json upgrade-state.json eventdbx.pid .destroying"
     ).split()
 )
