@@ -179,19 +179,19 @@ class Ledger:
 
         Raises InvalidToken or Unauthorized.
         """
-        return terms_verifier(terms, lambda: 0, lambda _jti: False).signed(token)
+        return _read(terms, token)[0]
 
     def recognise(self, terms: Terms, token: str) -> bool:
         """Add the digest of a token that an older program recorded without; tell whether it was
         missing. A token that was not signed here, or is not recorded, changes nothing."""
         try:
-            jti = self.signed(terms, token).jti
+            grant, key = _read(terms, token)
         except (InvalidToken, Unauthorized):
             return False
-        record = self._records.get(jti)
+        record = self._records.get(grant.jti)
         if record is None or record.digest is not None:
             return False
-        self.add(record._replace(digest=digest_of(token)))
+        self.add(record._replace(digest=digest_of(token), key_mark=key.mark))
         return True
 
     def revoke(
@@ -324,6 +324,10 @@ def terms_verifier(
 ) -> Verifier:
     """Return what verifies tokens under the terms; ``clock`` gives seconds."""
     return Verifier(terms.accepted, terms.issuer, terms.audience, terms.skew_s, clock, is_revoked)
+
+
+def _read(terms: Terms, token: str) -> tuple[Grant, PublicKey]:
+    return terms_verifier(terms, lambda: 0, lambda _jti: False).read(token)
 
 
 def _is_uuid(text: str) -> bool:

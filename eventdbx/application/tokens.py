@@ -337,8 +337,8 @@ class Verifier:
         known = self.cached(token)
         if known is not None:
             return known
-        grant, key_until = self._read(token)
-        earliest, latest = self.check(grant, key_until)
+        grant, key = self.read(token)
+        earliest, latest = self.check(grant, key.until)
         self._cache[token] = grant, earliest, latest
         if len(self._cache) > self.cache_entries:
             self._cache.popitem(last=False)
@@ -383,15 +383,11 @@ class Verifier:
     def _until(self, mark: str) -> float | None:
         return max((key.until for key, _verifying in self._keys if key.mark == mark), default=None)
 
-    def signed(self, token: str) -> Grant:
-        """Return what a token says if it was signed for us, whatever has become of it since.
+    def read(self, token: str) -> tuple[Grant, PublicKey]:
+        """Return what a token says if it was signed for us, and the key that has signed it.
 
-        Raises InvalidToken or Unauthorized.
+        Whatever has become of either since is not looked at. Raises InvalidToken or Unauthorized.
         """
-        return self._read(token)[0]
-
-    def _read(self, token: str) -> tuple[Grant, float]:
-        """Check what does not depend on the time of day; say until when the key is accepted."""
         parts = token.split(".")
         if len(parts) != 3 or len(token) > limits.TOKEN_CHARACTERS_MAX:
             raise InvalidToken
@@ -401,19 +397,19 @@ class Verifier:
         if members.get("alg") != "EdDSA" or not isinstance(kid, str | None):
             raise InvalidToken
         signed = f"{parts[0]}.{parts[1]}".encode()
-        key_until = self._check_signature(signed, signature, kid)
-        if key_until is None and self.look_for_keys():
-            key_until = self._check_signature(signed, signature, kid)
-        if key_until is None:
+        key = self._signer(signed, signature, kid)
+        if key is None and self.look_for_keys():
+            key = self._signer(signed, signature, kid)
+        if key is None:
             raise InvalidToken
         claims = object_of(body)
         grant = grant_of(claims)
         if claims["iss"] != self._issuer or claims["aud"] != self._audience:
             raise Unauthorized
-        return grant, key_until
+        return grant, key
 
-    def _check_signature(self, signed: bytes, signature: bytes, kid: str | None) -> float | None:
-        """Return until when the key that signed is accepted, None if none did.
+    def _signer(self, signed: bytes, signature: bytes, kid: str | None) -> PublicKey | None:
+        """Return the key that signed, None if none of ours did.
 
         The key named by ``kid`` goes first. The others follow even so: older programs never
         checked the name, so a key that was renamed must not invalidate every token.
@@ -423,5 +419,5 @@ class Verifier:
                 verifying.verify(signature, signed)
             except InvalidSignature:
                 continue
-            return key.until
+            return key
         return None

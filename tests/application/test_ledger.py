@@ -69,6 +69,16 @@ class LedgerCase(SynchronousTestCase):
 class Issuing(LedgerCase):
     """New tokens."""
 
+    def test_recognised(self) -> None:
+        """A token that an older program recorded can be proven, while its key is in force."""
+        token = self.issue()
+        record = self.ledger.records[0]
+        self.ledger.add(record._replace(digest=None, key_mark=None))
+        self.assertFalse(self.ledger.recognise(TERMS, token + "x"))
+        self.assertTrue(self.ledger.recognise(TERMS, token))
+        self.assertEqual(self.ledger.records, [record])
+        self.assertFalse(self.ledger.recognise(TERMS, token))
+
     def test_record(self) -> None:
         """The record says what the token says, to the nanosecond."""
         token = self.issue(tenants=["b", " A "], write_limit=5)

@@ -138,7 +138,7 @@ class Place:
         verifier = Verifier(
             terms.accepted, terms.issuer, terms.audience, 30, time.time, lambda _jti: False
         )
-        grant = verifier.signed(self.tokens[holder])
+        grant = verifier.read(self.tokens[holder])[0]
         other = SigningKey(bytes(32), terms.key.key_id)
         return sign_grant(other, grant, issuer=terms.issuer, audience=terms.audience)
 
