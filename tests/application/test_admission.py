@@ -122,7 +122,7 @@ class Doors(SynchronousTestCase):
         )  # fmt: skip
         self.recorded = token("recorded")
         self.elsewhere = token("elsewhere")
-        self.ledger = LedgerInMemory(self.recorded, read=verifier.signed)
+        self.ledger = LedgerInMemory(self.recorded, read=lambda text: verifier.read(text)[0])
         self.admission = Admission(verifier, Attempts(Clock().seconds, 3), self.ledger)
 
     def fails(self, kind: type[EventDBXError], text: str) -> None:
