@@ -139,7 +139,9 @@ class TokenDesk:
             done, _known = ledger.revoke(
                 terms, token.strip(), reason=reason, now_ns=self._clock_ns()
             )
-            return done, ledger.find(done.jti)
+            record = ledger.find(done.jti)
+        self._workspace.revocations.look_again()
+        return done, record
 
     def refresh(
         self, token: str, *, ttl_s: int | None = None, by: Grant | None = None
@@ -160,6 +162,7 @@ class TokenDesk:
                 now_ns=self._clock_ns(),
                 by=by,
             )
+        self._workspace.revocations.look_again()
         return record.document(revoked=False, token=issued), replaced
 
     def rotate_key(self, *, overlap_s: int | None = None) -> dict[str, Any]:

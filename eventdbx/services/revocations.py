@@ -30,6 +30,7 @@ class Revocations:
         self._clock = clock
         self._pause_s = 0.0
         self._look_again_at = float("-inf")
+        self._changes = 0
         self._path = path
         self._name = os.fspath(path)
         self._data_keys = data_keys
@@ -41,14 +42,14 @@ class Revocations:
 
         A list that cannot be read must not let anybody in, so nothing is remembered of it.
         """
-        now = self._clock()
+        now, changes = self._clock(), self._changes
         if now < self._look_again_at:
             return jti in self._revoked
         try:
             found = os.stat(self._name)
         except FileNotFoundError:
             self._revoked, self._identity = frozenset(), None
-            self._look_again_at = now + self._pause_s
+            self._looked(now, changes)
             return False
         except OSError:
             found = None
@@ -57,8 +58,18 @@ class Revocations:
             self._revoked = self._read()
             self._identity = identity
         if identity is not None:
-            self._look_again_at = now + self._pause_s
+            self._looked(now, changes)
         return jti in self._revoked
+
+    def _looked(self, now: float, changes: int) -> None:
+        if changes == self._changes:
+            self._look_again_at = now + self._pause_s
+
+    def look_again(self) -> None:
+        """Look at the file for the next question: it has just been changed here. Any thread may
+        say so."""
+        self._changes += 1
+        self._look_again_at = float("-inf")
 
     def look_at_most_every(self, seconds: float) -> None:
         """Let that much time pass before the file is looked at again."""

@@ -125,6 +125,19 @@ class Renewing(DeskCase):
         self.assertEqual(self.desk.refresh(mine["token"], by=by)[0]["actions"], ["token.manage"])
         self.assertEqual(self.verifier.verify(root["token"]).jti, root["jti"])
 
+    def test_at_once(self) -> None:
+        """What a server itself has revoked or replaced, it refuses from the next request on."""
+        workspace, config = self.opened
+        workspace.revocations.look_at_most_every(3600)
+        desk = TokenDesk(workspace, lambda: config, clock_ns=lambda: self.now_ns)
+        revoked, replaced = (desk.issue(READ)["token"] for _ in range(2))
+        self.verifier.verify(revoked)
+        desk.revoke(revoked, reason=None)
+        self.assertIs(self.refused(revoked), InvalidToken)
+        self.verifier.verify(replaced)
+        desk.refresh(replaced)
+        self.assertIs(self.refused(replaced), InvalidToken)
+
     def test_ended(self) -> None:
         """What is revoked or expired is not revived."""
         revoked = self.desk.issue(READ)
