@@ -61,6 +61,7 @@ and in `GET /admin/status`.
 
 - `admin.bind_addr`, `admin.port` and `admin.endpoints` are taken up at once while the Admin API is off.
 - New schemas take `snapshot_threshold` as it is then; those that exist keep theirs.
+- `data_encryption_key` is changed while no server runs: it could not read what is sealed anew.
 - A new signing key is taken up without a restart when `dbx token rotate` made it, or when the file changes.
 - Remotes and previous signing keys are tables: `dbx token rotate` and the Admin API keep them.
 

@@ -205,6 +205,21 @@ class BesideAServer(SynchronousTestCase):
         self.assertEqual(self.administer("status")["restart_required"], ["port"])
         self.assertEqual(self.administer("status")["restrict"], "strict")
 
+    def test_the_data_key_stays(self) -> None:
+        """A server could not read what commands seal with another key, and would let nobody in."""
+        path = self.space.folder / ".dbx" / "config.toml"
+        text = path.read_text()
+        another = "c2Vj" * 10 + "c2U="
+        for change in (("--dek", another), ("--set", f"data_encryption_keys={another}")):
+            ended = self.space.attempt("config", *change)
+            self.assertEqual(ended.returncode, 1)
+            self.assertIn("cannot be changed while the server runs", ended.stderr)
+            self.assertEqual(path.read_text(), text)
+        same = self.space.run("config", "data_encryption_key", "--show-secrets").strip()
+        self.space.run("config", "--dek", same)
+        self.space.run("token", "generate", "-g", "a", "-u", "b", "--action", "x")
+        self.space.run("aggregate", "list")
+
     def test_edited_by_hand(self) -> None:
         """What was edited in the file counts after ``--reload``, and after SIGHUP."""
         self.edit("list_page_size = 10\n", "list_page_size = 3\n")

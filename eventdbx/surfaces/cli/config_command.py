@@ -23,6 +23,7 @@ from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, pri
 from eventdbx.surfaces.cli.session import database, opened, server_address
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
+_DATA_KEYS = {"data_encryption_key", "data_encryption_keys"}
 WORD = click.Choice(["true", "false"])
 
 
@@ -341,6 +342,13 @@ def _others(warnings: Sequence[str]) -> list[str]:
     return [one for one in warnings if not one.startswith("unknown configuration key")]
 
 
+def _keep_key_of_running_server(place: Opened, changes: Mapping[str, Value]) -> None:
+    """Refuse another data key beside a server: it could not read tokens that are sealed anew."""
+    other = any(changes[key] != getattr(place.config, key) for key in _DATA_KEYS & changes.keys())
+    if other and places.daemon_runs(place):
+        raise Failure("the data key cannot be changed while the server runs", hint="dbx stop")
+
+
 def _carry_out(
     context: click.Context,
     place: Opened,
@@ -354,6 +362,7 @@ def _carry_out(
     if again and address is None:
         raise Failure("no server runs that could reload its configuration", hint="dbx start")
     if changes:
+        _keep_key_of_running_server(place, changes)
         _save(place, changes)
         _tell_what_beats_the_file(changes)
         note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
