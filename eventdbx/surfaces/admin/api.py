@@ -115,18 +115,20 @@ class Api:
         if request.path[:6] != b"/admin":
             return None
         get = request.requestHeaders.getRawHeaders
-        named = {name: get(name.encode(), [b""])[-1] for name in ("x-admin-key", "authorization")}
-        token = token_in({name: value.decode("latin-1") for name, value in named.items()})
+        names = ("x-admin-key", "authorization", "accept", "x-request-id")
+        named = {name: get(name.encode(), [b""])[-1].decode("latin-1") for name in names}
+        token = token_in(named)
         if not token:
             return None
         address = str(getattr(request.getClientAddress(), "host", "unix"))
         problem = self._door.turns_away(token, address)
         if problem is None:
             return None
-        reply = error_reply(problem, ROOT, {})
+        reply = error_reply(problem, ROOT, named)
         _set_status(request, reply.status)
         for name, value in reply.headers.items():
             request.setHeader(name, value)
+        request.setHeader("X-Request-Id", _request_id(named["x-request-id"]))
         request.setHeader("X-Content-Type-Options", "nosniff")
         request.setHeader("Content-Length", str(len(reply.body)))
         self._measure(request.method.decode("latin-1"), "", reply.status, 0.0)
@@ -335,7 +337,6 @@ def _asked(request: Any) -> _Asked:
         name.decode("utf-8", "replace"): values[-1].decode("utf-8", "replace")
         for name, values in request.args.items()
     }
-    given = headers.get("x-request-id", "")
     return _Asked(
         request,
         request.method.decode("latin-1"),
@@ -343,8 +344,13 @@ def _asked(request: Any) -> _Asked:
         query,
         headers,
         peer_of(request),
-        given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex,
+        _request_id(headers.get("x-request-id", "")),
     )
+
+
+def _request_id(given: str) -> str:
+    """Return the id that a client gave its request, or another one where that is none."""
+    return given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 
 
 def _wrong_method(methods: Iterable[str]) -> Problem:

@@ -76,6 +76,10 @@ class RateTests(LimitCase):
         answer = await self.site.ask("GET", "/admin/who", bearer="d.e.f")
         self.assertEqual((answer.status, answer.document["code"]), (429, "rate_limited"))
         self.assertIn("retry-after", answer.headers)
+        problem = {"accept": "application/problem+json", "x_request_id": "r-1"}
+        answer = await self.site.ask("GET", "/admin/who", bearer="d.e.f", **problem)
+        kinds = (answer.headers["content-type"], answer.headers["x-request-id"])
+        self.assertEqual(kinds, ("application/problem+json", "r-1"))
         self.assertEqual(await self.status(), 200)
         self.site.clock.advance(60)
         self.assertEqual(await self.status(bearer="a.b.c"), 401)
