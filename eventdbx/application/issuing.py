@@ -42,6 +42,9 @@ class Tokens(Protocol):
     def find(self, jti: str) -> dict[str, Any]:
         """Return one record by its id."""
 
+    def describe(self, text: str) -> dict[str, Any]:
+        """Return what is known of a token, given itself or by its id, with its ``state``."""
+
     def revoke(self, token: str, *, reason: str | None) -> dict[str, Any]:
         """Revoke a token, given itself or by its id; return its record, or what is known of it."""
 

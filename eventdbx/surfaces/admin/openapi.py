@@ -71,7 +71,7 @@ def parameters_of(row: Row) -> tuple[Parameter, ...]:
 def statuses_of(row: Row) -> dict[int, str | None]:
     """Return every status that a row can answer with, and its schema."""
     answers: dict[int, str | None] = dict(row.answers)
-    wrong = [414, 429, 431, 500, 503]
+    wrong = [405, 414, 429, 431, 500, 503]
     if row.action is not None:
         wrong += [401, 403]
     if row.body is not None:

@@ -13,8 +13,9 @@ from twisted.internet.defer import Deferred
 
 from eventdbx.application.issuing import TokenAsked
 from eventdbx.domain.canonical import JSON
+from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S, parse_ns
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, InvalidToken
 from eventdbx.surfaces.admin.bodies import invalid_member
 from eventdbx.surfaces.admin.conditions import digest_of
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Parameter, Row
@@ -116,7 +117,8 @@ class _TokenRoutes:
                 document=[
                     record
                     for record in records
-                    if all(record[name] == value for name, value in asked.items())
+                    if _may_know(call.grant, record)
+                    and all(record[name] == value for name, value in asked.items())
                 ]
             )
 
@@ -124,8 +126,12 @@ class _TokenRoutes:
 
     def find(self, call: Call) -> Deferred[Answer]:
         """Show one record."""
-        finding = self._run(partial(self._tokens.find, call.params["jti"]))
-        return finding.addCallback(lambda found: Answer(document=found))
+
+        def found() -> dict[str, Any]:
+            record = self._tokens.find(call.params["jti"])
+            return _known(call.grant, record)
+
+        return self._run(found).addCallback(lambda record: Answer(document=record))
 
     def issue(self, call: Call) -> Deferred[Answer]:
         """Issue a token that the caller's own covers."""
@@ -137,8 +143,13 @@ class _TokenRoutes:
         """Revoke a token, named in the path or in the body."""
         body = call.body or {}
         token, reason = body.get("token") or call.params["token"], body.get("reason")
-        revoking = self._run(lambda: self._tokens.revoke(token, reason=reason))
-        return revoking.addCallback(
+
+        def revoked() -> dict[str, Any]:
+            if call.grant.tenants:
+                _known(call.grant, self._tokens.describe(token.strip()))
+            return self._tokens.revoke(token, reason=reason)
+
+        return self._run(revoked).addCallback(
             lambda found: Answer(status=204, resource=found["jti"], after=digest_of(found))
         )
 
@@ -148,6 +159,18 @@ class _TokenRoutes:
         ttl_s = _whole(call.body.get("ttl_secs"))
         refreshing = self._run(lambda: self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant))
         return refreshing.addCallback(lambda done: _issued(done[0], replaces=done[1]))
+
+
+def _may_know(grant: Grant, record: Mapping[str, Any]) -> bool:
+    """Tell whether a token is of the caller's tenants: who has some knows of no others."""
+    tenants = record["tenants"]
+    return not grant.tenants or (bool(tenants) and all(map(grant.allows_tenant, tenants)))
+
+
+def _known(grant: Grant, record: dict[str, Any]) -> dict[str, Any]:
+    if not _may_know(grant, record):
+        raise InvalidToken
+    return record
 
 
 def _issued(record: dict[str, Any], status: int = 200, **details: str) -> Answer:

@@ -166,6 +166,25 @@ class KeyTests(TokenVisit):
         schema = {"aggregate": "tenant_case", "events": ["made"]}
         self.assertEqual(self.call("POST", "/schemas", schema, token=one).status, 201)
 
+    def test_some_tenants_know_no_others(self) -> None:
+        """Who has some tenants sees and revokes their tokens; of all others there is no sign."""
+        one = self.issue(actions=["*.*"], tenants=["default"])
+        theirs = self.issue(actions=["aggregate.read"], tenants=["Default"])
+        others = self.issue(actions=["aggregate.read"], tenants=["default", "other"])
+        all_of_them = self.issue(actions=["aggregate.read"])
+        listed = self.call("GET", "/tokens", token=one["token"]).document
+        seen = {record["jti"] for record in listed}
+        self.assertLessEqual({one["jti"], theirs["jti"]}, seen)
+        self.assertTrue(seen.isdisjoint({others["jti"], all_of_them["jti"]}))
+        for hidden in (others, all_of_them):
+            self.refused(404, "GET", f"/tokens/{hidden['jti']}", token=one["token"])
+            for name in (hidden["jti"], hidden["token"]):
+                asked = {"token": name}
+                self.refused(404, "POST", "/tokens/revoke", asked, token=one["token"])
+            self.assertEqual(self.good(200, "GET", f"/tokens/{hidden['jti']}")["status"], "active")
+        gone = self.call("POST", f"/tokens/{theirs['jti']}/revoke", token=one["token"])
+        self.assertEqual(gone.status, 204)
+
     def well_known(self) -> set[str]:
         """Return the ids of the published keys, asked for without a token."""
         connection = HTTPConnection("127.0.0.1", self.place.port, timeout=30)
