@@ -189,13 +189,16 @@ class Place:
             entry.pop("process", None)
         ledger = self.opened.workspace.token_files(lambda _line: None).read()
         followed = self.ask(rq.Follow(token, after="end"))
+        queue = self.root.plugins({"do": "queue"})
+        # Earlier writes may be on their way still: that they arrive changes nothing here.
+        alive = queue["pending"] + queue["processing"] + queue["done"]
         return (
             followed.texts,
             self.root.schema({"do": "list"}),
             self.root.schema({"do": "history"}),
             self.root.schema({"do": "rehearsals"}),
             plugins,
-            self.root.plugins({"do": "queue"}),
+            (alive, queue["dead"], queue["jobs"]["dead"]),
             self.ask(rq.ListSnapshots(token)).texts,
             self.ask(rq.AdminOperation(token, b'{"do":"audit"}')).texts,
             [(one.jti, one.status_revoked) for one in ledger.records],
