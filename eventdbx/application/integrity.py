@@ -16,7 +16,7 @@ from eventdbx.application.referrers import verify_referrers
 from eventdbx.application.rules import InForce
 from eventdbx.application.views import Views
 from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
-from eventdbx.domain.merkle import root
+from eventdbx.domain.merkle import Range, grown, root
 from eventdbx.domain.schemas.reading import read_schemas
 from eventdbx.errors import AggregateNotFound, StorageError
 from eventdbx.storage import catalog, eventlog, keys, records
@@ -88,6 +88,8 @@ def _next(head: Head, version: int, record: bytes, fold: Fold) -> Head:
     ):
         raise StorageError("event lies under another aggregate's or version's key")
     after = evolve(head, event, fold)
+    if event.nodes != grown(head.frontier, head.version, event.hash)[1]:
+        raise StorageError("hashes of the merkle tree differ from the events up to here")
     if root(after.frontier) != event.merkle_root:
         raise StorageError("merkle root differs from the events up to here")
     return after
@@ -202,6 +204,7 @@ def verify_log(view: IReadView) -> Iterator[Finding]:
 def _verify_partition(view: IReadView, partition: int) -> Generator[Finding, None, int]:
     """Check the log of one partition; return how many events it should name."""
     expected, last_id = 0, 0
+    edge: Range | None = ()
     for position, entry in eventlog.log_entries(view, partition, start=0):
         aggregate_type, aggregate_id = keys.split_name(entry.event_key[1:])
         version = keys.event_version(entry.event_key)
@@ -210,12 +213,30 @@ def _verify_partition(view: IReadView, partition: int) -> Generator[Finding, Non
             yield Finding(
                 aggregate_type, aggregate_id, version, f"{where}position {expected} is missing"
             )
-            expected = position
-        record = view.get(entry.event_key)
-        if record is None:
-            yield Finding(aggregate_type, aggregate_id, version, f"{where}its event is missing")
-        elif entry.event_id <= last_id:
-            yield Finding(aggregate_type, aggregate_id, version, f"{where}event ids go backwards")
+            # What the tree should be from here on cannot be told any more.
+            expected, edge = position, None
+        problem = _entry_problem(view.get(entry.event_key), entry, last_id)
+        if edge is not None:
+            edge, nodes = grown(edge, position, entry.leaf)
+            if problem is None and nodes != entry.nodes:
+                problem = "hashes of the log's tree differ from the events up to here"
+        if problem is not None:
+            yield Finding(aggregate_type, aggregate_id, version, where + problem)
         last_id = max(last_id, entry.event_id)
         expected += 1
     return expected
+
+
+def _entry_problem(record: bytes | None, entry: records.LogEntry, last_id: int) -> str | None:
+    """Return what is wrong with an entry of the log beside the record of its event, or None."""
+    if record is None:
+        return "its event is missing"
+    if entry.event_id <= last_id:
+        return "event ids go backwards"
+    try:
+        event = records.decode_event(record)
+    except StorageError as error:
+        return error.detail
+    if (event.event_id, event.hash) != (entry.event_id, entry.leaf):
+        return "its event is another one than that which was committed there"
+    return None

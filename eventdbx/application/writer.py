@@ -30,6 +30,7 @@ from eventdbx.domain.delivery.targets import Target, targets_as_given
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import AUDIT_TYPE, check_aggregate_id, check_aggregate_type
+from eventdbx.domain.merkle import grown
 from eventdbx.domain.patches import apply_patch
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import (
@@ -100,6 +101,7 @@ class Writer:
         self._check_targets = check_targets
         self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
         self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
+        self._edge = eventlog.log_edge(store.view(), PARTITION, self._tail.next_position)
 
     def write(
         self,
@@ -278,13 +280,16 @@ class _Work:
     Heads and indexes are put once per step, however many events of an aggregate it holds.
     """
 
-    __slots__ = ("_last_id", "_moved", "_position", "_transaction", "_writer", "made", "now_ns")
+    __slots__ = (
+        "_edge", "_last_id", "_moved", "_position", "_transaction", "_writer", "made", "now_ns",
+    )  # fmt: skip
 
     def __init__(self, writer: Writer, transaction: Transaction) -> None:
         self._writer = writer
         self._transaction = transaction
         self._moved: dict[bytes, tuple[Head | None, Head]] = {}
         self._position, self._last_id = writer._tail
+        self._edge = writer._edge
         self.now_ns, self.made = writer._clock_ns(), 0
 
     def next_id(self) -> int:
@@ -391,11 +396,12 @@ class _Work:
         event_key = keys.event(name, event.version)
         put = self._transaction.put
         put(event_key, records.encode_event(event))
-        entry = records.encode_log(event.event_id, event_key, targets)
         if head.aggregate_type == AUDIT_TYPE:
-            eventlog.put_audited(self._transaction, entry, event.event_id)
+            eventlog.put_audited(self._transaction, event, event_key)
         else:
-            put(keys.log(PARTITION, self._position), entry)
+            self._edge, nodes = grown(self._edge, self._position, event.hash)
+            entry = records.LogEntry(event.event_id, event_key, event.hash, nodes, targets)
+            put(keys.log(PARTITION, self._position), records.encode_log(entry))
             self._position += 1
         self.move(name, before, after)
         if bound:
@@ -439,7 +445,7 @@ class _Work:
                 writer._heads.put(name, self._moved[name][1], size)
         tail = records.Tail(self._position, self._last_id)
         if tail != writer._tail:
-            writer._tail = tail
+            writer._tail, writer._edge = tail, self._edge
             self._transaction.put(keys.tail(PARTITION), records.encode_tail(tail))
 
     def _put_heads(self) -> dict[bytes, int]:

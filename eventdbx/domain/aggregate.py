@@ -109,7 +109,7 @@ def decide(
         draft.schema,
     )
     digest = merkle.leaf_hash(leaf)
-    frontier = merkle.push(head.frontier, head.version, digest)
+    frontier, nodes = merkle.grown(head.frontier, head.version, digest)
     root = merkle.root(frontier)
     event = Event(
         head.aggregate_type,
@@ -128,6 +128,7 @@ def decide(
         root,
         leaf,
         draft.schema,
+        nodes,
     )
     after = Head(
         head.aggregate_type,

@@ -36,7 +36,8 @@ class Event(NamedTuple):
     ``created_at`` is in nanoseconds since the Unix epoch; ``hash`` is the leaf hash and
     ``merkle_root`` the root of the aggregate's tree after this event, 32 bytes each. ``schema`` is
     the mark of the schema that accepted it: 16 bytes of that schema's digest and the revision of
-    the event type (u16), or None when no schema was in force.
+    the event type (u16), or None when no schema was in force. ``nodes`` are the hashes of the
+    subtrees of the aggregate's tree that end with this event, as ``merkle.grown`` gives them.
     """
 
     aggregate_type: str
@@ -55,6 +56,7 @@ class Event(NamedTuple):
     merkle_root: bytes
     leaf: bytes = b""
     schema: bytes | None = None
+    nodes: tuple[bytes, ...] = ()
 
 
 def commitment(salt: bytes, payload: bytes, extensions: bytes | None, note: str | None) -> bytes:

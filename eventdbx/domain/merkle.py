@@ -37,6 +37,29 @@ def push(edge: Range, size: int, leaf: bytes) -> Range:
     return (*edge[:keep], carry)
 
 
+def grown(edge: Range, size: int, leaf: bytes) -> tuple[Range, Range]:
+    """Return what :func:`push` returns, and the hashes of the subtrees that the leaf completes.
+
+    Those end with the leaf and have 2, 4, 8… leaves, smallest first: none after an even ``size``,
+    one per leaf on average. Whoever keeps them with each leaf finds any complete subtree by one
+    look-up, and so makes any proof of a tree of n leaves by O(log n) of them.
+    """
+    keep = len(edge)
+    carry = leaf
+    nodes: Range = ()
+    while size & 1:
+        keep -= 1
+        carry = sha256(b"\x01" + edge[keep] + carry).digest()
+        nodes = (*nodes, carry)
+        size >>= 1
+    return (*edge[:keep], carry), nodes
+
+
+def completed(size: int) -> int:
+    """Return how many subtrees of two and more leaves the last of ``size`` leaves completes."""
+    return (size & -size).bit_length() - 1
+
+
 def root(edge: Range) -> bytes:
     """Return the root hash of the tree that a compact range stands for."""
     if not edge:

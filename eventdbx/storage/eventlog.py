@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from eventdbx.domain import merkle
 from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.events import Event
+from eventdbx.domain.proofs import Nodes, peaks
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import StorageError
 from eventdbx.storage import keys, records
@@ -161,11 +163,54 @@ def end_position(reads: Reads, partition: int) -> int:
     return records.decode_tail(reads.get(keys.tail(partition))).next_position
 
 
-def put_audited(step: ReadsAndPuts, entry: bytes, event_id: int) -> None:
-    """Put an entry at the end of the audit trail's own log."""
+def log_nodes(reads: Reads, partition: int) -> Nodes:
+    """Return the look-up of complete subtrees of a partition's tree; one point read for each.
+
+    The look-up raises StorageError where the log has no such entry.
+    """
+
+    def node(level: int, index: int) -> bytes:
+        position = ((index + 1) << level) - 1
+        record = reads.get(keys.log(partition, position))
+        if record is None:
+            raise StorageError(f"the commit log has no position {position}")
+        entry = records.decode_log(record)
+        if not level:
+            return entry.leaf
+        if level > len(entry.nodes):
+            raise StorageError(f"the commit log lacks hashes at position {position}")
+        return entry.nodes[level - 1]
+
+    return node
+
+
+def event_nodes(reads: Reads, name: bytes) -> Nodes:
+    """Return the look-up of complete subtrees of an aggregate's tree, as :func:`log_nodes`."""
+
+    def node(level: int, index: int) -> bytes:
+        version = (index + 1) << level
+        event = load_event(reads, name, version)
+        if event is None:
+            raise StorageError(f"event v{version} of an aggregate is missing")
+        return event.nodes[level - 1] if level else event.hash
+
+    return node
+
+
+def log_edge(reads: Reads, partition: int, size: int) -> merkle.Range:
+    """Return the compact range of a partition's first entries, by O(log n) point reads."""
+    node = log_nodes(reads, partition)
+    return tuple([node(*place) for place in peaks(size)])
+
+
+def put_audited(step: ReadsAndPuts, event: Event, event_key: bytes) -> None:
+    """Put an event of the audit trail at the end of the trail's own log."""
     position = end_position(step, AUDIT_PARTITION)
-    step.put(keys.log(AUDIT_PARTITION, position), entry)
-    tail = records.Tail(position + 1, event_id)
+    edge = log_edge(step, AUDIT_PARTITION, position)
+    nodes = merkle.grown(edge, position, event.hash)[1]
+    entry = records.LogEntry(event.event_id, event_key, event.hash, nodes)
+    step.put(keys.log(AUDIT_PARTITION, position), records.encode_log(entry))
+    tail = records.Tail(position + 1, event.event_id)
     step.put(keys.tail(AUDIT_PARTITION), records.encode_tail(tail))
 
 

@@ -16,27 +16,26 @@ from eventdbx.domain.aggregate import Head
 from eventdbx.domain.canonical import dump
 from eventdbx.domain.delivery.targets import Target
 from eventdbx.domain.events import MARK_BYTES, SALT_BYTES, Actor, Event, commitment, leaf_data
-from eventdbx.domain.merkle import leaf_hash
+from eventdbx.domain.merkle import completed, leaf_hash
 from eventdbx.domain.schemas.upcasting import FOLD_MARK_BYTES
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import StorageError
 
-EVENT_FORMAT = 1
+EVENT_FORMAT = 2
 HEAD_FORMAT = 1
 MARKED_HEAD_FORMAT = 2
 """A head whose state was folded with upcasters: their mark stands before the state's parts."""
 SMALL_FORMAT = 1
-"""Log, tail, snapshot and idempotency records."""
-TARGETED_LOG_FORMAT = 2
-"""A log entry whose event is meant for some plugins only: they stand before the event's key."""
+"""Tail, snapshot and idempotency records."""
+LOG_FORMAT = 3
 
 _EVENT = Struct(">B32s16sIiii")
 _EVENT_NUMBERS = Struct(">QQq")
 _EVENT_HEAD = 57
 """Bytes of a leaf before its texts: format, numbers, commitment."""
 _HEAD = Struct(">BBQqqqBIIi32s")
-_LOG = Struct(">BQ")
-_TARGETED_LOG = Struct(">BQI")
+_LOG = Struct(">BQIB")
+_HASH_BYTES = 32
 _TAIL = Struct(">BQQ")
 _ABSENT = -(1 << 63)
 _ARCHIVED = 1
@@ -62,6 +61,7 @@ def encode_event(event: Event) -> bytes:
                 -1 if note is None else len(note),
             ),
             event.leaf,
+            *event.nodes,
             event.payload,
             extensions or b"",
             note or b"",
@@ -84,6 +84,8 @@ def decode_event(record: bytes) -> Event:
         start = _EVENT.size
         leaf = record[start : start + leaf_n]
         start += leaf_n
+        version, event_id, created_at = _EVENT_NUMBERS.unpack_from(leaf, 1)
+        nodes, start = _hashes(record, start, completed(version))
         payload = record[start : start + payload_n]
         start += payload_n
         extensions: bytes | None = None
@@ -93,7 +95,6 @@ def decode_event(record: bytes) -> Event:
         note = None if note_n < 0 else record[start : start + note_n].decode()
         if start + max(note_n, 0) != len(record):
             raise DamagedRecord("event record has the wrong length")
-        version, event_id, created_at = _EVENT_NUMBERS.unpack_from(leaf, 1)
         aggregate_type, aggregate_id, event_type, rest = leaf[_EVENT_HEAD:].split(b"\x00", 3)
         raw: bytes | None = None
         if rest[0]:
@@ -118,11 +119,21 @@ def decode_event(record: bytes) -> Event:
             root,
             leaf,
             _decode_mark(rest),
+            nodes,
         )
     except StorageError:
         raise
     except Exception as error:
         raise DamagedRecord(f"unreadable event record: {error}") from None
+
+
+def _hashes(record: bytes, start: int, count: int) -> tuple[tuple[bytes, ...], int]:
+    """Return that many hashes from a place on, and where they end."""
+    if not count:
+        return (), start
+    end = start + _HASH_BYTES * count
+    places = range(start, end, _HASH_BYTES)
+    return tuple([record[place : place + _HASH_BYTES] for place in places]), end
 
 
 def event_id_of(record: bytes) -> int:
@@ -246,35 +257,40 @@ def decode_head(aggregate_type: str, aggregate_id: str, record: bytes) -> Head:
 class LogEntry(NamedTuple):
     """What stands at one position of the commit log: which event, its id, and for whom it is.
 
-    Without ``targets`` the event is for every plugin.
+    Without ``targets`` the event is for every plugin. ``leaf`` is the event's hash, which is a leaf
+    of the log's tree, too; ``nodes`` are the subtrees of that tree which it completes.
     """
 
     event_id: int
     event_key: bytes
+    leaf: bytes
+    nodes: tuple[bytes, ...] = ()
     targets: tuple[Target, ...] = ()
 
 
-def encode_log(event_id: int, event_key: bytes, targets: tuple[Target, ...] = ()) -> bytes:
+def encode_log(entry: LogEntry) -> bytes:
     """Return the record of one position of the commit log."""
-    if not targets:
-        return _LOG.pack(SMALL_FORMAT, event_id) + event_key
-    text = orjson.dumps([list(target) for target in targets])
-    return _TARGETED_LOG.pack(TARGETED_LOG_FORMAT, event_id, len(text)) + text + event_key
+    targets = entry.targets
+    text = orjson.dumps([list(target) for target in targets]) if targets else b""
+    numbers = _LOG.pack(LOG_FORMAT, entry.event_id, len(text), len(entry.nodes))
+    return b"".join((numbers, entry.leaf, *entry.nodes, text, entry.event_key))
 
 
 def decode_log(record: bytes) -> LogEntry:
     """Return a log entry; raises DamagedRecord."""
-    if len(record) >= _LOG.size and record[0] == SMALL_FORMAT:
-        return LogEntry(_LOG.unpack_from(record)[1], record[_LOG.size :])
     try:
-        form, event_id, length = _TARGETED_LOG.unpack_from(record)
-        if form != TARGETED_LOG_FORMAT:
+        form, event_id, targets_n, count = _LOG.unpack_from(record)
+        if form != LOG_FORMAT:
             raise DamagedRecord(f"unknown log record format {form}")
-        end = _TARGETED_LOG.size + length
-        targets = tuple([Target(*one) for one in orjson.loads(record[_TARGETED_LOG.size : end])])
-        if not targets or end >= len(record):
+        leaf = record[_LOG.size : _LOG.size + _HASH_BYTES]
+        nodes, start = _hashes(record, _LOG.size + _HASH_BYTES, count)
+        end = start + targets_n
+        if end >= len(record):
             raise DamagedRecord("log record has the wrong length")
-        return LogEntry(event_id, record[end:], targets)
+        if not targets_n:
+            return LogEntry(event_id, record[end:], leaf, nodes)
+        targets = tuple([Target(*one) for one in orjson.loads(record[start:end])])
+        return LogEntry(event_id, record[end:], leaf, nodes, targets)
     except StorageError:
         raise
     except Exception as error:

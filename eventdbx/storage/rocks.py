@@ -34,7 +34,7 @@ from eventdbx.storage.rocksview import RocksView, Written, translated
 from eventdbx.storage.watching import StoreWatch
 
 FORMAT_KEY = b"\x00format"
-FORMAT = 2
+FORMAT = 3
 """Raise when an older program could no longer read what this one writes."""
 
 _FILLER_KEY = b"\x00filler"

@@ -102,17 +102,19 @@ class EventRecordTests(SynchronousTestCase):
         self.assertEqual(record[0], 1)
 
     def test_log_round_trip(self) -> None:
-        """A log entry says for whom its event is; one for everybody looks as it always did."""
-        plain = records.encode_log(7, b"key")
-        self.assertEqual(plain, b"\x01" + bytes(7) + b"\x07key")
-        self.assertEqual(records.decode_log(plain), records.LogEntry(7, b"key", ()))
+        """A log entry says which event it is, what it completes in the log's tree, and for whom."""
+        leaf, nodes = b"l" * 32, (b"m" * 32, b"n" * 32)
+        plain = records.LogEntry(7, b"key", leaf)
+        record = records.encode_log(plain)
+        self.assertEqual(record, b"\x03" + bytes(7) + b"\x07" + bytes(5) + leaf + b"key")
+        self.assertEqual(records.decode_log(record), plain)
         targets = (Target("höok", "event-only", "high"), Target("tcp"))
-        record = records.encode_log(7, b"key", targets)
-        self.assertEqual(record[0], 2)
-        self.assertEqual(records.decode_log(record), records.LogEntry(7, b"key", targets))
+        full = records.LogEntry(7, b"key", leaf, nodes, targets)
+        record = records.encode_log(full)
+        self.assertEqual(records.decode_log(record), full)
         for cut in range(len(record) - len(b"key") + 1):
             self.assertRaises(records.DamagedRecord, records.decode_log, record[:cut])
-        self.assertRaises(records.DamagedRecord, records.decode_log, b"\x03" + record[1:])
+        self.assertRaises(records.DamagedRecord, records.decode_log, b"\x04" + record[1:])
 
     def test_leaf_is_unambiguous(self) -> None:
         """Moving a character from one field to the next gives another leaf."""
