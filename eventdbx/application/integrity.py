@@ -204,26 +204,31 @@ def verify_log(view: IReadView) -> Iterator[Finding]:
 def _verify_partition(view: IReadView, partition: int) -> Generator[Finding, None, int]:
     """Check the log of one partition; return how many events it should name."""
     expected, last_id = 0, 0
-    edge: Range | None = ()
-    for position, entry in eventlog.log_entries(view, partition, start=0):
-        aggregate_type, aggregate_id = keys.split_name(entry.event_key[1:])
-        version = keys.event_version(entry.event_key)
+    edge: Range | None = ()  # None: what the tree should be from here on cannot be told.
+    start, stop = keys.log(partition, 0), keys.log(partition, eventlog.U64_MAX) + b"\x00"
+    for key, record in view.scan(start, stop):
+        position = keys.log_position(key)
         where = f"storage error: integrity check failed for position {position}: "
         if position != expected:
-            yield Finding(
-                aggregate_type, aggregate_id, version, f"{where}position {expected} is missing"
-            )
-            # What the tree should be from here on cannot be told any more.
-            expected, edge = position, None
+            yield Finding("", "", 0, f"{where}position {expected} is missing")
+            edge = None
+        expected = position + 1
+        try:
+            entry = records.decode_log(record)
+            names = keys.split_name(entry.event_key[1:])
+            version = keys.event_version(entry.event_key)
+        except (StorageError, ValueError) as error:
+            edge = None
+            yield Finding("", "", 0, f"{where}{getattr(error, 'detail', 'unreadable name')}")
+            continue
         problem = _entry_problem(view.get(entry.event_key), entry, last_id)
         if edge is not None:
             edge, nodes = grown(edge, position, entry.leaf)
             if problem is None and nodes != entry.nodes:
                 problem = "hashes of the log's tree differ from the events up to here"
         if problem is not None:
-            yield Finding(aggregate_type, aggregate_id, version, where + problem)
+            yield Finding(*names, version, where + problem)
         last_id = max(last_id, entry.event_id)
-        expected += 1
     return expected
 
 

@@ -113,6 +113,24 @@ class TamperedTests(TreeCase):
                 found = self.tampered(key, place)
                 self.assertTrue(any(f"position {position}:" in one for one in found), place)
 
+    def test_every_byte_of_log_entries(self) -> None:
+        """Whatever byte of an entry is changed, its position is named."""
+        for position in (0, 5, 15):
+            key = keys.log(PARTITION, position)
+            for place in range(len(self.view.get(key) or b"")):
+                found = self.tampered(key, place)
+                self.assertTrue(any(f"position {position}:" in one for one in found), place)
+
+    def test_every_byte_of_events(self) -> None:
+        """Whatever byte of an event is changed, its aggregate and version are named."""
+        name = keys.name("order", "o-1")
+        for version in (1, 4):
+            key = keys.event(name, version)
+            for place in range(len(self.view.get(key) or b"")):
+                found = self.tampered(key, place)
+                where = f"order::o-1 at version {version}"
+                self.assertTrue(any(where in one for one in found), (place, found))
+
     def test_hashes_of_events(self) -> None:
         """Any changed byte of the hashes that lie with an event is found at its version."""
         name = keys.name("order", "o-1")
