@@ -115,6 +115,7 @@ class Bench:
                 Attempts(time.monotonic, 10),
             ),
             open_domain=lambda _name: domain,
+            name_of=lambda _name: "default",
             settings=Settings(10, 1_000, True, False),
             run_slowly=lambda _work: fail(NotImplementedError()),
             status=dict,

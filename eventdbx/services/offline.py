@@ -84,6 +84,7 @@ class OfflineStore:
         self._routes = Routes(
             admission=None,
             open_domain=lambda _name: self._domain,
+            name_of=lambda _name: self._domain.name,
             settings=Settings(
                 config.list_page_size,
                 _PAGE_MAX,

@@ -156,17 +156,24 @@ class StoreService(Service):
 
         Raises ConfigError for a malformed or unknown name, and the errors of opening.
         """
+        found = self.name_of(name)
+        if name is None:
+            return self._domains[found]
+        return self._domains.get(found) or self._open(found)
+
+    def name_of(self, name: str | None) -> str:
+        """Return the name of a domain that exists, as :meth:`domain` finds it; open nothing.
+
+        Raises ConfigError for a malformed or unknown name.
+        """
         if name is None:
             if self._config.tenants.multi_tenant:
                 raise ConfigError("tenantId is required when multi-tenant mode is enabled")
-            return self._domains[self._config.domain]
+            return self._config.domain
         name = check_domain_name(name)
-        known = self._domains.get(name)
-        if known is not None:
-            return known
-        if not self._store_path(name).is_dir():
+        if name not in self._domains and not self._store_path(name).is_dir():
             raise UnknownName(f"domain '{name}' does not exist")
-        return self._open(name)
+        return name
 
     def take_up(self, config: Config) -> None:
         """Go on under another configuration, in the domains that are open and in later ones."""

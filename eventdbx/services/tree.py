@@ -249,6 +249,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     routes = Routes(
         admission=admission,
         open_domain=stores.domain,
+        name_of=stores.name_of,
         settings=answer_settings(config),
         run_slowly=run_slowly,
         status=status,

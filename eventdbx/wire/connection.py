@@ -24,6 +24,7 @@ from eventdbx.wire.events import (
     Closed,
     Event,
     HelloReceived,
+    Proven,
     RequestReceived,
     Unproven,
 )
@@ -184,7 +185,9 @@ class ServerConnection:
         except NoiseError:
             self._next = _nothing
             return Unproven()
-        return self._exchanged(answered)
+        self._exchanged(answered)
+        self._next = self._first_sealed
+        return self._first_sealed()
 
     def _handshake(self) -> Event | None:
         frame = self._inbox.frame()
@@ -197,14 +200,29 @@ class ServerConnection:
                 answered = respond(frame, (token, token.strip()), self._entropy)
             except NoiseError:
                 return self._unencrypted(frame)
-            return self._exchanged(answered)
+            self._exchanged(answered)
+            return self._sealed_request()
         return self._unencrypted(frame)
 
-    def _exchanged(self, answered: Answered) -> Event | None:
+    def _exchanged(self, answered: Answered) -> None:
         self._outbox.append(framed(answered.message))
         self._transport = answered.transport
         self._next = self._sealed_request
-        return self._sealed_request()
+
+    def _first_sealed(self) -> Event | None:
+        """Only who holds the key can seal anything for this session."""
+        frame = self._inbox.frame()
+        if frame is None:
+            return None
+        assert self._transport is not None
+        raw = self._transport.open(frame)
+
+        def opened() -> Event | None:
+            self._next = self._sealed_request
+            return self._request(raw) or self._sealed_request()
+
+        self._next = opened
+        return Proven()
 
     def _unencrypted(self, frame: bytes) -> Event | None:
         """A peer that was told to encrypt and does not: serve it only if that is allowed."""

@@ -40,6 +40,11 @@ class RequestReceived(NamedTuple):
     reply: int | None
 
 
+class Proven(NamedTuple):
+    """The peer has shown that it holds the token that its hello named: what it sealed, it sealed
+    for this session. A key exchange alone may be one that was overheard, and repeated."""
+
+
 class Unproven(NamedTuple):
     """The peer does not hold the token that its hello named; close."""
 
@@ -50,4 +55,4 @@ class Closed(NamedTuple):
     reason: str
 
 
-Event = HelloReceived | CliRequestReceived | RequestReceived | Unproven | Closed
+Event = HelloReceived | CliRequestReceived | RequestReceived | Proven | Unproven | Closed

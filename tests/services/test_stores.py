@@ -56,6 +56,17 @@ class StoreServiceTests(SynchronousTestCase):
         self.assertIs(service.domain(" DEFAULT "), service.domain(None))
         self.assertTrue((folder / "default" / "event_store").is_dir())
 
+    def test_name_without_opening(self) -> None:
+        """A name can be looked up in a form that opens nothing."""
+        service, folder = self.make()
+        (folder / "acme" / "event_store").mkdir(parents=True)
+        self.assertEqual(service.name_of(" ACME "), "acme")
+        self.assertEqual(service.name_of(None), "default")
+        self.assertEqual([one.name for one in service.opened()], ["default"])
+        self.assertRaises(ConfigError, service.name_of, "nope")
+        self.assertEqual(service.domain("acme").name, "acme")
+        self.assertEqual([one.name for one in service.opened()], ["default", "acme"])
+
     def test_unknown_and_malformed(self) -> None:
         """A name in a hello never makes a domain."""
         service, folder = self.make()

@@ -58,9 +58,11 @@ def listener(
     issued: IssuedTokens | None = None,
     is_revoked: Callable[[str], bool] = lambda _jti: False,
     failures_per_minute: int = 10,
+    opened: Callable[[], object] = lambda: None,
     **settings: Any,
 ) -> tuple[ControlFactory, Domain]:
-    """Return a listener and the one domain that it serves, ``default``."""
+    """Return a listener and the one domain that it serves, ``default``; ``opened`` is told each
+    time that one is asked for it."""
     store = Store(backend, hop=hop)
     schemas = Catalogue(store, clock_ns=lambda: NOW_S * 10**9)
     writer = Writer(
@@ -71,9 +73,14 @@ def listener(
     )
     domain = Domain("default", store, writer, schemas)
 
-    def open_domain(name: str | None) -> Domain:
+    def name_of(name: str | None) -> str:
         if name not in (None, "default"):
             raise errors.ConfigError(f"domain '{name}' does not exist")
+        return "default"
+
+    def open_domain(name: str | None) -> Domain:
+        name_of(name)
+        opened()
         return domain
 
     values = {
@@ -94,6 +101,7 @@ def listener(
     routes = Routes(
         admission=Admission(verifier, Attempts(clock.seconds, failures_per_minute), issued),
         open_domain=open_domain,
+        name_of=name_of,
         settings=Settings(**values),
         run_slowly=run_slowly,
         status=dict,

@@ -393,7 +393,8 @@ class OperationTests(ProtocolCase):
     def test_tenant_operations_are_not_there_yet(self) -> None:
         """Tenant operations say so to those who would be allowed them."""
         routes = self.factory.routes
-        session = routes.greet(HelloReceived(1, token(), None, None, None, False, False))
+        hello = HelloReceived(1, token(), None, None, None, False, False)
+        session = routes.open(routes.greet(hello))
         for actions, code in (["*.*"], "config"), (["aggregate.*"], "unauthorized"):
             own = token(actions=actions)
             shard = rq.TenantAssign(own, "default", "s")

@@ -6,7 +6,10 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.logger import ILogObserver, formatEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
+from zope.interface import implementer
 
 from eventdbx.application.admission import Issued
 from eventdbx.application.domains import Domain
@@ -48,6 +51,7 @@ class Case(SynchronousTestCase):
         self.set_back_s = 0
         self.revoked: set[str] = set()
         self.asked: list[Deferred[Any]] = []
+        self.opened: list[str] = []
         self.factory, self.domain = self.made()
         self.factory.startFactory()
         self.addCleanup(self.factory.stopFactory)
@@ -65,6 +69,7 @@ class Case(SynchronousTestCase):
             issued=OneToken(),
             is_revoked=self.revoked.__contains__,
             failures_per_minute=3,
+            opened=lambda: self.opened.append("default"),
         )
 
     def slowly(self, _work: Any) -> Deferred[Any]:
@@ -95,6 +100,73 @@ class Case(SynchronousTestCase):
         assert isinstance(event, Rejected)
         self.assertFalse(session.transport.connected)
         return event.message
+
+
+class Proof(Case):
+    """Whoever only names a token opens nothing, and is not said to be accepted."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.lines: list[str] = []
+
+        @implementer(ILogObserver)
+        def observe(event: Any) -> None:
+            if event.get("log_namespace", "").endswith("ControlProtocol"):
+                self.lines.append(str(formatEvent(event)))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def accepted(self) -> bool:
+        """Tell whether the log says that somebody was accepted."""
+        return any("accepted" in line for line in self.lines)
+
+    def test_named(self) -> None:
+        """The domain is opened with the first request, which proves the token."""
+        session = self.open(tenant="default")
+        self.assertEqual(session.events, [Established()])
+        self.assertFalse(self.opened or self.accepted())
+        self.assertEqual(self.code(session, token()), "")
+        self.assertEqual(self.opened, ["default"])
+        self.assertTrue(self.accepted())
+
+    def test_sent(self) -> None:
+        """A token that was sent needs no other proof."""
+        self.open(send_token=True)
+        self.assertEqual(self.opened, ["default"])
+        self.assertTrue(self.accepted())
+
+    def test_overheard(self) -> None:
+        """Repeating the key exchange of somebody else proves nothing."""
+        heard: list[bytes] = []
+        protocol = self.factory.buildProtocol(None)
+        receive = protocol.dataReceived
+
+        def overhear(data: bytes) -> None:
+            heard.append(data)
+            receive(data)
+
+        protocol.dataReceived = overhear
+        Session(protocol, token(), send_token=False)
+        again = self.factory.buildProtocol(None)
+        transport = StringTransportWithDisconnection()
+        transport.setTcpNoDelay = lambda _on: None  # type: ignore[attr-defined]
+        transport.protocol = again
+        again.makeConnection(transport)
+        for data in heard:
+            again.dataReceived(data)
+        self.assertTrue(transport.connected)
+        self.assertFalse(self.opened or self.accepted())
+        again.dataReceived((64).to_bytes(4, "big") + bytes(64))
+        self.assertFalse(transport.connected)
+        self.assertFalse(self.opened or self.accepted())
+
+    def test_unknown_tenant(self) -> None:
+        """What does not exist is told in the answer to the hello, as ever."""
+        session = self.open(tenant="nowhere")
+        (event,) = session.events
+        assert isinstance(event, Rejected)
+        self.assertIn("failed to initialise tenant 'nowhere'", event.message)
 
 
 class Ends(Case):

@@ -22,7 +22,7 @@ from eventdbx.wire.client_connection import (
 )
 from eventdbx.wire.codec_hello import decode_hello, encode_hello, token_id_of
 from eventdbx.wire.connection import ProtocolError, ServerConnection
-from eventdbx.wire.events import HelloReceived, RequestReceived, Unproven
+from eventdbx.wire.events import HelloReceived, Proven, RequestReceived, Unproven
 from eventdbx.wire.noise import pre_shared_key
 from eventdbx.wire.pointers import Message
 from tests.wire import peers
@@ -99,7 +99,8 @@ class Proof(SynchronousTestCase):
         client.send_request(rq.GetAggregate(TOKEN, "a", "1"))
         sent = client.data_to_send()
         self.assertNotIn(b"secret", sent)
-        (event,) = self.server.receive_data(sent)
+        proven, event = self.server.receive_data(sent)
+        self.assertIsInstance(proven, Proven)
         assert isinstance(event, RequestReceived)
         self.server.send_response(event, rs.AggregateFound(b"{}"))
         (answer,) = client.receive_data(self.server.data_to_send())

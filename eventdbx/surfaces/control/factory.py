@@ -88,9 +88,8 @@ class ControlFactory(Factory):
         oldest = now - self.bounds.idle_timeout_secs
         ended: dict[str, bool] = {}
         for connection in list(self._connections):
-            session = connection.session
-            if session is not None:
-                grant = session.grant
+            grant = connection.grant
+            if grant is not None:
                 if grant.jti not in ended:
                     ended[grant.jti] = not self.routes.counts(grant)
                 if ended[grant.jti] or connection.lasts_until < now:

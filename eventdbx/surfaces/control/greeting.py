@@ -17,20 +17,26 @@ from eventdbx.wire.events import HelloReceived
 
 
 class Greeted(NamedTuple):
-    """A hello that is accepted; ``key`` is what a peer has to prove that sent no token."""
+    """A hello that is accepted; ``key`` is what a peer has to prove that sent no token.
+
+    Nothing is opened for it yet: whoever only names a token must not make the server do that.
+    """
 
     grant: Grant
-    domain: Domain
+    tenant: str | None
     key: bytes | None
 
 
 def greeted(
     admission: Admission,
-    open_domain: Callable[[str | None], Domain],
+    name_of: Callable[[str | None], str],
     hello: HelloReceived,
     address: str,
 ) -> Greeted:
-    """Return what a hello from an address opens; raise with the message that rejects it."""
+    """Return what a hello from an address may open; raise with the message that rejects it.
+
+    ``name_of`` gives the name of a tenant's domain, which exists, without opening it.
+    """
     if hello.protocol_version != 1:
         raise ConfigError(f"unsupported control protocol version {hello.protocol_version}")
     if hello.token_error is not None:
@@ -45,11 +51,23 @@ def greeted(
     if tenant is not None:
         _require_tenant(grant, tenant)
     try:
-        domain = open_domain(tenant)
+        name = name_of(tenant)
     except EventDBXError as error:
-        raise ConfigError(f"failed to initialise tenant '{tenant}': {error}") from None
-    _require_tenant(grant, domain.name)
-    return Greeted(grant, domain, key)
+        raise _unusable(tenant, error) from None
+    _require_tenant(grant, name)
+    return Greeted(grant, tenant, key)
+
+
+def opened(open_domain: Callable[[str | None], Domain], tenant: str | None) -> Domain:
+    """Return the domain of a hello that is accepted; raise with the message that rejects it."""
+    try:
+        return open_domain(tenant)
+    except EventDBXError as error:
+        raise _unusable(tenant, error) from None
+
+
+def _unusable(tenant: str | None, error: EventDBXError) -> ConfigError:
+    return ConfigError(f"failed to initialise tenant '{tenant}': {error}")
 
 
 def _admitted(

@@ -23,6 +23,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
+from eventdbx.domain.grants import Grant
 from eventdbx.errors import (
     AttemptsExceeded,
     EventDBXError,
@@ -30,6 +31,7 @@ from eventdbx.errors import (
     TokenExpired,
     Unauthorized,
 )
+from eventdbx.surfaces.control.greeting import Greeted
 from eventdbx.surfaces.control.routes import Session, failed
 from eventdbx.surfaces.control.waiting import Waiting
 from eventdbx.wire.connection import ProtocolError, ServerConnection
@@ -37,6 +39,7 @@ from eventdbx.wire.events import (
     CliRequestReceived,
     Closed,
     HelloReceived,
+    Proven,
     RequestReceived,
     Unproven,
 )
@@ -59,6 +62,7 @@ class ControlProtocol(Protocol):
         self._factory = factory
         self.peer = peer
         self._wire = ServerConnection(plaintext_allowed=factory.routes.plaintext_allowed)
+        self._greeted: Greeted | None = None
         self._session: Session | None = None
         self._waiting: deque[RequestReceived] = deque()
         self._writing = 0
@@ -122,6 +126,8 @@ class ControlProtocol(Protocol):
             self._wire.send_cli_response(-1, "", "CLI proxy is disabled")
             if self._factory.watch is not None:
                 self._factory.watch.proxied()
+        elif isinstance(event, Proven):
+            self._proven()
         elif isinstance(event, Unproven):
             self._unproven()
         elif isinstance(event, Closed):
@@ -132,7 +138,9 @@ class ControlProtocol(Protocol):
         watch = self._factory.watch
         began = 0.0 if watch is None else watch.clock()
         try:
-            session = self._session = self._factory.routes.greet(hello, self.peer)
+            greeted = self._factory.routes.greet(hello, self.peer)
+            if greeted.key is None:
+                self._open(greeted)
         except EventDBXError as error:
             if watch is not None:
                 watch.greeted(began, error)
@@ -147,19 +155,32 @@ class ControlProtocol(Protocol):
             self._wire.reject_hello(error.detail)
             self.close()
             return
-        # A wall clock that is set back does not make the token of an open session last longer.
-        left_s = self._factory.routes.left_s(session.grant)
-        self.lasts_until = self._factory.clock.seconds() + left_s
         if watch is not None:
             watch.greeted(began, None)
+        self._greeted = greeted
+        # A wall clock that is set back does not make the token of an open session last longer.
+        left_s = self._factory.routes.left_s(greeted.grant)
+        self.lasts_until = self._factory.clock.seconds() + left_s
+        for event in self._wire.accept_hello(key=greeted.key):
+            self._act(event)
+
+    def _open(self, greeted: Greeted) -> None:
+        """Open the session of a token that was sent or proven. Raises ConfigError."""
+        session = self._session = self._factory.routes.open(greeted, self.peer)
         self.log.info(
             "control handshake accepted for token subject {subject} (tenant={tenant})",
             subject=session.grant.subject,
             tenant=session.domain.name,
             peer=self.peer,
         )
-        for event in self._wire.accept_hello(key=session.key):
-            self._act(event)
+
+    def _proven(self) -> None:
+        assert self._greeted is not None
+        try:
+            self._open(self._greeted)
+        except EventDBXError as error:
+            self.log.warn("control session closed: {reason}", reason=error.detail, peer=self.peer)
+            self.close()
 
     def _unproven(self) -> None:
         self.log.warn(
@@ -326,9 +347,9 @@ class ControlProtocol(Protocol):
         self._regulate()
 
     @property
-    def session(self) -> Session | None:
-        """What the hello has opened, None before."""
-        return self._session
+    def grant(self) -> Grant | None:
+        """What the token of the hello allows, None before it was accepted."""
+        return None if self._greeted is None else self._greeted.grant
 
     def expire(self) -> None:
         """End a session whose token counts no more: answer what is in flight, then close.

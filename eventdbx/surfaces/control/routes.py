@@ -50,7 +50,7 @@ from eventdbx.errors import (
 from eventdbx.surfaces.control.administration import AdministrationRoutes
 from eventdbx.surfaces.control.extensions import ExtensionRoutes
 from eventdbx.surfaces.control.following import FollowRoutes
-from eventdbx.surfaces.control.greeting import greeted
+from eventdbx.surfaces.control.greeting import Greeted, greeted, opened
 from eventdbx.surfaces.control.pages import (
     aggregate_query,
     aggregates_page,
@@ -89,7 +89,7 @@ class Session(NamedTuple):
 
     ``owner`` marks the operator who works on the store's own files: no token is asked for, and
     what is written names nobody. Only to an owner ``include_hidden`` may show what schemas hide.
-    ``address`` is the peer's, ``key`` what it has to prove when its hello named a token by its id.
+    ``address`` is the peer's.
     """
 
     grant: Grant
@@ -97,7 +97,6 @@ class Session(NamedTuple):
     owner: bool = False
     include_hidden: bool = False
     address: str = ""
-    key: bytes | None = None
 
     def reader(self) -> Reader:
         """Return a reader of everything that is durable now and shown in the session."""
@@ -133,6 +132,7 @@ class Routes:
         *,
         admission: Admission | None,
         open_domain: Callable[[str | None], Domain],
+        name_of: Callable[[str | None], str],
         settings: Settings,
         run_slowly: RunSlowly,
         status: Callable[[], Mapping[str, Any]],
@@ -142,6 +142,7 @@ class Routes:
     ) -> None:
         self.admission = admission
         self._open_domain = open_domain
+        self._name_of = name_of
         self.settings = settings
         self._run_slowly = run_slowly
         self.recording = Recording(trail)
@@ -183,11 +184,14 @@ class Routes:
         """True when the configuration allows sessions without encryption."""
         return self.settings.no_noise
 
-    def greet(self, hello: HelloReceived, address: str = "") -> Session:
-        """Return the session of a hello, or raise with the message that rejects it."""
+    def greet(self, hello: HelloReceived, address: str = "") -> Greeted:
+        """Return what a hello may open, or raise with the message that rejects it."""
         assert self.admission is not None, "offline sessions have no hello"
-        grant, domain, key = greeted(self.admission, self._open_domain, hello, address)
-        return Session(grant, domain, address=address, key=key)
+        return greeted(self.admission, self._name_of, hello, address)
+
+    def open(self, hello: Greeted, address: str = "") -> Session:
+        """Return the session of a hello whose token is proven; raise ConfigError."""
+        return Session(hello.grant, opened(self._open_domain, hello.tenant), address=address)
 
     def unproven(self, address: str) -> None:
         """Count a peer that could not prove the token of its hello."""
