@@ -11,15 +11,9 @@ from typing import Any, NamedTuple
 
 from eventdbx.application import token_records
 from eventdbx.application.large_ledger import LargeRecords
+from eventdbx.application.token_keys import PublicKey, SigningKey, mark_of
 from eventdbx.application.token_records import Change, Revocation, TokenRecord
-from eventdbx.application.tokens import (
-    SKEW_S_MAX,
-    PublicKey,
-    SigningKey,
-    Verifier,
-    mark_of,
-    sign_grant,
-)
+from eventdbx.application.tokens import SKEW_S_MAX, Verifier, sign_grant
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import (

@@ -91,7 +91,8 @@ def _bootstrap_token(opened: Opened, ledger: Ledger, ttl_s: int) -> str:
 
 def _verified(token: str, opened: Opened) -> Grant | None:
     """Return what a token grants that counts and that the present key has signed, None else."""
-    from eventdbx.application.tokens import Verifier, verification_keys
+    from eventdbx.application.token_keys import verification_keys
+    from eventdbx.application.tokens import Verifier
 
     workspace, config = opened
     auth = config.auth

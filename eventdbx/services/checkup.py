@@ -113,7 +113,7 @@ def _permissions(place: Opened) -> Iterator[Finding]:
 
 
 def _keys(place: Opened) -> Iterator[Finding]:
-    from eventdbx.application.tokens import signing_key, verification_keys
+    from eventdbx.application.token_keys import signing_key, verification_keys
     from eventdbx.config import decode_data_key
 
     config = place.config
@@ -138,7 +138,8 @@ def _keys(place: Opened) -> Iterator[Finding]:
 
 
 def _operator(place: Opened) -> Iterator[Finding]:
-    from eventdbx.application.tokens import Verifier, verification_keys
+    from eventdbx.application.token_keys import verification_keys
+    from eventdbx.application.tokens import Verifier
 
     workspace, auth = place.workspace, place.config.auth
     try:

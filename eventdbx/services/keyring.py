@@ -15,12 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from eventdbx.application.ledger import Ledger, Terms
-from eventdbx.application.tokens import (
-    PublicKey,
-    SigningKey,
-    signing_key,
-    verification_keys,
-)
+from eventdbx.application.token_keys import PublicKey, SigningKey, signing_key, verification_keys
 from eventdbx.config import Auth, Config, PreviousKey, parse_config, updated_text
 from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
 from eventdbx.errors import ConfigError, EventDBXError

@@ -20,8 +20,9 @@ from eventdbx.application.admission import Admission, Issued
 from eventdbx.application.attempts import Attempts
 from eventdbx.application.large_ledger import proofs
 from eventdbx.application.sealing import unseal
+from eventdbx.application.token_keys import verification_keys
 from eventdbx.application.token_records import TokenRecord, read_records, record_text
-from eventdbx.application.tokens import Verifier, verification_keys
+from eventdbx.application.tokens import Verifier
 from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S

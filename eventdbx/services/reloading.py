@@ -15,7 +15,7 @@ from twisted.logger import Logger
 from eventdbx.application.administering import Reloaded
 from eventdbx.application.admission import Admission
 from eventdbx.application.auditing import Action, Trail
-from eventdbx.application.tokens import verification_keys
+from eventdbx.application.token_keys import verification_keys
 from eventdbx.config import Config, Value, shown_document
 from eventdbx.keys import Taken, taken_up, with_value
 from eventdbx.services.remotes import Remotes

@@ -334,7 +334,7 @@ def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
     if any(_set(environ, name) for name in ours) or (auth.private_key and auth.public_key):
         return changes
 
-    from eventdbx.application.tokens import SigningKey, signing_key
+    from eventdbx.application.token_keys import SigningKey, signing_key
 
     if auth.private_key is not None:
         changes["auth.public_key"] = signing_key(auth).public_text

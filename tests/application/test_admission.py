@@ -10,7 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.admission import Admission, Issued
 from eventdbx.application.attempts import Attempts
-from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
+from eventdbx.application.token_keys import PublicKey, SigningKey
+from eventdbx.application.tokens import Verifier, issue
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import (
     AttemptsExceeded,

@@ -8,13 +8,14 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.ledger import Ledger, Terms, terms_verifier
+from eventdbx.application.token_keys import PublicKey, SigningKey
 from eventdbx.application.token_records import (
     LegacyLedger,
     TokenRecord,
     read_records,
     read_revocations,
 )
-from eventdbx.application.tokens import PublicKey, SigningKey, new_grant
+from eventdbx.application.tokens import new_grant
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import ConfigError, EventDBXError, InvalidToken, TokenExpired
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import limits
-from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue, mark_of
+from eventdbx.application.token_keys import PublicKey, SigningKey, mark_of
+from eventdbx.application.tokens import Verifier, issue
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, EventDBXError, InvalidToken, TokenExpired, Unauthorized
 

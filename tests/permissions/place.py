@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from eventdbx.application.tokens import SigningKey, Verifier, new_grant, sign_grant
+from eventdbx.application.token_keys import SigningKey
+from eventdbx.application.tokens import Verifier, new_grant, sign_grant
 from eventdbx.services.keyring import token_terms
 from eventdbx.services.workspace import Opened, open_workspace
 from eventdbx.surfaces.control.blocking import BlockingClient

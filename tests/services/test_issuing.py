@@ -10,7 +10,8 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.issuing import TokenAsked
-from eventdbx.application.tokens import Verifier, verification_keys
+from eventdbx.application.token_keys import verification_keys
+from eventdbx.application.tokens import Verifier
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.timestamps import NS_PER_S, parse_ns
 from eventdbx.errors import (

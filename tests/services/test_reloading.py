@@ -11,7 +11,8 @@ from twisted.trial.unittest import TestCase
 
 from eventdbx.application.admission import Admission
 from eventdbx.application.attempts import Attempts
-from eventdbx.application.tokens import Verifier, issue, signing_key, verification_keys
+from eventdbx.application.token_keys import signing_key, verification_keys
+from eventdbx.application.tokens import Verifier, issue
 from eventdbx.config import Config
 from eventdbx.errors import ConfigError, EventDBXError, TokenExpired
 from eventdbx.services.reloading import LiveConfiguration, Step, at_once, judging

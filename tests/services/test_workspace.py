@@ -11,7 +11,7 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.application.tokens import SigningKey
+from eventdbx.application.token_keys import SigningKey
 from eventdbx.config import Value
 from eventdbx.errors import ConfigError, EventDBXError, IoError, SerializationError
 from eventdbx.services.bootstrap import ensure_cli_token

@@ -13,7 +13,8 @@ from eventdbx.application.admission import Admission, IssuedTokens
 from eventdbx.application.attempts import Attempts
 from eventdbx.application.domains import Domain
 from eventdbx.application.schemas import Catalogue
-from eventdbx.application.tokens import PublicKey, SigningKey, Verifier, issue
+from eventdbx.application.token_keys import PublicKey, SigningKey
+from eventdbx.application.tokens import Verifier, issue
 from eventdbx.application.writer import Writer
 from eventdbx.config import Limits
 from eventdbx.storage.interfaces import IHop, IOrderedStore

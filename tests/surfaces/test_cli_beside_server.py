@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from eventdbx.application.tokens import issue, signing_key
+from eventdbx.application.token_keys import signing_key
+from eventdbx.application.tokens import issue
 from eventdbx.services.workspace import open_workspace
 from tests.daemon import Workspace
 from tests.surfaces.command_line import CommandLineCase, Ended

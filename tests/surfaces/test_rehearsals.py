@@ -15,7 +15,8 @@ from typing import Any, NoReturn
 
 import orjson
 
-from eventdbx.application.tokens import issue, signing_key
+from eventdbx.application.token_keys import signing_key
+from eventdbx.application.tokens import issue
 from eventdbx.client import BlockingClient, Write
 from eventdbx.errors import ConfigError, InvalidSchema, Unauthorized
 from eventdbx.services.workspace import open_workspace

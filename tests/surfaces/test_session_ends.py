@@ -13,7 +13,8 @@ from zope.interface import implementer
 
 from eventdbx.application.admission import Issued
 from eventdbx.application.domains import Domain
-from eventdbx.application.tokens import PublicKey, Verifier
+from eventdbx.application.token_keys import PublicKey
+from eventdbx.application.tokens import Verifier
 from eventdbx.config import Limits
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import synchronous

@@ -185,7 +185,8 @@ def _fresh_token(place: Opened) -> str:
     import time
     import uuid
 
-    from eventdbx.application.tokens import issue, signing_key
+    from eventdbx.application.token_keys import signing_key
+    from eventdbx.application.tokens import issue
 
     auth = place.config.auth
     user = os.environ.get("USER") or os.environ.get("USERNAME") or "local"

@@ -18,7 +18,8 @@ from twisted.python.failure import Failure
 from eventdbx.application.admission import Admission
 from eventdbx.application.attempts import Attempts
 from eventdbx.application.auditing import Action
-from eventdbx.application.tokens import PublicKey, Verifier
+from eventdbx.application.token_keys import PublicKey
+from eventdbx.application.tokens import Verifier
 from eventdbx.settings import Admin, Config
 from eventdbx.surfaces.admin.admission import Door
 from eventdbx.surfaces.admin.api import Api

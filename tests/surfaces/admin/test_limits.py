@@ -12,7 +12,8 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from eventdbx import limits
 from eventdbx.application.admission import Admission
 from eventdbx.application.attempts import Attempts
-from eventdbx.application.tokens import PublicKey, Verifier
+from eventdbx.application.token_keys import PublicKey
+from eventdbx.application.tokens import Verifier
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import SchemaExists, SerializationError
 from eventdbx.surfaces.admin.admission import Door, Peer, may_call
