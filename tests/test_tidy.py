@@ -51,6 +51,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "cryptography": (
         "wire/noise.py",
         "storage/records.py",
+        "application/token_keys.py",
         "application/tokens.py",
         "application/sealing.py",
         "plugins/signing.py",
