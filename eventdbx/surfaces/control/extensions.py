@@ -40,6 +40,7 @@ from eventdbx.surfaces.control.pages import (
     bounded_take,
     optional_filter,
 )
+from eventdbx.surfaces.control.writes import writing
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
@@ -72,8 +73,6 @@ class ExtensionRoutes:
         }
 
     def _commit_batch(self, session: Session, request: rq.CommitBatch) -> Deferred[rs.Extension]:
-        from eventdbx.surfaces.control.routes import writing
-
         grant = self._routes.grant(session, request.token)
         if not 0 < len(request.writes) <= limits.BATCH_WRITES_MAX:
             raise InvalidSchema(f"a batch holds 1 to {limits.BATCH_WRITES_MAX} writes")

@@ -26,11 +26,8 @@ from eventdbx.application.reader import Reader, Visible
 from eventdbx.application.rehearsal import Rehearsals
 from eventdbx.application.resolving import Resolver
 from eventdbx.application.views import Seen
-from eventdbx.application.writer import Authorise, Committed
-from eventdbx.domain.aggregate import Head, aggregate_document
+from eventdbx.domain.aggregate import aggregate_document
 from eventdbx.domain.canonical import dump
-from eventdbx.domain.commands import Write, WriteKind
-from eventdbx.domain.events import event_document
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import (
     check_aggregate_id,
@@ -63,6 +60,7 @@ from eventdbx.surfaces.control.plugins import PluginRoutes
 from eventdbx.surfaces.control.recording import Recording
 from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
+from eventdbx.surfaces.control.writes import WriteRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 from eventdbx.wire.events import HelloReceived
@@ -155,18 +153,14 @@ class Routes:
             rq.ListAggregates: self._list_aggregates,
             rq.GetAggregate: self._get_aggregate,
             rq.ListEvents: self._list_events,
-            rq.AppendEvent: self._append_event,
             rq.VerifyAggregate: self._verify_aggregate,
-            rq.PatchEvent: self._patch_event,
             rq.SelectAggregate: self._select_aggregate,
-            rq.CreateAggregate: self._create_aggregate,
-            rq.SetAggregateArchive: self._set_aggregate_archive,
-            rq.CreateSnapshot: self._create_snapshot,
             rq.ListSnapshots: self._list_snapshots,
             rq.GetSnapshot: self._get_snapshot,
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
             **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
+            **WriteRoutes(self).table(),
             **self._schemas.table(),
             **self.references.table(),
             **self._extensions.table(),
@@ -176,7 +170,8 @@ class Routes:
         }
 
     @property
-    def _blank(self) -> bool:
+    def blank(self) -> bool:
+        """True when writes are answered with an empty text."""
         return not self.settings.verbose_responses
 
     @property
@@ -247,94 +242,6 @@ class Routes:
         grant = self.grant(session, token)
         grant.require(action, f"aggregate:{aggregate_type}:{aggregate_id}")
         return grant
-
-    # Writes
-
-    def _append_event(self, session: Session, request: rq.AppendEvent) -> Deferred[rs.EventReply]:
-        return self._write(session, "append", request, self._event_reply)
-
-    def _patch_event(self, session: Session, request: rq.PatchEvent) -> Deferred[rs.EventReply]:
-        return self._write(session, "patch", request, self._event_reply)
-
-    def _create_aggregate(
-        self, session: Session, request: rq.CreateAggregate
-    ) -> Deferred[rs.AggregateReply]:
-        return self._write(session, "create", request, self._aggregate_reply)
-
-    def _write(
-        self,
-        session: Session,
-        kind: WriteKind,
-        request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate,
-        render: Callable[[Session, list[Committed]], Any],
-    ) -> Deferred[Any]:
-        grant = self.grant(session, request.token)
-        write = Write(
-            kind,
-            request.aggregate_type,
-            request.aggregate_id,
-            request.event_type,
-            request.content,
-            request.metadata,
-            request.note,
-            request.publish_targets or (),
-            request.expected_version,
-            request.idempotency_key,
-        )
-        return session.domain.writer.write(
-            (write,),
-            actor=grant.actor,
-            authorise=writing(session, grant),
-            spender=grant,
-            render=lambda done: render(session, done),
-        )
-
-    def _event_reply(self, session: Session, done: list[Committed]) -> rs.EventReply:
-        if self._blank:
-            return rs.EventReply(b"")
-        return rs.EventReply(event_document(session.seen().written_event(done[0].event)))
-
-    def _aggregate_reply(self, session: Session, done: list[Committed]) -> rs.AggregateReply:
-        if self._blank:
-            return rs.AggregateReply(b"")
-        return rs.AggregateReply(aggregate_document(session.seen().written_head(done[0].head)))
-
-    def _set_aggregate_archive(
-        self, session: Session, request: rq.SetAggregateArchive
-    ) -> Deferred[rs.ArchiveReply]:
-        grant = self.grant(session, request.token)
-        blank = self._blank
-
-        def render(head: Head) -> rs.ArchiveReply:
-            return rs.ArchiveReply(
-                b"" if blank else aggregate_document(session.seen().written_head(head))
-            )
-
-        return session.domain.writer.archive(
-            request.aggregate_type,
-            request.aggregate_id,
-            archived=request.archived,
-            comment=request.note,
-            actor=grant.actor,
-            authorise=writing(session, grant),
-            render=render,
-        )
-
-    def _create_snapshot(
-        self, session: Session, request: rq.CreateSnapshot
-    ) -> Deferred[rs.SnapshotReply]:
-        grant, seen = self.grant(session, request.token), session.seen()
-        names = request.aggregate_type, request.aggregate_id
-        check_aggregate_type(names[0])
-        check_aggregate_id(names[1])
-        if not seen.shows(names[0]):
-            raise AggregateNotFound()
-        return session.domain.writer.snapshot(
-            *names,
-            comment=request.comment,
-            authorise=grant.require,
-            render=lambda snapshot: rs.SnapshotReply(snapshot_document(seen.snapshot(snapshot))),
-        )
 
     # Reads
 
@@ -472,17 +379,6 @@ class Routes:
     def _not_offered(self, session: Session, request: Any) -> rs.Failed:
         self.grant(session, request.token).require("tenant.manage")
         raise ConfigError("tenant operations are not offered by this version of the server")
-
-
-def writing(session: Session, grant: Grant) -> Authorise:
-    """Return the check of a write: the action, the resource, and an actor to record."""
-
-    def authorise(action: str, resource: str) -> None:
-        grant.require(action, resource)
-        if grant.actor is None and not session.owner:
-            raise Unauthorized()
-
-    return authorise
 
 
 def seeing(grant: Grant) -> Visible:
