@@ -13,6 +13,9 @@ RECORD_CHARACTERS_MAX = 1 << 16
 """No record of ours is longer: a token would not fit a hello."""
 
 
+PIECE_CHARACTERS = 1 << 17
+"""How much of a large ledger is read at once: a few milliseconds' worth."""
+
 _START, _BETWEEN, _END = '[{"jti":"', '},{"jti":"', "}]"
 _DIGEST = ',"digest":"'
 _DIGEST_CHARACTERS = 64
@@ -41,6 +44,24 @@ def _cut(text: str) -> Iterator[tuple[str, str, str]]:
             jti, record = text[at : text.index('"', at)], f'{{"jti":"{text[at:end]}}}'
             yield orjson.loads(record)["jti"] if "\\" in jti else jti, digest, record
         at = end + len(_BETWEEN)
+
+
+def pieces(text: str) -> Iterator[str]:
+    """Yield texts of some records each that make up a whole ledger; one, for a text unlike ours.
+
+    Reading one of 100,000 records at once would stop all other threads of a server.
+    """
+    if not (text.startswith(_START) and text.endswith(_END)):
+        yield text
+        return
+    start, last = 0, len(text) - len(_END)
+    while True:
+        cut = text.find(_BETWEEN, start + PIECE_CHARACTERS)
+        if cut < 0 or cut >= last:
+            yield text if not start else "[" + text[start:]
+            return
+        yield ("[" if start else "") + text[start : cut + 1] + "]"
+        start = cut + 2
 
 
 class LargeRecords(MutableMapping[str, TokenRecord]):
@@ -100,7 +121,11 @@ class LargeRecords(MutableMapping[str, TokenRecord]):
 
     def _whole(self) -> dict[str, TokenRecord]:
         if self._all is None:
-            found = {one.jti: one for one in read_records(self._text, self._origin)}
+            found = {
+                one.jti: one
+                for piece in pieces(self._text)
+                for one in read_records(piece, self._origin)
+            }
             for jti, record in self._changed.items():
                 if record is None:
                     found.pop(jti, None)

@@ -5,8 +5,9 @@ The texts are those of older programs, so that either can go on with the files o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any, NamedTuple, TypeVar
 
 import orjson
@@ -16,6 +17,8 @@ from eventdbx.domain.timestamps import NS_PER_S, format_ns, parse_ns
 from eventdbx.errors import SerializationError
 
 T = TypeVar("T")
+
+PIECE_RECORDS = 200
 
 
 class TokenRecord(NamedTuple):
@@ -108,8 +111,19 @@ def read_revocations(text: str, origin: str) -> list[Revocation]:
 
 def records_text(records: Iterable[TokenRecord], is_revoked: Callable[[str], bool]) -> str:
     """Return the ledger file's text; ``is_revoked`` is asked with each id."""
-    entries = [_record_entry(one, is_revoked(one.jti)) for one in records]
-    return orjson.dumps(entries).decode()
+    parts = []
+    # In pieces: a server's other threads stand still while one is written.
+    for some in batched(records, PIECE_RECORDS):
+        entries = [_record_entry(one, is_revoked(one.jti)) for one in some]
+        parts.append(orjson.dumps(entries)[1:-1])
+    return f"[{b','.join(parts).decode()}]"
+
+
+def batched(items: Iterable[T], count: int) -> Iterator[list[T]]:
+    """Yield the items in lists of that many."""
+    going = iter(items)
+    while some := list(islice(going, count)):
+        yield some
 
 
 def _record_entry(record: TokenRecord, revoked: bool) -> dict[str, Any]:

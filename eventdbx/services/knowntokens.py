@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
+from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from eventdbx.application.admission import Admission, Issued
 from eventdbx.application.attempts import Attempts
 from eventdbx.application.large_ledger import proofs
 from eventdbx.application.sealing import unseal
 from eventdbx.application.token_keys import verification_keys
-from eventdbx.application.token_records import TokenRecord, read_records, record_text
+from eventdbx.application.token_records import Change, TokenRecord, read_records, record_text
 from eventdbx.application.tokens import Verifier
 from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
@@ -29,7 +31,7 @@ from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.errors import EventDBXError, SerializationError
 from eventdbx.services.files import read_text
 from eventdbx.services.keyring import KeyWatch
-from eventdbx.services.tokenfiles import LEDGER_NAME
+from eventdbx.services.tokenfiles import LEDGER_NAME, SMALL_BYTES
 from eventdbx.services.tokenjournal import Journal, goes_on
 from eventdbx.services.workspace import Workspace
 from eventdbx.wire.noise import pre_shared_key
@@ -39,6 +41,24 @@ TRY_AGAIN_S = 1.0
 
 _UNREAD = (-1, -1, -1)
 """No file is this one."""
+
+
+_TRIES = 5
+
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+
+
+class _Files(NamedTuple):
+    """Which files were read: of the journal, which one and how far."""
+
+    ledger: tuple[int, int, int] | None
+    journal: tuple[int, int] | None
+
+
+class _Read(NamedTuple):
+    records: dict[str, bytes]
+    digests: set[bytes]
+    files: _Files
 
 
 class KnownTokens:
@@ -59,9 +79,10 @@ class KnownTokens:
         self._clock = clock
         self._try_again_at = float("-inf")
         self._data_keys = data_keys
-        self._identity: tuple[int, int, int] | None = None
+        self._files = _Files(None, None)
         self._journal = Journal(path.parent, data_keys)
-        self._journal_read: tuple[int, int] | None = None
+        self._run: RunSlowly | None = None
+        self._reading = False
         self._records: dict[str, bytes] = {}
         self._digests: set[bytes] = set()
 
@@ -86,60 +107,91 @@ class KnownTokens:
         digest = pre_shared_key(token)
         return digest in self._digests or (self._changed() and digest in self._digests)
 
+    def read_slowly_by(self, run: RunSlowly) -> None:
+        """Read what is large on a thread from now on.
+
+        Until that is done what was read before counts, and what the journal adds.
+        """
+        self._run = run
+
     def _changed(self) -> bool:
         """Read what is new in the files; tell whether anything was."""
         if self._clock() < self._try_again_at:
             return False
-        journal, identity = self._journal.identity(), _identity(self._path)
-        whole = identity != self._identity or not goes_on(self._journal_read, journal)
-        if not whole and journal == self._journal_read:
+        found = _Files(_identity(self._path), self._journal.identity())
+        whole = found.ledger != self._files.ledger and not self._reading
+        whole = whole or not goes_on(self._files.journal, found.journal)
+        if not whole and found.journal == self._files.journal:
+            return False
+        if self._run is not None and self._is_much(whole, found):
+            if not self._reading:
+                self._read_slowly(self._run)
             return False
         try:
-            self._take_up(whole, identity, journal)
-            if self._identity != _identity(self._path):  # The journal went into it meanwhile.
-                self._take_up(True, _identity(self._path), self._journal.identity())
+            if whole and not self._reading:
+                self._take_up(self._read())
+            else:
+                self._read_journal(found.journal)
         except EventDBXError as error:
-            self.log.error("the issued tokens cannot be read: {reason}", reason=str(error))
-            self._identity, self._journal_read = _UNREAD, None
-            self._try_again_at = self._clock() + TRY_AGAIN_S
+            self._failed(str(error))
         return True
 
-    def _take_up(
-        self,
-        whole: bool,
-        identity: tuple[int, int, int] | None,
-        journal: tuple[int, int] | None,
-    ) -> None:
-        if whole:
-            self._records, self._digests = self._read()
-            self._journal_read = None
-        self._identity = identity
-        self._read_journal(journal)
+    def _is_much(self, whole: bool, found: _Files) -> bool:
+        offset = 0 if whole or self._files.journal is None else self._files.journal[1]
+        size = found.ledger[1] if whole and found.ledger is not None else 0
+        grown = 0 if found.journal is None else found.journal[1] - offset
+        return size > SMALL_BYTES or grown > SMALL_BYTES // 4
+
+    def _read_slowly(self, run: RunSlowly) -> None:
+        self._reading = True
+        self._files = self._files._replace(journal=None)  # It may have begun anew.
+
+        def taken(outcome: _Read | Failure) -> None:
+            self._reading = False
+            if not isinstance(outcome, Failure):
+                self._take_up(outcome)
+            else:
+                self._failed(outcome.getErrorMessage())
+
+        run(self._read).addBoth(taken)
+
+    def _take_up(self, read: _Read) -> None:
+        self._records, self._digests, self._files = read
+
+    def _failed(self, reason: str) -> None:
+        self.log.error("the issued tokens cannot be read: {reason}", reason=reason)
+        self._files = _Files(_UNREAD, None)
+        self._try_again_at = self._clock() + TRY_AGAIN_S
 
     def _read_journal(self, journal: tuple[int, int] | None) -> None:
         """Take up the changes that are not in the ledger's file yet."""
-        if journal is None:
-            self._journal_read = None
-            return
-        offset = 0 if self._journal_read is None else self._journal_read[1]
-        changes, end = self._journal.read(offset)
-        for change in changes:
-            for record in change.records:
-                if record.digest is not None:
-                    self._records[record.jti] = record_text(record)
-                    self._digests.add(bytes.fromhex(record.digest))
-            for jti in change.forgotten:
-                self._records.pop(jti, None)
-        self._journal_read = journal[0], end
+        known = self._files.journal if goes_on(self._files.journal, journal) else None
+        read = None
+        if journal is not None:
+            changes, end = self._journal.read(0 if known is None else known[1])
+            _apply(changes, self._records, self._digests)
+            read = journal[0], end
+        self._files = self._files._replace(journal=read)
 
-    def _read(self) -> tuple[dict[str, bytes], set[bytes]]:
+    def _read(self) -> _Read:
+        """Read everything; on any thread."""
+        for _ in range(_TRIES):
+            files = _Files(_identity(self._path), self._journal.identity())
+            records, digests = self._read_ledger()
+            changes, end = self._journal.read()
+            _apply(changes, records, digests)
+            if files.ledger == _identity(self._path):  # Else the journal went into it meanwhile.
+                break
+        read = None if files.journal is None else (files.journal[0], end)
+        return _Read(records, digests, files._replace(journal=read))
+
+    def _read_ledger(self) -> tuple[dict[str, bytes], set[bytes]]:
         text = unseal(read_text(self._path) or "", self._data_keys, "tokens")
         try:
             cut = proofs(text)
             if cut is not None:
-                found = list(cut)
-                digests = {bytes.fromhex(digest) for _jti, digest, _text in found}
-                return {jti: record.encode() for jti, _digest, record in found}, digests
+                found = [(jti, bytes.fromhex(one), record.encode()) for jti, one, record in cut]
+                return {jti: record for jti, _digest, record in found}, {one[1] for one in found}
             entries: list[dict[str, Any]] = orjson.loads(text) if text.strip() else []
             proven = [one for one in entries if one.get("digest") is not None]
             records = {one["jti"]: orjson.dumps(one) for one in proven}
@@ -148,8 +200,23 @@ class KnownTokens:
             raise SerializationError(f"cannot read {self._path}: {error}") from None
 
 
-def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) -> Admission:
-    """Return what judges tokens at the listeners of an installation. Raises ConfigError."""
+def _apply(changes: Iterable[Change], records: dict[str, bytes], digests: set[bytes]) -> None:
+    for change in changes:
+        for record in change.records:
+            if record.digest is not None:
+                records[record.jti] = record_text(record)
+                digests.add(bytes.fromhex(record.digest))
+        for jti in change.forgotten:
+            records.pop(jti, None)
+
+
+def make_admission(
+    config: Config, workspace: Workspace, clock: IReactorTime, run_slowly: RunSlowly
+) -> Admission:
+    """Return what judges tokens at the listeners of an installation. Raises ConfigError.
+
+    Before it returns the ledger is read; what is large of it is read by ``run_slowly`` later.
+    """
     auth = config.auth
     verifier = Verifier(
         verification_keys(config),
@@ -163,6 +230,7 @@ def make_admission(config: Config, workspace: Workspace, clock: IReactorTime) ->
     data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
     issued.look()
+    issued.read_slowly_by(run_slowly)
     return Admission(verifier, Attempts(clock.seconds, auth.failures_per_minute), issued)
 
 

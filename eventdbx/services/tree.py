@@ -243,7 +243,13 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         pool=loading,
     )
     stores.on_open += [observing.watch_domain, draining.add]
-    admission = make_admission(config, workspace, reactor)
+    # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
+    admission = make_admission(
+        config,
+        workspace,
+        reactor,
+        lambda work: run_on_pool(reactor, reactor.getThreadPool(), work),
+    )
     trail = make_trail(lambda: stores.domain(live.config.domain))
     live.trail = trail
     routes = Routes(

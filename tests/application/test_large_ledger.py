@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from eventdbx.application.large_ledger import LargeRecords, proofs
+from eventdbx.application.large_ledger import LargeRecords, pieces, proofs
 from eventdbx.application.token_records import TokenRecord, records_text
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import SerializationError
 
 NOW = 1_767_322_800_000_000_000
+NASTY_NAME = '},{"jti":"a' + "x" * 60
 NASTY = st.sampled_from(['"', "\\", '},{"jti":"', '{"jti":"a"', "é", "a", "b", ',"digest":"', "}]"])
 TEXTS = st.lists(NASTY, max_size=4).map("".join)
 
@@ -38,6 +39,17 @@ class Records(SynchronousTestCase):
         for jti in [*records, other]:
             self.assertEqual(LargeRecords(text, "f").get(jti), records.get(jti))
         self.assertEqual(list(LargeRecords(text, "f").items()), list(records.items()))
+
+    def test_in_pieces(self) -> None:
+        """A large text is read and written in pieces, and is the same as if it were not."""
+        records = {f"j-{number}": record(f"j-{number}", NASTY_NAME) for number in range(1234)}
+        text = text_of(*records.values())
+        self.assertGreater(len(list(pieces(text))), 2)
+        read = [one for piece in pieces(text) for one in orjson.loads(piece)]
+        self.assertEqual(read, orjson.loads(text))
+        self.assertEqual(list(LargeRecords(text, "f").items()), list(records.items()))
+        self.assertEqual(text_of(), "[]")
+        self.assertEqual(list(pieces("[]")), ["[]"])
 
     @given(st.dictionaries(TEXTS, st.tuples(TEXTS, st.booleans()), min_size=1, max_size=5))
     def test_proofs(self, found: dict[str, tuple[str, bool]]) -> None:
