@@ -293,3 +293,16 @@ CONFIG_TEXT_CHARACTERS_MAX = 16_384
 
 CONFIG_LIST_ITEMS_MAX = 1_000
 """Items of one list in the configuration: hosts, origins, endpoints, older keys."""
+
+NOTE_BYTES_MAX = 262_144
+"""A signed note: 16 signatures of 5 kB, which every verifier has to take, fit twice over."""
+
+NOTE_SIGNATURES_MAX = 64
+"""Lines below one note, four times what has to be taken: each in a known name is verified."""
+
+KEY_NAME_BYTES_MAX = 255
+ORIGIN_BYTES_MAX = 255
+"""Names of keys and logs: some witnesses sign them behind a length of one byte."""
+
+VKEY_CHARACTERS_MAX = 4_096
+"""The text of a key: the longest of the standard fit, which are refused for their type."""
