@@ -306,3 +306,9 @@ ORIGIN_BYTES_MAX = 255
 
 VKEY_CHARACTERS_MAX = 4_096
 """The text of a key: the longest of the standard fit, which are refused for their type."""
+
+TREE_SIZE_MAX = (1 << 63) - 1
+"""Leaves of a log, also of others' logs: a signed number of 64 bits."""
+
+COSIGNATURE_TIMESTAMP_MAX = (1 << 63) - 1
+"""Seconds since the Unix epoch; what the standard allows."""
