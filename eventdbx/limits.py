@@ -312,3 +312,12 @@ TREE_SIZE_MAX = (1 << 63) - 1
 
 COSIGNATURE_TIMESTAMP_MAX = (1 << 63) - 1
 """Seconds since the Unix epoch; what the standard allows."""
+
+PROOF_HASHES_MAX = 63
+"""No proof of inclusion in a tree of that size is longer, and no witness takes longer ones."""
+
+TLOG_PROOF_EXTRA_BYTES_MAX = 524_288
+"""Extra data of a proof: an event as it is stored fits, with payload, metadata and note."""
+
+TLOG_PROOF_BYTES_MAX = 1_048_576
+"""A proof in a file: extra data in base64, hashes and checkpoint; read before it is believed."""
