@@ -321,3 +321,7 @@ TLOG_PROOF_EXTRA_BYTES_MAX = 524_288
 
 TLOG_PROOF_BYTES_MAX = 1_048_576
 """A proof in a file: extra data in base64, hashes and checkpoint; read before it is believed."""
+
+TILE_LEVEL_MAX = 63
+TILE_INDEX_MAX = TREE_SIZE_MAX >> 8
+"""What a path of a tile may name; larger trees there are none."""
