@@ -231,6 +231,9 @@ def make_admission(
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
     issued.look()
     issued.read_slowly_by(run_slowly)
+    workspace.revocations.read_slowly_by(
+        run_slowly, Journal(workspace.data_dir, data_keys), workspace.data_dir / LEDGER_NAME
+    )
     return Admission(verifier, Attempts(clock.seconds, auth.failures_per_minute), issued)
 
 

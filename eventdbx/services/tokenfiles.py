@@ -233,7 +233,8 @@ class TokenFiles:
             self._seen = _Seen(ledger, *self._look())
 
     def _is_small(self) -> bool:
-        return _size(self._folder / LEDGER_NAME) <= self._small_bytes
+        sizes = (_size(self._folder / name) for name in (LEDGER_NAME, REVOCATIONS_NAME))
+        return max(sizes) <= self._small_bytes
 
     def _journal_is_long(self) -> bool:
         longest = max(_size(self._folder / LEDGER_NAME) // 4, self._small_bytes)
