@@ -111,19 +111,15 @@ def read_revocations(text: str, origin: str) -> list[Revocation]:
 
 def records_text(records: Iterable[TokenRecord], is_revoked: Callable[[str], bool]) -> str:
     """Return the ledger file's text; ``is_revoked`` is asked with each id."""
+    return _in_pieces(_record_entry(one, is_revoked(one.jti)) for one in records)
+
+
+def _in_pieces(entries: Iterator[dict[str, Any]]) -> str:
+    """Return the text of many entries; a server's other threads stand still only for a piece."""
     parts = []
-    # In pieces: a server's other threads stand still while one is written.
-    for some in batched(records, PIECE_RECORDS):
-        entries = [_record_entry(one, is_revoked(one.jti)) for one in some]
-        parts.append(orjson.dumps(entries)[1:-1])
+    while some := list(islice(entries, PIECE_RECORDS)):
+        parts.append(orjson.dumps(some)[1:-1])
     return f"[{b','.join(parts).decode()}]"
-
-
-def batched(items: Iterable[T], count: int) -> Iterator[list[T]]:
-    """Yield the items in lists of that many."""
-    going = iter(items)
-    while some := list(islice(going, count)):
-        yield some
 
 
 def _record_entry(record: TokenRecord, revoked: bool) -> dict[str, Any]:
@@ -142,7 +138,7 @@ def record_text(record: TokenRecord) -> bytes:
 
 def revocations_text(revocations: Iterable[Revocation]) -> str:
     """Return the text of the file of revocations."""
-    return orjson.dumps([_revocation_entry(one) for one in revocations]).decode()
+    return _in_pieces(_revocation_entry(one) for one in revocations)
 
 
 def _revocation_entry(one: Revocation) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from eventdbx.application.large_ledger import LargeRecords
+from eventdbx.application.large_ledger import LargeRecords, pieces
 from eventdbx.application.ledger import Ledger
 from eventdbx.application.sealing import seal, unseal
 from eventdbx.application.token_records import (
@@ -257,7 +257,8 @@ class TokenFiles:
 
     def _revocations(self, folder: Path) -> list[Revocation]:
         path = folder / REVOCATIONS_NAME
-        return read_revocations(unseal(read_text(path) or "", self._data_keys), os.fspath(path))
+        text = unseal(read_text(path) or "", self._data_keys)
+        return [one for piece in pieces(text) for one in read_revocations(piece, os.fspath(path))]
 
     def _records(self, path: Path) -> list[TokenRecord] | LargeRecords:
         text = unseal(read_text(path) or "", self._data_keys, "tokens")

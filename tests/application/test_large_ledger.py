@@ -8,7 +8,13 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.large_ledger import LargeRecords, pieces, proofs
-from eventdbx.application.token_records import TokenRecord, records_text
+from eventdbx.application.token_records import (
+    Revocation,
+    TokenRecord,
+    read_revocations,
+    records_text,
+    revocations_text,
+)
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import SerializationError
 
@@ -49,6 +55,11 @@ class Records(SynchronousTestCase):
         self.assertEqual(read, orjson.loads(text))
         self.assertEqual(list(LargeRecords(text, "f").items()), list(records.items()))
         self.assertEqual(text_of(), "[]")
+        revocations = [Revocation(jti, NOW, NASTY_NAME, None) for jti in records]
+        text = revocations_text(revocations)
+        self.assertGreater(len(list(pieces(text))), 1)
+        read = [one for piece in pieces(text) for one in read_revocations(piece, "f")]
+        self.assertEqual(read, revocations)
         self.assertEqual(list(pieces("[]")), ["[]"])
 
     @given(st.dictionaries(TEXTS, st.tuples(TEXTS, st.booleans()), min_size=1, max_size=5))
