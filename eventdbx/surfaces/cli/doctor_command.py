@@ -6,7 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,9 +15,8 @@ from eventdbx.errors import EventDBXError
 from eventdbx.services.checkup import Finding, examine
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli import places
-from eventdbx.surfaces.cli.dialling import connect
 from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
-from eventdbx.surfaces.cli.live_status import present_token
+from eventdbx.surfaces.cli.live_status import impatiently, present_token
 from eventdbx.surfaces.cli.options import AS_JSON
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.session import Database, database
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 _COLOURS = {"ok": "32", "warn": "33", "fail": "31"}
 _SLOW_S = 1.0
-_PATIENCE_S = 5.0
 
 
 def register(root: click.Group) -> None:
@@ -96,7 +94,10 @@ def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Fi
         yield Finding("server", "warn", "there is no token to ask the server with", advice)
         return
     begun = time.monotonic()
-    with _asking(context, place, token) as (way, calls):
+    asking: AbstractContextManager[tuple[Database, Calls]] = (
+        database(context) if token is None else impatiently(context, place, token)
+    )
+    with asking as (way, calls):
         status: dict[str, Any] = way.call(calls.status())
         waited = time.monotonic() - begun
         if runs:
@@ -104,32 +105,6 @@ def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Fi
         yield from _events(way.call(calls.scan_events(take=1, sort="created_at:desc")).items)
         yield from _plugins(way.call(calls.plugins({"do": "list"}))["plugins"])
         yield from _queue(way.call(calls.plugins({"do": "queue", "limit": 1})))
-
-
-@contextmanager
-def _asking(
-    context: click.Context, place: Opened, token: str | None
-) -> Iterator[tuple[Database, Calls]]:
-    """Open the way to the store, to a server with little patience."""
-    if token is None:
-        with database(context) as found:
-            yield found
-        return
-    client, text = connect(
-        context.find_root().params,
-        place,
-        place.config.socket.bind_addr,
-        token,
-        tenant=place.config.domain,
-        failing="the server does not answer",
-        timeout_s=_PATIENCE_S,
-    )
-    from eventdbx.surfaces.control.calls import Calls
-
-    try:
-        yield client, Calls(text)
-    finally:
-        client.close()
 
 
 def _answered(status: dict[str, Any], waited: float) -> Finding:

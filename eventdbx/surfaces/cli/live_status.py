@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,10 @@ from eventdbx.errors import EventDBXError
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.output import note
+
+if TYPE_CHECKING:
+    from eventdbx.surfaces.control.blocking import BlockingClient
+    from eventdbx.surfaces.control.calls import Calls
 
 ANSWER_S = 3.0
 """A server that takes longer to say how it is, is not well."""
@@ -29,28 +34,37 @@ def present_token(place: Opened) -> str | None:
         return None
 
 
-def live_status(context: click.Context, place: Opened) -> dict[str, Any] | None:
-    """Return the server's own report; None, with a note, when it cannot be asked."""
+@contextmanager
+def impatiently(
+    context: click.Context, place: Opened, token: str
+) -> Iterator[tuple[BlockingClient, Calls]]:
+    """Open a session with the server of a place, which has to answer soon; raises Failure."""
     from eventdbx.surfaces.cli.dialling import connect
     from eventdbx.surfaces.control.calls import Calls
 
+    client, text = connect(
+        context.find_root().params,
+        place,
+        place.config.socket.bind_addr,
+        token,
+        tenant=place.config.domain,
+        failing="the server does not answer",
+        timeout_s=ANSWER_S,
+    )
+    try:
+        yield client, Calls(text)
+    finally:
+        client.close()
+
+
+def live_status(context: click.Context, place: Opened) -> dict[str, Any] | None:
+    """Return the server's own report; None, with a note, when it cannot be asked."""
     token = present_token(place)
     if token is None:
         return None
     try:
-        client, text = connect(
-            context.find_root().params,
-            place,
-            place.config.socket.bind_addr,
-            token,
-            tenant=place.config.domain,
-            failing="the server does not answer",
-            timeout_s=ANSWER_S,
-        )
-        try:
-            return client.call(Calls(text).administer({"do": "status"}))
-        finally:
-            client.close()
+        with impatiently(context, place, token) as (client, calls):
+            return client.call(calls.administer({"do": "status"}))
     except Failure as failure:
         note(f"warning: {str(failure).splitlines()[0]}; `dbx doctor` says more")
     except EventDBXError as error:
