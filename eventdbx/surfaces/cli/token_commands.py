@@ -12,13 +12,13 @@ import click
 
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, option
+from eventdbx.surfaces.cli.options import AS_JSON, Time, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import opened
 from eventdbx.surfaces.cli.token_changes import register_changes
 from eventdbx.surfaces.cli.token_output import GIVEN, chosen, desk, leave_word, print_record, show
 from eventdbx.surfaces.cli.ttl import TOKEN_TTL
-from eventdbx.surfaces.cli.values import TIME, U64
+from eventdbx.surfaces.cli.values import U64
 
 # `aggregate:order*` was meant for one type, but covers `order_item`, too.
 _OPEN_TYPE = re.compile(r"aggregate:[^:*?]+\*")
@@ -96,7 +96,7 @@ def _register_generate(group: click.Group) -> None:
     )
     @option(
         "--not-before",
-        type=TIME,
+        type=Time(),
         metavar="TIME",
         help="Not accepted before this time (RFC 3339, e.g. 2026-05-04T08:00:00Z)",
     )

@@ -12,7 +12,6 @@ import click
 from eventdbx.domain.canonical import JSON, parse
 from eventdbx.domain.commands import PublishTarget
 from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
-from eventdbx.domain.timestamps import parse_ns
 from eventdbx.surfaces.cli.failures import Failure
 
 
@@ -47,22 +46,6 @@ class Unsigned(click.ParamType):  # type: ignore[type-arg]
         return int(value)
 
 
-class Time(click.ParamType):  # type: ignore[type-arg]
-    """A time as RFC 3339 text, in nanoseconds since the epoch."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the time; raises WrongValue with the reason."""
-        if isinstance(value, int):
-            return value
-        try:
-            return parse_ns(value)
-        except ValueError as error:
-            raise WrongValue(str(error), value) from None
-
-
-TIME = Time()
 U16 = Unsigned(16)
 U32 = Unsigned(32)
 U64 = Unsigned(64)
