@@ -75,6 +75,28 @@ def check_data_key(text: str) -> None:
         raise ValueError(f"is not usable: {error.detail}") from None
 
 
+def check_signing_seed(text: str) -> None:
+    """Check the seed of a key that signs checkpoints."""
+    try:
+        seed = base64.b64decode(text.strip(), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise ValueError(f"is not base64: {error}") from None
+    if len(seed) != 32:
+        raise ValueError("must decode to 32 bytes")
+
+
+def check_origin(text: str) -> None:
+    """Check what logs are named after; the name of a domain follows it behind a slash."""
+    if not re.fullmatch(r"[A-Za-z0-9._~:/-]{1,120}", text):
+        raise ValueError("must be 1 to 120 letters, digits or any of . _ ~ : / -")
+
+
+def check_note_key(text: str) -> None:
+    """Check the form of the public key of a witness or a log (C2SP signed-note, "vkey")."""
+    if not re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", text):
+        raise ValueError("must be a key such as name+0123abcd+BASE64")
+
+
 def one_of(*words: str) -> Callable[[str], None]:
     """Return the check that a text is one of some words."""
 

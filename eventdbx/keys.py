@@ -27,12 +27,21 @@ RETIRED = frozenset(
 )
 """Keys of other versions, which stay in the file and are passed over without a word."""
 
-GENERATED = frozenset(("data_encryption_key", "auth.private_key", "auth.public_key"))
+GENERATED = frozenset(
+    (
+        "data_encryption_key",
+        "auth.private_key",
+        "auth.public_key",
+        "integrity.origin",
+        "integrity.signing_key",
+    )
+)
 """Keys that are made anew where they are missing."""
 
 ON_FILES_ALONE = GENERATED | frozenset(
     "auth.key_id auth.previous_keys auth.issuer auth.audience data_encryption_keys data_dir domain "
-    "created_at updated_at log.dir tenants.shard_map_path socket.endpoints admin.endpoints".split()
+    "encryption created_at updated_at log.dir tenants.shard_map_path socket.endpoints "
+    "admin.endpoints".split()
 )
 """Keys that nobody changes over the network: with them an installation would be handed over."""
 

@@ -17,6 +17,9 @@ from eventdbx.formats import (
     check_data_key,
     check_endpoint,
     check_host,
+    check_note_key,
+    check_origin,
+    check_signing_seed,
     one_of,
     split_address,
 )
@@ -329,6 +332,48 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Integrity:
+    """What is signed of the log, how often, and who else vouches for it (docs/integrity.md)."""
+
+    origin: str | None = _key(
+        None, check=check_origin, about="what the logs of this installation are named after"
+    )
+    signing_key: str | None = _key(
+        None,
+        check=check_signing_seed,
+        secret=True,
+        about="Ed25519 key that signs checkpoints: 32 bytes as base64",
+    )
+    checkpoint: str = _key(
+        "interval",
+        check=one_of("interval", "commit"),
+        about="when a checkpoint is signed: every `interval`, or with each group `commit`",
+    )
+    checkpoint_interval_ms: int = _key(
+        1_000, low=10, high=3_600_000, live=True, about="pause between two checkpoints"
+    )
+    heads_interval_secs: int = _key(
+        60,
+        low=0,
+        high=86_400,
+        live=True,
+        about="pause between two updates of the head map; 0: only when a proof asks for it",
+    )
+    witnesses: tuple[str, ...] = _key(
+        (), check=check_note_key, live=True, about="keys of the witnesses whose cosignatures count"
+    )
+    witnessed_logs: tuple[str, ...] = _key(
+        (), check=check_note_key, live=True, about="keys of the logs that are cosigned here"
+    )
+    scrub_interval_hours: int = _key(
+        24, low=0, high=8_760, live=True, about="pause between two checks of everything; 0: never"
+    )
+    scrub_kib_per_s: int = _key(
+        1_024, low=1, high=1_048_576, live=True, about="how much is read for them at most"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """Everything that can be configured. ``data_dir`` "" means the default of the workspace."""
 
@@ -348,6 +393,9 @@ class Config:
     )
     data_encryption_keys: tuple[str, ...] = _key(
         (), check=check_data_key, secret=True, about="older keys that still read"
+    )
+    encryption: bool = _key(
+        True, about="seal the stores with the data key; off: what is written from now on is plain"
     )
     created_at: str | None = _key(None, live=True, about="when the file was made")
     updated_at: str | None = _key(None, live=True, about="when it was last changed")
@@ -397,6 +445,7 @@ class Config:
     auth: Auth = _table(Auth)
     log: Log = _table(Log)
     limits: Limits = _table(Limits)
+    integrity: Integrity = _table(Integrity)
     remotes: tuple[Remote, ...] = _many(Remote, about="peers for replication")
     warnings: tuple[str, ...] = ()
     """What the operator should know, e.g. a value that was replaced; not a key."""

@@ -81,6 +81,7 @@ TABLES = {
     "auth": "Tokens.",
     "log": "",
     "limits": "Bounds that may be moved; all others are fixed.",
+    "integrity": "What is signed and who vouches for it ([integrity.md](integrity.md)).",
 }
 """What is said before the keys of a table."""
 

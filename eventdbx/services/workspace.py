@@ -329,6 +329,10 @@ def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
     changes: dict[str, Value] = {}
     if config.data_encryption_key is None:
         changes["data_encryption_key"] = base64.b64encode(os.urandom(32)).decode()
+    if config.integrity.origin is None:
+        changes["integrity.origin"] = f"eventdbx-{os.urandom(8).hex()}"
+    if config.integrity.signing_key is None:
+        changes["integrity.signing_key"] = base64.b64encode(os.urandom(32)).decode()
     auth = config.auth
     ours = ("EVENTDBX_AUTH_PRIVATE_KEY", "EVENTDBX_AUTH_PUBLIC_KEY")
     if any(_set(environ, name) for name in ours) or (auth.private_key and auth.public_key):
