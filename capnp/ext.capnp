@@ -27,6 +27,7 @@ struct ExtensionRequest {
     plugins @10 :PluginOperation;
     follow @11 :FollowRequest;
     administer @12 :AdminOperation;
+    integrity @13 :IntegrityOperation;
   }
 }
 
@@ -155,6 +156,12 @@ struct PluginOperation {
 # One operation on the installation (docs/protocol.md, "Administration"), as a JSON document; so is
 # its answer.
 struct AdminOperation {
+  json @0 :Data;
+}
+
+# One operation on proofs, checkpoints and what stands behind them (docs/protocol.md, "Integrity"),
+# as a JSON document; so is its answer.
+struct IntegrityOperation {
   json @0 :Data;
 }
 

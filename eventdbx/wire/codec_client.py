@@ -346,6 +346,11 @@ def _administer(body: Any, request: rq.AdminOperation) -> None:
     body.init("administer").json = request.json
 
 
+def _integrity(body: Any, request: rq.IntegrityOperation) -> None:
+    body.token = request.token
+    body.init("integrity").json = request.json
+
+
 def _follow(body: Any, request: rq.Follow) -> None:
     body.token = request.token
     inner = body.init("follow")
@@ -401,6 +406,7 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.PluginOperation: ("extension", _plugins),
         rq.Follow: ("extension", _follow),
         rq.AdminOperation: ("extension", _administer),
+        rq.IntegrityOperation: ("extension", _integrity),
         **{
             kind: (kind.__name__[0].lower() + kind.__name__[1:], _administrative)
             for kind in rq.SCHEMA_AND_TENANT

@@ -182,6 +182,7 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     9: lambda token, body: rq.PluginOperation(token, body.data(0)),
     10: _follow,
     11: lambda token, body: rq.AdminOperation(token, body.data(0)),
+    12: lambda token, body: rq.IntegrityOperation(token, body.data(0)),
 }
 
 

@@ -353,6 +353,13 @@ class AdminOperation(NamedTuple):
     json: bytes
 
 
+class IntegrityOperation(NamedTuple):
+    """One operation on proofs and what stands behind them, as a JSON document."""
+
+    token: str
+    json: bytes
+
+
 class Follow(NamedTuple):
     """Events of the commit log behind a place, waiting for some if there are none."""
 
@@ -407,6 +414,7 @@ Request = (
     | PluginOperation
     | Follow
     | AdminOperation
+    | IntegrityOperation
     | Unreadable
 )
 

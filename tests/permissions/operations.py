@@ -243,10 +243,18 @@ ADMINISTRATION: dict[str, Operation] = {
     "audit_verify": _admin("audit.read", "audit_verify"),
 }
 
+
+def _integrity(needs: Needs, do: str, ends: str = "", **members: Any) -> Operation:
+    return _do(rq.IntegrityOperation, needs, ends, do=do, **members)
+
+
+INTEGRITY: dict[str, Operation] = {}
+
 UNKNOWN: dict[str, Operation] = {
     "schemas: unknown": _schema(CHANGES, "dance", "invalid_schema"),
     "plugins: unknown": _plugin(MANAGES, "dance", "config"),
     "administer: unknown": _admin("*.*", "dance", "config"),
+    "integrity: unknown": _integrity(_needs("*.*"), "dance", "config"),
 }
 """Whoever asks for what there is not needs the greatest right of its kind."""
 
@@ -254,6 +262,7 @@ DOCUMENTS: dict[type, tuple[str, dict[str, Operation]]] = {
     rq.SchemaOperation: ("schemas", SCHEMAS),
     rq.PluginOperation: ("plugins", PLUGINS),
     rq.AdminOperation: ("administer", ADMINISTRATION),
+    rq.IntegrityOperation: ("integrity", INTEGRITY),
 }
 """Requests that are documents, with what there is to ``do``."""
 

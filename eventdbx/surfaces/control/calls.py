@@ -331,6 +331,10 @@ class Calls:
         """One operation on the installation, as docs/protocol.md lists them."""
         return Call(rq.AdminOperation(self._token, _operation(operation)), _json)
 
+    def integrity(self, operation: dict[str, Any]) -> Call[dict[str, Any]]:
+        """One operation on proofs and what stands behind them, as docs/protocol.md lists them."""
+        return Call(rq.IntegrityOperation(self._token, _operation(operation)), _json)
+
     def wait_for(
         self, plugin: str, *, position: str | None, event_id: int | str | None, timeout_s: float
     ) -> Call[Waited]:

@@ -341,6 +341,10 @@ class Client:
         """Carry out one operation on plugins or their queue (docs/protocol.md, "Plugins")."""
         return self.call(self._calls.plugins(operation))
 
+    def integrity(self, operation: dict[str, Any]) -> Deferred[dict[str, Any]]:
+        """One operation on proofs, checkpoints and the like (docs/protocol.md, "Integrity")."""
+        return self.call(self._calls.integrity(operation))
+
     def wait_for(
         self,
         plugin: str,

@@ -48,6 +48,7 @@ from eventdbx.surfaces.control.administration import AdministrationRoutes
 from eventdbx.surfaces.control.extensions import ExtensionRoutes
 from eventdbx.surfaces.control.following import FollowRoutes
 from eventdbx.surfaces.control.greeting import Greeted, greeted, opened
+from eventdbx.surfaces.control.integrity import IntegrityRoutes
 from eventdbx.surfaces.control.pages import (
     aggregate_query,
     aggregates_page,
@@ -166,6 +167,7 @@ class Routes:
             **self._extensions.table(),
             **PluginRoutes(self).table(),
             **self.administration.table(),
+            **IntegrityRoutes(self, run_slowly).table(),
             **FollowRoutes(self, run_slowly, clock).table(),
         }
 
