@@ -325,3 +325,13 @@ TLOG_PROOF_BYTES_MAX = 1_048_576
 TILE_LEVEL_MAX = 63
 TILE_INDEX_MAX = TREE_SIZE_MAX >> 8
 """What a path of a tile may name; larger trees there are none."""
+
+CHECKPOINTS_NEWEST = 256
+"""Checkpoints of a log that are kept although newer ones say as much: the latest minutes."""
+
+CHECKPOINT_GAP = 16
+"""Older ones are kept so far apart: the way to the newest one divided by this, so that as many
+lie between 1,000 and 2,000 entries back as between one million and two millions."""
+
+CHECKPOINT_THINNING = 128
+"""New checkpoints between two looks at which old ones can go."""

@@ -53,6 +53,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "storage/records.py",
         "application/token_keys.py",
         "application/tokens.py",
+        "application/checkpoint_keys.py",
         "application/sealing.py",
         "plugins/signing.py",
     ),

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from twisted.internet.defer import Deferred, succeed
 
+from eventdbx.application.checkpoint_keys import Signer
+from eventdbx.application.checkpointing import Checkpoints
 from eventdbx.application.delivering import Delivering
 from eventdbx.application.folding import Folding
 from eventdbx.application.plugins import EntriesInMemory, Plugins
@@ -13,6 +15,7 @@ from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.views import Seen
 from eventdbx.application.writer import Writer
+from eventdbx.errors import ConfigError
 from eventdbx.storage.store import Store
 
 
@@ -20,12 +23,17 @@ def _nothing_to_reload() -> Deferred[list[str]]:
     return succeed([])
 
 
+def _no_signer() -> Signer:
+    raise ConfigError("no key signs checkpoints here")
+
+
 class Domain:
     """What a session works on once its hello has been accepted.
 
     ``reload_schemas`` takes over what was edited in ``schemas.json``, and answers with warnings.
     Without ``plugins`` there are none, and those configured are in memory alone. Whoever delivers
-    to them puts itself in ``delivering``; until then nothing is delivered.
+    to them puts itself in ``delivering``; until then nothing is delivered. Without
+    ``checkpoints`` none can be signed.
     """
 
     def __init__(
@@ -36,6 +44,7 @@ class Domain:
         schemas: Catalogue,
         reload_schemas: Callable[[], Deferred[list[str]]] = _nothing_to_reload,
         plugins: Plugins | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
         self.name = name
         self.store = store
@@ -45,6 +54,7 @@ class Domain:
         if plugins is None:
             plugins = Plugins(EntriesInMemory(), domain=name)
         self.plugins: Plugins = plugins
+        self.checkpoints: Checkpoints = checkpoints or Checkpoints(store, name, _no_signer)
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake

@@ -133,6 +133,7 @@ class Observing(Service):
         return {
             "store": self._check_stores,
             "writer": self._check_commits,
+            "checkpoints": self._check_checkpoints,
             "listeners": lambda: "not all listen yet" if self.phase == "starting" else None,
             "draining": lambda: "the server is stopping" if self.phase == "stopping" else None,
             "disk": lambda: short_of_space(self._data_dir),
@@ -161,6 +162,12 @@ class Observing(Service):
             waited = self.measures.clock() - since
             if waited > COMMIT_STUCK_S:
                 return f"{domain.name}: the disk has been busy with a commit for {waited:.0f} s"
+        return None
+
+    def _check_checkpoints(self) -> str | None:
+        for domain in self._stores.opened():
+            if (problem := domain.checkpoints.problem) is not None:
+                return f"{domain.name}: {problem}"
         return None
 
     def _check_clock(self) -> str | None:

@@ -19,6 +19,7 @@ from eventdbx.domain.grants import Grant
 from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
 from eventdbx.services.auditspool import Spool, operator
+from eventdbx.services.checkpoints import write_copies
 from eventdbx.services.files import make_directory
 from eventdbx.services.stores import open_domain
 from eventdbx.services.workspace import Opened
@@ -78,6 +79,7 @@ class OfflineStore:
         self._place = place
         self._drainer: Drainer | None = None
         if writes:
+            write_copies(self._domain.checkpoints, path.parent)
             # No reactor has to be spared: what derives from events follows the schemas at once.
             self._domain.folding.start(_run_now)
         self._session = Session(_OWNER, self._domain, owner=True, include_hidden=include_hidden)

@@ -25,6 +25,7 @@ from eventdbx.application.writer import Writer
 from eventdbx.config import Config
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError, EventDBXError, UnknownName
+from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
@@ -94,7 +95,15 @@ def open_domain(
         cache_entries=max(config.cache_threshold, 1),
         check_targets=plugins.check_targets,
     )
-    return Domain(name, store, writer, schemas, partial(files.reload, schemas, run), plugins)
+    return Domain(
+        name,
+        store,
+        writer,
+        schemas,
+        partial(files.reload, schemas, run),
+        plugins,
+        checkpoints_of(name, store, path.parent, config.integrity, keeps=backend is None),
+    )
 
 
 def _at_once(work: Callable[[], Any]) -> Deferred[Any]:

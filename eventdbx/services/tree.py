@@ -26,6 +26,7 @@ from eventdbx.errors import EventDBXError
 from eventdbx.services.administering import make_installation, make_web
 from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
+from eventdbx.services.checkpoints import CheckpointService
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
@@ -77,6 +78,7 @@ class Server(Service):
         auditing: AuditService,
         observing: Observing,
         settling: SettlingService,
+        checkpoints: CheckpointService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -88,6 +90,7 @@ class Server(Service):
         self._draining = draining
         self._auditing = auditing
         self._settling = settling
+        self._checkpoints = checkpoints
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -105,6 +108,7 @@ class Server(Service):
         self._draining.startService()
         self._auditing.startService()
         self._settling.startService()
+        self._checkpoints.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -140,6 +144,8 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
+        if self._checkpoints.running:
+            await self._checkpoints.stopService()
         for pool in self._pools:
             if pool.started:
                 pool.stop()
@@ -242,7 +248,13 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         clock=reactor,
         pool=loading,
     )
-    stores.on_open += [observing.watch_domain, draining.add]
+    checkpoints = CheckpointService(
+        lambda: live.config.integrity,
+        folder=lambda name: workspace.store_path(name).parent,
+        run_slowly=run_on_files,
+        clock=reactor,
+    )
+    stores.on_open += [observing.watch_domain, draining.add, checkpoints.add]
     # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
     admission = make_admission(
         config,
@@ -307,6 +319,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         auditing,
         observing,
         settling,
+        checkpoints,
     )
 
     def take_up(new: Config) -> None:

@@ -41,6 +41,7 @@ PLUGIN_HELD: bytes = b"oh"
 PLUGIN_DONE: bytes = b"on"
 TOKEN_WRITES: bytes = b"wn"
 TOKEN_WRITES_END: bytes = b"we"
+CHECKPOINT: bytes = b"k"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -88,6 +89,16 @@ def log_position(key: bytes) -> int:
 def tail(partition: int) -> bytes:
     """Return the key of a partition's tail: next position and last id."""
     return TAIL + _PARTITION.pack(partition)
+
+
+def checkpoint(partition: int, size: int) -> bytes:
+    """Return the key of the checkpoint that a partition's log has at a size."""
+    return CHECKPOINT + _PLACE.pack(partition, size)
+
+
+def checkpoint_size(key: bytes) -> int:
+    """Return the size at the end of the key of a checkpoint."""
+    return int.from_bytes(key[-8:], "big")
 
 
 def by_time(family: bytes, millis: int, aggregate: bytes) -> bytes:
