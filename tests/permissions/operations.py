@@ -248,7 +248,20 @@ def _integrity(needs: Needs, do: str, ends: str = "", **members: Any) -> Operati
     return _do(rq.IntegrityOperation, needs, ends, do=do, **members)
 
 
-INTEGRITY: dict[str, Operation] = {}
+def _proof(do: str, **members: Any) -> Operation:
+    """Return an operation that proves something of the aggregate asked for."""
+
+    def ask(token: str, one: str, _place: Place) -> rq.Request:
+        named = {"do": do, "aggregate_type": "order", "aggregate_id": one, **members}
+        return rq.IntegrityOperation(token, orjson.dumps(named))
+
+    return Operation(READ_ONE, ask)
+
+
+INTEGRITY: dict[str, Operation] = {
+    "event_proof": _proof("event_proof", version=1),
+    "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
+}
 
 UNKNOWN: dict[str, Operation] = {
     "schemas: unknown": _schema(CHANGES, "dance", "invalid_schema"),

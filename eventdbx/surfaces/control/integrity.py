@@ -13,6 +13,7 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx.errors import ConfigError
+from eventdbx.surfaces.control import proofs
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -51,10 +52,13 @@ class Operation(NamedTuple):
     """
 
     right: str
-    carry_out: Callable[[Work], Answer | Deferred[Answer]]
+    carry_out: Callable[[Work], Answer | Deferred[dict[str, Any]] | Deferred[bytes]]
 
 
-OPERATIONS: dict[str, Operation] = {}
+OPERATIONS: dict[str, Operation] = {
+    "event_proof": Operation("aggregate.read", proofs.event_proof),
+    "log_consistency": Operation("aggregate.read", proofs.log_consistency),
+}
 
 
 class IntegrityRoutes:

@@ -1,0 +1,211 @@
+"""Proofs of the history of a domain, made from a view by O(log n) point reads.
+
+Which checkpoint a proof leads to is decided here, too: one that is stored, or one that is signed
+now because none covers the event yet. What the proofs look like: docs/integrity.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from twisted.internet.defer import Deferred
+
+from eventdbx.domain.checkpoints import parse_checkpoint
+from eventdbx.domain.events import SALT_BYTES, Event
+from eventdbx.domain.notes import Note, NoteError, parse_note, to_base64
+from eventdbx.domain.proofs import consistency_proof, inclusion_proof
+from eventdbx.domain.tlogproofs import TlogProof
+from eventdbx.errors import AggregateNotFound, ConfigError, StorageError, UnknownName
+from eventdbx.storage import keys, records
+from eventdbx.storage.eventlog import (
+    end_position,
+    load_event,
+    load_head,
+    log_nodes,
+    position_after_id,
+)
+from eventdbx.storage.interfaces import IReadView
+
+if TYPE_CHECKING:
+    from eventdbx.application.domains import Domain
+
+PARTITION = 0
+FORMAT = "eventdbx-proof/1"
+EXTRA_FORMAT = b"\x01"
+"""What the extra data of a proof begin with: then come the salt and the leaf data."""
+
+NO_SALT = bytes(SALT_BYTES)
+"""In the place of a salt that is gone, or that would let somebody guess what is hidden."""
+
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+
+
+def extra_data(event: Event, *, salted: bool = True) -> bytes:
+    """Return the extra data of the proof of an event: who reads them computes its leaf hash."""
+    salt = event.salt if salted else b""
+    return EXTRA_FORMAT + (salt or NO_SALT) + event.leaf
+
+
+def position_of(view: IReadView, event: Event, partition: int = PARTITION) -> int:
+    """Return where an event is in its log, by O(log n) point reads. Raises StorageError."""
+    position = position_after_id(view, partition, event.event_id - 1)
+    record = view.get(keys.log(partition, position))
+    entry = None if record is None else records.decode_log(record)
+    if entry is None or entry.event_id != event.event_id or entry.leaf != event.hash:
+        raise StorageError(f"the commit log does not have event {event.event_id} as it is stored")
+    return position
+
+
+def log_proof(
+    view: IReadView,
+    event: Event,
+    position: int,
+    note: Note,
+    *,
+    salted: bool = True,
+    partition: int = PARTITION,
+) -> TlogProof:
+    """Return the proof that an event is in the log under a checkpoint that covers it.
+
+    ``salted`` False leaves the salt out: the proof holds, but the content cannot be compared.
+    """
+    size = _size_in(view, note, partition)
+    hashes = inclusion_proof(log_nodes(view, partition), position, size)
+    return TlogProof(position, tuple(hashes), note, extra_data(event, salted=salted))
+
+
+def log_consistency(
+    view: IReadView, first: Note, second: Note, partition: int = PARTITION
+) -> dict[str, Any]:
+    """Return the document that proves the log of one checkpoint the beginning of another's.
+
+    Raises ConfigError where the first has no entries, or more than the second.
+    """
+    sizes = _size_in(view, first, partition), _size_in(view, second, partition)
+    check_order(*sizes)
+    return {
+        "format": FORMAT,
+        "kind": "log-consistency",
+        "first": first.encode().decode(),
+        "second": second.encode().decode(),
+        "hashes": _texts(consistency_proof(log_nodes(view, partition), *sizes)),
+    }
+
+
+def check_order(first: int, second: int) -> None:
+    """Raise ConfigError unless a tree of one size can be the beginning of one of another."""
+    if first < 1:
+        raise ConfigError("the first checkpoint must have at least one event")
+    if first > second:
+        raise ConfigError(f"{first} events are no beginning of {second}: first is the smaller one")
+
+
+def _size_in(view: IReadView, note: Note, partition: int) -> int:
+    size = parse_checkpoint(note.text).size
+    if size > end_position(view, partition):
+        raise ConfigError(f"the commit log has no {size} entries")
+    return size
+
+
+def _texts(hashes: list[bytes]) -> list[str]:
+    return [to_base64(one) for one in hashes]
+
+
+class Proving:
+    """Makes the proofs of a domain. What may read much is done by ``run_slowly``.
+
+    Whether the caller may see an event, and of it the salt, is for the surfaces to have asked.
+    """
+
+    def __init__(self, domain: Domain, run_slowly: RunSlowly) -> None:
+        self._domain = domain
+        self._run_slowly = run_slowly
+
+    def event(
+        self, event: Event, *, size: int | None = None, salted: bool = True
+    ) -> Deferred[TlogProof]:
+        """Fire with the proof that a stored event is in the log, under a stored checkpoint of a
+        ``size``, or under the newest.
+
+        Fails with UnknownName where there is no such checkpoint, with ConfigError where it does
+        not cover the event.
+        """
+        return Deferred.fromCoroutine(self._event(event, size, salted))
+
+    async def _event(self, event: Event, size: int | None, salted: bool) -> TlogProof:
+        store = self._domain.store
+        position: int = await self._run_slowly(lambda: position_of(store.view(), event))
+        note = await self.covering(position + 1, size)
+        proof: TlogProof = await self._run_slowly(
+            lambda: log_proof(store.view(), event, position, note, salted=salted)
+        )
+        return proof
+
+    async def covering(self, needed: int, size: int | None) -> Note:
+        """Return a checkpoint of at least the needed size, that of a ``size`` if one is given."""
+        if size is None:
+            return await self._domain.checkpoints.cover(needed)
+        if size < needed:
+            raise ConfigError(f"the checkpoint of size {size} is older than the event")
+        return self.stored(size)
+
+    def stored(self, size: int) -> Note:
+        """Return the stored checkpoint of exactly a size. Raises UnknownName."""
+        found = self._domain.checkpoints.at(size) if size < 1 << 63 else None
+        if found is None:
+            raise UnknownName(f"there is no checkpoint of size {size}")
+        return found.note
+
+    def log_consistency(
+        self, first: int | Note, second: int | Note | None = None
+    ) -> Deferred[dict[str, Any]]:
+        """Fire with the proof that the log at one checkpoint is the beginning of that at another,
+        by default of the newest.
+
+        A size names a stored checkpoint. Somebody's own may be gone here; it proves the same.
+        """
+        return Deferred.fromCoroutine(self._log_consistency(first, second))
+
+    async def _log_consistency(
+        self, first: int | Note, second: int | Note | None
+    ) -> dict[str, Any]:
+        least = _size_of(first)
+        if second is not None:
+            check_order(least, _size_of(second))
+        begun = first if isinstance(first, Note) else self.stored(first)
+        later = second if isinstance(second, Note) else await self.covering(least, second)
+        found: dict[str, Any] = await self._run_slowly(
+            lambda: log_consistency(self._domain.store.view(), begun, later)
+        )
+        return found
+
+
+def _size_of(checkpoint: int | Note) -> int:
+    if isinstance(checkpoint, Note):
+        return parse_checkpoint(checkpoint.text).size
+    return checkpoint
+
+
+def read_checkpoint(text: str) -> Note:
+    """Return the note of a checkpoint that somebody brings. Raises ConfigError."""
+    try:
+        note = parse_note(text.encode())
+        parse_checkpoint(note.text)
+    except NoteError as error:
+        raise ConfigError(f"unreadable checkpoint: {error}") from None
+    return note
+
+
+def stored_event(view: IReadView, aggregate_type: str, aggregate_id: str, version: int) -> Event:
+    """Return an event. Raises AggregateNotFound, UnknownName for a version that is not there."""
+    name = keys.name(aggregate_type, aggregate_id)
+    event = load_event(view, name, version) if 0 < version < 1 << 64 else None
+    if event is not None:
+        return event
+    head = load_head(view, name)
+    if head is None:
+        raise AggregateNotFound
+    raise UnknownName(
+        f"{aggregate_type}::{aggregate_id} has no event v{version}, the last is v{head.version}"
+    )
