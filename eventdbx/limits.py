@@ -335,3 +335,14 @@ lie between 1,000 and 2,000 entries back as between one million and two millions
 
 CHECKPOINT_THINNING = 128
 """New checkpoints between two looks at which old ones can go."""
+
+MAP_STEP_EVENTS = 2_000
+MAP_STEP_BYTES = 262_144
+"""What the head map takes up of the log at a time, and what it reads and writes of itself: appends
+wait for about 2 ms each time."""
+
+WITNESS_REQUEST_BYTES_MAX = 270_000
+"""What a witness reads of one request: a checkpoint, a proof, the old size."""
+
+WITNESS_REQUESTS_WAITING_MAX = 64
+"""Requests that wait for the file of a witness; one more is told to come again."""

@@ -42,10 +42,13 @@ PLUGIN_DONE: bytes = b"on"
 TOKEN_WRITES: bytes = b"wn"
 TOKEN_WRITES_END: bytes = b"we"
 CHECKPOINT: bytes = b"k"
+MAP_BUCKET: bytes = b"mb"
+MAP_PLACE: bytes = b"mp"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
 _PARTITION = Struct(">H")
+_BUCKET = Struct(">HH")
 _SIGN = 1 << 63
 """Added to signed times, so that their byte order is their numeric order."""
 
@@ -99,6 +102,26 @@ def checkpoint(partition: int, size: int) -> bytes:
 def checkpoint_size(key: bytes) -> int:
     """Return the size at the end of the key of a checkpoint."""
     return int.from_bytes(key[-8:], "big")
+
+
+def map_place(partition: int) -> bytes:
+    """Return the key of how far along a partition's log the head map is."""
+    return MAP_PLACE + _PARTITION.pack(partition)
+
+
+def map_buckets(partition: int) -> bytes:
+    """Return what the keys of all buckets of a partition's head map start with."""
+    return MAP_BUCKET + _PARTITION.pack(partition)
+
+
+def map_bucket(partition: int, bucket: int) -> bytes:
+    """Return the key of one bucket of the head map, by the first 16 bits of name hashes."""
+    return MAP_BUCKET + _BUCKET.pack(partition, bucket)
+
+
+def map_bucket_number(key: bytes) -> int:
+    """Return the number at the end of the key of a bucket."""
+    return int.from_bytes(key[-2:], "big")
 
 
 def by_time(family: bytes, millis: int, aggregate: bytes) -> bytes:
