@@ -10,8 +10,13 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable
+from hashlib import sha256
 
 from eventdbx.errors import ConfigError
+
+
+_LOG_KEY = 0x01
+_WITNESS_KEY = 0x04
 
 
 def split_address(text: str) -> tuple[str, int]:
@@ -91,10 +96,34 @@ def check_origin(text: str) -> None:
         raise ValueError("must be 1 to 120 letters, digits or any of . _ ~ : / -")
 
 
-def check_note_key(text: str) -> None:
-    """Check the form of the public key of a witness or a log (C2SP signed-note, "vkey")."""
-    if not re.fullmatch(r"[^\s+]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}", text):
+def check_log_key(text: str) -> None:
+    """Check the public key of a log (C2SP signed-note, "vkey")."""
+    _check_note_key(text, _LOG_KEY)
+
+
+def check_witness(text: str) -> None:
+    """Check the public key of a witness and, behind a space, the URL where it is asked."""
+    key, url = split_witness(text)
+    _check_note_key(key, _WITNESS_KEY)
+    if url is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#]*)?", url):
+        raise ValueError("must have an http or https URL without user and query behind the key")
+
+
+def split_witness(text: str) -> tuple[str, str | None]:
+    """Return the public key of a witness, and the URL below which it takes checkpoints or None."""
+    key, _, url = text.strip().partition(" ")
+    return key, url.strip().rstrip("/") or None
+
+
+def _check_note_key(text: str, kind: int) -> None:
+    found = re.fullmatch(r"([^\s+]+)\+([0-9a-f]{8})\+([A-Za-z0-9+/]{44})", text)
+    if found is None:
         raise ValueError("must be a key such as name+0123abcd+BASE64")
+    name, key_id, material = found[1], found[2], base64.b64decode(found[3])
+    if material[0] != kind:
+        raise ValueError(f"must be a key of type {kind}, not {material[0]}")
+    if sha256(f"{name}\n".encode() + material).hexdigest()[:8] != key_id:
+        raise ValueError("must be a whole key: what stands between the + does not fit the rest")
 
 
 def one_of(*words: str) -> Callable[[str], None]:

@@ -336,7 +336,7 @@ lie between 1,000 and 2,000 entries back as between one million and two millions
 CHECKPOINT_THINNING = 128
 """New checkpoints between two looks at which old ones can go."""
 
-MAP_STEP_EVENTS = 2_000
+MAP_STEP_EVENTS = 1_000
 MAP_STEP_BYTES = 262_144
 """What the head map takes up of the log at a time, and what it reads and writes of itself: appends
 wait for about 2 ms each time."""
@@ -346,3 +346,15 @@ WITNESS_REQUEST_BYTES_MAX = 270_000
 
 WITNESS_REQUESTS_WAITING_MAX = 64
 """Requests that wait for the file of a witness; one more is told to come again."""
+
+KEY_SLOTS_BLOCK_MIN = 16
+"""Data keys that a store makes ahead at first; each time twice as many."""
+
+KEY_SLOTS_BLOCK_MAX = 4_096
+"""Data keys that are made, or wrapped anew, at once: about 10 ms."""
+
+KEYS_KEPT_MAX = 65_536
+"""Data keys of a store that are kept unwrapped in memory, 120 bytes each."""
+
+CIPHERS_KEPT_MAX = 16_384
+"""Ciphers of a store that are kept ready, about a kilobyte each."""

@@ -17,9 +17,10 @@ from eventdbx.formats import (
     check_data_key,
     check_endpoint,
     check_host,
-    check_note_key,
+    check_log_key,
     check_origin,
     check_signing_seed,
+    check_witness,
     one_of,
     split_address,
 )
@@ -360,10 +361,16 @@ class Integrity:
         about="pause between two updates of the head map; 0: only when a proof asks for it",
     )
     witnesses: tuple[str, ...] = _key(
-        (), check=check_note_key, live=True, about="keys of the witnesses whose cosignatures count"
+        (),
+        check=check_witness,
+        live=True,
+        about="keys of the witnesses whose cosignatures count; those with a URL are asked for them",
     )
     witnessed_logs: tuple[str, ...] = _key(
-        (), check=check_note_key, live=True, about="keys of the logs that are cosigned here"
+        (), check=check_log_key, live=True, about="keys of the logs that are cosigned here"
+    )
+    publish: bool = _key(
+        True, live=True, about="serve checkpoints and hashes below `/tlog` of the health port"
     )
     scrub_interval_hours: int = _key(
         24, low=0, high=8_760, live=True, about="pause between two checks of everything; 0: never"
