@@ -25,7 +25,9 @@ from eventdbx.domain.checkpoints import (
     sign_checkpoint,
 )
 from eventdbx.domain.notes import Note, NoteError, NoteKey, Signature, parse_note
-from eventdbx.domain.proofs import peaks, tree_root
+from eventdbx.domain.proofs import consistency_proof, peaks, tree_root
+from eventdbx.domain.tiles import Tile, tile_hashes
+from eventdbx.domain.witnessing import Submission
 from eventdbx.errors import EventDBXError, StorageError
 from eventdbx.storage.checkpointing import (
     checkpoints,
@@ -114,6 +116,7 @@ class Checkpoints:
         self._keeps = keeps
         self._logs: dict[int, _Log] = {}
         self._signer: Signer | None = None
+        self._witnessed: tuple[Signed | None] | None = None
         self.extensions: Extensions = tuple
         """What the head map adds to checkpoints of the log of events."""
         self.on_signed: list[Callable[[int, Signed], None]] = []
@@ -122,6 +125,8 @@ class Checkpoints:
         """Why the last try to make one failed, or None."""
         self.copy_trouble: str | None = None
         """Why the last try to write the copy beside the store failed, or None."""
+        self.unwitnessed: dict[str, str] = {}
+        """Names of witnesses that were asked and did not cosign, each with the reason."""
         self.rolled_back: str | None = None
         """Why none may be signed any more, or None: the log is not the one signed before."""
 
@@ -148,13 +153,13 @@ class Checkpoints:
     def at(self, size: int, partition: int = 0) -> Signed | None:
         """Return the stored checkpoint of exactly that size, or None. Raises StorageError."""
         note = load_checkpoint(self._store.view(), partition, size)
-        return None if note is None else _read(note)
+        return None if note is None else read_signed(note)
 
     def listed(self, count: int, *, below: int | None = None, partition: int = 0) -> list[Signed]:
         """Return stored checkpoints, largest first, from those smaller than ``below``."""
         bounds = {} if below is None else {"below": below}
         found = checkpoints(self._store.view(), partition, **bounds)
-        return [_read(one.note) for one, _ in zip(found, range(count), strict=False)]
+        return [read_signed(one.note) for one, _ in zip(found, range(count), strict=False)]
 
     def cover(self, size: int, partition: int = 0) -> Deferred[Note]:
         """Fire with a checkpoint of at least that size; one is signed now if there is none.
@@ -208,6 +213,26 @@ class Checkpoints:
             return fail(error)
         return self._keep(entry, partition, signed)
 
+    def tile(self, tile: Tile) -> bytes:
+        """Return the hashes of a tile that a checkpoint covers; on any thread."""
+        return tile_hashes(log_nodes(self._store.view(), 0), tile)
+
+    def submission(self, signed: Signed, old: int) -> Submission:
+        """Return what a witness is asked, whose last tree of this log had ``old`` entries."""
+        ours = (self.key().name, self.key().id)
+        lines = tuple(one for one in signed.note.signatures if (one.name, one.key_id) == ours)
+        proof: list[bytes] = []
+        if old:
+            proof = consistency_proof(log_nodes(self._store.view(), 0), old, signed.size)
+        return Submission(old, tuple(proof), Note(signed.note.text, lines))
+
+    def witnessed(self) -> Signed | None:
+        """Return the newest checkpoint that a witness cosigned, or None. Raises StorageError."""
+        if self._witnessed is None:
+            stored = next((one for one in checkpoints(self._store.view(), 0) if one.cosigned), None)
+            self._witnessed = (None if stored is None else read_signed(stored.note),)
+        return self._witnessed[0]
+
     def add_signatures(
         self, size: int, signatures: Sequence[Signature], witnesses: Sequence[NoteKey]
     ) -> Deferred[Note]:
@@ -236,6 +261,9 @@ class Checkpoints:
             entry = self._log(0)
             if entry.newest is not None and entry.newest.note.text == note.text:
                 entry.newest = Signed(entry.newest.checkpoint, note)
+            last = self.witnessed()
+            if last is None or size >= last.size:
+                self._witnessed = (Signed(parse_checkpoint(note.text), note),)
             return note
 
         return self._store.transact(step).addCallback(kept)
@@ -279,7 +307,7 @@ class Checkpoints:
         found = self._logs.get(partition)
         if found is None:
             stored = newest_checkpoint(self._store.view(), partition)
-            newest = None if stored is None else _read(stored.note)
+            newest = None if stored is None else read_signed(stored.note)
             found = self._logs[partition] = _Log(partition, newest)
         return found
 
@@ -348,7 +376,8 @@ def _one_more(waiters: list[Deferred[Note]]) -> Deferred[Note]:
     return done
 
 
-def _read(raw: bytes) -> Signed:
+def read_signed(raw: bytes) -> Signed:
+    """Return a checkpoint that was stored, its signatures not verified. Raises StorageError."""
     try:
         note = parse_note(raw)
         return Signed(parse_checkpoint(note.text), note)

@@ -27,6 +27,7 @@ from eventdbx.services.stores import StoreService
 from eventdbx.services.tokenfiles import LEDGER_NAME
 from eventdbx.services.tokenjournal import JOURNAL_NAME
 from eventdbx.services.tracing import make_spans
+from eventdbx.services.witnessing import make_tlog
 from eventdbx.services.workspace import Workspace
 from eventdbx.settings import Config
 from eventdbx.storage import keys
@@ -94,6 +95,15 @@ class Observing(Service):
             checks=self.checks(),
             metrics_token=lambda: config().http.metrics_token,
             run_slowly=run_slowly,
+            tlog=make_tlog(
+                config,
+                stores,
+                folder,
+                folder=lambda name: workspace.store_path(name).parent,
+                run_slowly=run_slowly,
+                clock=clock,
+                seconds=lambda: now_ns() / 10**9,
+            ),
         )
 
     def watch_domain(self, domain: Domain) -> None:

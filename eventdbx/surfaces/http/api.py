@@ -29,6 +29,7 @@ from eventdbx.surfaces.http.metrics import (
     compressed,
     takes_gzip,
 )
+from eventdbx.surfaces.http.tlog import Tlog, route_of
 
 PATHS = frozenset((b"/health", b"/health/live", b"/health/ready", b"/metrics", b"/version"))
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
@@ -46,7 +47,8 @@ def count_request(measures: Measures, method: str, path: str, status: int, secon
 
 class HttpApi:
     """The resource of the port. ``gather`` reads every number that is shown beside the counts of
-    ``measures``; ``metrics_token`` is asked at every scrape, None lets everybody scrape."""
+    ``measures``; ``metrics_token`` is asked at every scrape, None lets everybody scrape; ``tlog``
+    serves what is below ``/tlog``."""
 
     def __init__(
         self,
@@ -56,6 +58,7 @@ class HttpApi:
         checks: Mapping[str, Check],
         metrics_token: Callable[[], str | None],
         run_slowly: RunSlowly,
+        tlog: Tlog | None = None,
     ) -> None:
         self._measures = measures
         self._gather = gather
@@ -71,7 +74,7 @@ class HttpApi:
         app.route("/version", methods=["GET"])(self._version)
         app.route("/metrics", methods=["GET"])(self._metrics)
         app.handle_errors(MethodNotAllowed)(self._refused)
-        self.resource: IResource = _Counted(app.resource(), measures)
+        self.resource: IResource = _Counted(app.resource(), measures, tlog)
 
     def _health(self, request: Any) -> bytes:
         return _json(request, {"status": "ok"})
@@ -164,9 +167,10 @@ class _Counted(Resource):
 
     isLeaf = True
 
-    def __init__(self, inner: IResource, measures: Measures) -> None:
+    def __init__(self, inner: IResource, measures: Measures, tlog: Tlog | None) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._inner = inner
+        self._tlog = tlog
         self._measures = measures
 
     def render(self, request: Any) -> Any:
@@ -174,11 +178,14 @@ class _Counted(Resource):
         clock = self._measures.clock
         began, method = clock(), request.method.decode("latin-1")
         path = request.path.decode("latin-1") if request.path in PATHS else ""
+        of_tlog = "" if self._tlog is None else route_of(request.path)
 
         def over(_outcome: Any) -> None:
-            count_request(self._measures, method, path, request.code, clock() - began)
+            count_request(self._measures, method, path or of_tlog, request.code, clock() - began)
 
         request.notifyFinish().addBoth(over)
+        if self._tlog is not None and of_tlog:
+            return self._tlog.render(request)
         if not path:
             return _nothing(request, 404)
         request.prepath, request.postpath = [], request.path[1:].split(b"/")
