@@ -696,6 +696,8 @@ class Bundle:
             header, "format", "origin", "vkey", "scope", "checkpoint", what="the first line"
         )
         self.asked, self.checkpoint = asked, check_note(values[4], asked.trust)
+        if values[0] != "eventdbx-audit/1":
+            refuse("the bundle is of a format that is not known here")
         if values[1] != self.checkpoint.origin:
             refuse("the bundle is of another log than its checkpoint")
         if values[2] not in [key.text for key in asked.trust.logs]:
@@ -748,31 +750,41 @@ class Bundle:
         data, index, path, *rest = take(
             document, "leaf", "index", "path", *content, what="an event"
         )
-        leaf, version = parse_leaf(unbase64(data, "the leaf")), self.tree.size + 1
+        version = self.tree.size + 1
         where = f"{label(self.name)}, version {version}"
+        try:
+            leaf = parse_leaf(unbase64(data, "the leaf"))
+        except Refuted as error:
+            refuse(f"what stands for {where}: {error}")
         if not self.begun or leaf.name != self.name or leaf.version != version:
             refuse(f"{leaf.words()}; it stands where {where} should")
-        before, self.index = self.index, number(index, "the index")
-        found = included(
-            leaf.hash, self.index, self.checkpoint.size, hashes(path, HASHES_MAX, "the hashes")
-        )
-        if found != self.checkpoint.root or self.index <= before:
-            refuse(f"{leaf.words()}, is not entry {self.index} of the log")
-        heads = self.checkpoint.heads
-        if self.complete and heads is not None and self.index >= heads[0]:
-            refuse(f"{leaf.words()}, is later in the log than the map that counts it")
+        try:
+            self.logged(leaf, index, path)
+            if erased is not True:
+                self.content(leaf, *rest)
+        except Refuted as error:
+            refuse(f"{leaf.words()}: {error}")
         self.tree.add(leaf.hash)
         self.counts["events"] += 1
         if erased is True:
             self.counts["erased"] += 1
             self.gone.add(version)
-        else:
-            self.content(leaf, *rest)
         if self.wanted == str(leaf.event_id):
             self.wanted = None
             self.asked.say(f"{leaf.words()}, is entry {self.index} of the log.")
             salt = bytes(16) if erased is True else unbase64(rest[0], "the salt", 16)
             compare(self.asked, leaf, salt, self.tree.root())
+
+    def logged(self, leaf: Leaf, index: object, path: object) -> None:
+        before, self.index = self.index, number(index, "the index")
+        siblings, size = hashes(path, HASHES_MAX, "the hashes"), self.checkpoint.size
+        if included(leaf.hash, self.index, size, siblings) != self.checkpoint.root:
+            refuse(f"it is not entry {self.index} of the log")
+        if self.index <= before:
+            refuse("it is earlier in the log than the version before it")
+        heads = self.checkpoint.heads
+        if self.complete and heads is not None and self.index >= heads[0]:
+            refuse("it is later in the log than the map that counts it")
 
     def content(self, leaf: Leaf, salt: object, *rest: object) -> None:
         payload, extensions, note = (
@@ -781,7 +793,7 @@ class Bundle:
         if payload is None or not commits(
             leaf, unbase64(salt, "the salt", 16), payload, extensions, note
         ):
-            refuse(f"{leaf.words()}: its payload, metadata or note is not what was logged")
+            refuse("its payload, metadata or note is not what was logged")
         if leaf.event_type == "dbx_erased":
             self.gone.strike(payload, leaf.version)
 
@@ -885,11 +897,20 @@ def wanted_id(event: bytes | None) -> str | None:
 
 
 def check_bundle(first: bytes, file: BinaryIO, asked: Asked) -> Document:
-    bundle = Bundle(asked, read_json(first, "the first line"))
-    while line := file.readline(LINE_MAX + 1):
-        if len(line) > LINE_MAX or line[-1:] != b"\n":
-            refuse("a line of the bundle is too long or cut off")
-        bundle.line(read_json(line, "a line"))
+    place, line, bundle = 1, first, None
+    while line:
+        try:
+            if len(line) > LINE_MAX or line[-1:] != b"\n":
+                refuse("it is too long or cut off")
+            document = read_json(line, "it")
+            if bundle is None:
+                bundle = Bundle(asked, document)
+            else:
+                bundle.line(document)
+        except Refuted as error:
+            refuse(f"line {place}: {error}")
+        place, line = place + 1, file.readline(LINE_MAX + 1)
+    assert bundle is not None
     return bundle.document()
 
 
@@ -898,7 +919,7 @@ def check_bundle(first: bytes, file: BinaryIO, asked: Asked) -> Document:
 
 def check(file: BinaryIO, asked: Asked) -> Document:
     """Check a file of any kind; return what it proves, or raise Refuted."""
-    first = file.readline(LINE_MAX)
+    first = file.readline(LINE_MAX + 1)
     if first.startswith(b'{"format":"eventdbx-audit/'):
         return check_bundle(first, file, asked)
     raw = first + file.read(FILE_MAX)

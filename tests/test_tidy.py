@@ -18,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "eventdbx"
 LINES_MAX = 500
-LONGER = {"eventdbx/verify.py": 950}
+LONGER = {"eventdbx/verify.py": 1_000}
 """Files that may be longer, and how long: third parties take the verifier away as one file."""
 
 BESIDE = ("tests", "bench", "docs", "examples")
