@@ -10,6 +10,7 @@ from eventdbx.application.checkpoint_keys import Signer
 from eventdbx.application.checkpointing import Checkpoints
 from eventdbx.application.delivering import Delivering
 from eventdbx.application.folding import Folding
+from eventdbx.application.mapping import HeadMap
 from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
@@ -55,6 +56,8 @@ class Domain:
             plugins = Plugins(EntriesInMemory(), domain=name)
         self.plugins: Plugins = plugins
         self.checkpoints: Checkpoints = checkpoints or Checkpoints(store, name, _no_signer)
+        self.heads = HeadMap(store)
+        self.checkpoints.extensions = self.heads.lines
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake

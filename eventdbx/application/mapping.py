@@ -73,9 +73,14 @@ class HeadMap:
         return eventlog.end_position(self._store.view(), PARTITION) - self.place.position
 
     def lines(self) -> tuple[str, ...]:
-        """Return the lines of a checkpoint of all that is durable now: one, or none without map."""
-        assert self.place is not None
-        return self._lines
+        """Return the lines of a checkpoint of all that is durable now: one, or none without map.
+
+        A map that cannot be read is passed over: the log can be signed without it.
+        """
+        try:
+            return self._lines if self.place.position else ()
+        except StorageError:
+            return ()
 
     async def advance(self) -> bool:
         """Take up a bounded part of the log. Return False at its end.

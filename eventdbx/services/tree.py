@@ -31,6 +31,7 @@ from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
 from eventdbx.services.listening import ControlService, addresses, listener_on
+from eventdbx.services.mapping import MappingService
 from eventdbx.services.observing import Observing
 from eventdbx.services.reloading import LiveConfiguration, at_once, judging
 from eventdbx.services.reporting import report_on
@@ -79,6 +80,7 @@ class Server(Service):
         observing: Observing,
         settling: SettlingService,
         checkpoints: CheckpointService,
+        mapping: MappingService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -91,6 +93,8 @@ class Server(Service):
         self._auditing = auditing
         self._settling = settling
         self._checkpoints = checkpoints
+        self._cosigning = cosigning
+        self._mapping = mapping
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -109,6 +113,8 @@ class Server(Service):
         self._auditing.startService()
         self._settling.startService()
         self._checkpoints.startService()
+        self._cosigning.startService()
+        self._mapping.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -144,8 +150,12 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
+        if self._mapping.running:
+            await self._mapping.stopService()
         if self._checkpoints.running:
             await self._checkpoints.stopService()
+        if self._cosigning.running:
+            await self._cosigning.stopService()
         for pool in self._pools:
             if pool.started:
                 pool.stop()
@@ -254,7 +264,10 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         run_slowly=run_on_files,
         clock=reactor,
     )
-    stores.on_open += [observing.watch_domain, draining.add, checkpoints.add]
+    mapping = MappingService(
+        config.integrity.heads_interval_secs, run_slowly=run_slowly, clock=reactor
+    )
+    stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, mapping.add]
     # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
     admission = make_admission(
         config,
@@ -320,11 +333,13 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         observing,
         settling,
         checkpoints,
+        mapping,
     )
 
     def take_up(new: Config) -> None:
         stores.take_up(new)
         draining.take_up(new)
+        mapping.take_up(new.integrity.heads_interval_secs)
         routes.settings = answer_settings(new)
         factory.bounds = new.limits
         control.drain_s = new.limits.drain_timeout_secs
