@@ -224,12 +224,13 @@ class Growing:
         return root
 
 
-def check_heads(checkpoint: Checkpoint, key: bytes, end: bytes, siblings: list[bytes]) -> None:
-    """Check that a path in the map of heads, along the bits of a key, ends in an entry."""
+def check_heads(checkpoint: Checkpoint, key: bytes, end: bytes, heads: object) -> None:
+    """Check that a path of the map of heads, from its top along the bits of a key, has an end."""
     if checkpoint.heads is None:
         refuse("the checkpoint has no map of heads")
-    for depth, sibling in zip(reversed(range(len(siblings))), siblings, strict=True):
-        end = node_hash(sibling, end) if bit(key, depth) else node_hash(end, sibling)
+    path = hashes(heads, HEADS_MAX, "the hashes of the map of heads")
+    for depth in reversed(range(len(path))):
+        end = node_hash(path[depth], end) if bit(key, depth) else node_hash(end, path[depth])
     if end != checkpoint.heads[1]:
         refuse("the map of heads under the checkpoint does not say so of the aggregate")
 
@@ -493,7 +494,7 @@ def check_event(raw: bytes, leaf: Leaf, salt: bytes, root: bytes | None) -> str:
     if erased is not False:
         return "The event that was given says of itself that it was erased; no content to compare."
     if not any(salt):
-        refuse("the content of the event cannot be compared: it was erased, and its salt with it")
+        refuse("the content of the event cannot be compared: the salt was erased, or held back")
     if not (note is None or isinstance(note, str)) or (given is not None and extensions):
         refuse("the event's metadata are malformed")
     extras = canonical(extensions if given is None else given).encode()
@@ -546,7 +547,7 @@ def check_tlog_proof(raw: bytes, asked: Asked) -> Document:
             "checkpoint": checkpoint.document()}  # fmt: skip
 
 
-AGGREGATE = ("aggregate_type", "aggregate_id", "heads", "checkpoint")
+AGGREGATE = ("aggregate_type", "aggregate_id", "size", "root", "heads", "checkpoint")
 
 
 def check_json_proof(raw: bytes, asked: Asked) -> Document:
@@ -560,8 +561,8 @@ def check_json_proof(raw: bytes, asked: Asked) -> Document:
         refuse("the proof is of no known kind")
     more, check_kind = KINDS[kind]
     values = take(document, *AGGREGATE, *more, what="the proof")
-    name, size, root, checkpoint = anchored(values[:4], asked.trust)
-    done = check_kind(asked, name, size, root, *values[4:])
+    name, size, root, checkpoint = anchored(values[:6], asked.trust)
+    done = check_kind(asked, name, size, root, *values[6:])
     assert checkpoint.heads is not None
     asked.say(f"At position {checkpoint.heads[0]} of the log {label(name)} had {size} "
               f"events under the root {root.hex()}.")  # fmt: skip
@@ -573,41 +574,11 @@ def check_json_proof(raw: bytes, asked: Asked) -> Document:
 
 def anchored(members: list[Any], trust: Trust) -> tuple[tuple[str, str], int, bytes, Checkpoint]:
     """Return what a checkpoint says of an aggregate: its name, how many events, which root."""
-    name, checkpoint, heads = (
-        names(members[0], members[1]),
-        check_note(members[3], trust),
-        members[2],
-    )
-    if not isinstance(heads, dict):
-        refuse("the proof of the head is malformed")
-    other = heads.pop("other", None)
-    version = number(heads.get("version"), "the version of the head")
-    wanted = ("position", "version", "siblings", *(("root",) if version else ()))
-    position, _, siblings, *roots = take(heads, *wanted, what="the proof of the head")
-    root = unbase64(roots[0], "the root", 32) if version else Growing().root()
-    key, end = head_entry(name, version, root)
-    path = hashes(siblings, HEADS_MAX, "the siblings")
-    if not version:
-        end = absent(key, len(path), other)
-    elif other is not None:
-        refuse("the proof of the head ends in two aggregates")
-    check_heads(checkpoint, key, end, path)
-    if checkpoint.heads is None or number(position, "the position") != checkpoint.heads[0]:
-        refuse("the proof of the head is of another position than the checkpoint")
-    return name, version, root, checkpoint
-
-
-def absent(key: bytes, depth: int, other: object) -> bytes:
-    """Return the hash in which the path of an aggregate ends that is not there."""
-    if other is None:
-        return bytes(32)
-    entry = hashes(other, 2, "the other entry")
-    if len(entry) != 2:
-        refuse("the other entry is malformed")
-    another, value = entry
-    if another == key or any(bit(another, at) != bit(key, at) for at in range(depth)):
-        refuse("the path of the aggregate does not end in the other one")
-    return sha256(b"\0" + another + value).digest()
+    name, size = names(*members[:2]), number(members[2], "the size")
+    root, heads = unbase64(members[3], "the root", 32), members[4]
+    checkpoint = check_note(members[5], trust)
+    check_heads(checkpoint, *head_entry(name, size, root), heads)
+    return name, size, root, checkpoint
 
 
 def names(aggregate_type: object, aggregate_id: object) -> tuple[str, str]:
@@ -641,8 +612,7 @@ def check_complete(
         tree.add(leaf)
     if (tree.size, tree.root()) != (size, root):
         refuse(f"these {tree.size} events are not all of {label(name)}, in order")
-    many = f"These {size} events are all of {label(name)}, in order."
-    asked.say(many if size else f"There was no {label(name)}.")
+    asked.say(f"These {size} events are all of {label(name)}, in order.")
     if asked.event is not None:
         seen = read_json(asked.event, "the event", Number).get("hash")
         if seen not in [leaf.hex() for leaf in leaves]:
@@ -706,7 +676,7 @@ class Bundle:
         self.selected = None if values[3] in ("all", "some") else selectors(values[3])
         self.missing = {one for one in self.selected or () if one[1] is not None}
         self.wanted = wanted_id(asked.event)
-        self.counts = {"aggregates": 0, "events": 0, "erased": 0}
+        self.counts = {"aggregates": 0, "events": 0, "erased": 0, "withheld": 0}
         self.entries: list[tuple[bytes, bytes]] = []
         self.name, self.size, self.root = ("", ""), 0, b""
         self.complete, self.begun, self.ended = False, False, False
@@ -725,28 +695,29 @@ class Bundle:
             self.aggregate(document)
 
     def aggregate(self, document: Document) -> None:
-        members = ("aggregate_type", "aggregate_id", "version", "root", "siblings")
-        kind, one, version, root, siblings = take(document, *members, what="an aggregate")
+        kind, one, size, root, heads = take(document, *AGGREGATE[:5], what="an aggregate")
         before, self.name = (self.name if self.begun else None), names(kind, one)
         if before is not None and before >= self.name:
             refuse(f"{label(self.name)} stands twice or at the wrong place")
         if self.selected is not None and not {self.name, (kind, None)} & self.selected:
             refuse(f"{label(self.name)} is not what the first line says is in the bundle")
         self.missing.discard(self.name)
-        self.size, self.root = number(version, "the version"), unbase64(root, "the root", 32)
+        self.size, self.root = number(size, "the size"), unbase64(root, "the root", 32)
         key, end = head_entry(self.name, self.size, self.root)
-        self.complete = siblings is not None
+        self.complete = heads is not None
         if self.complete:
-            path = hashes(siblings, HEADS_MAX, "the siblings")
-            check_heads(self.checkpoint, key, end, path)
+            check_heads(self.checkpoint, key, end, heads)
         if self.whole:
             self.entries.append((key, end))
         self.begun, self.tree, self.index, self.gone = True, Growing(), -1, Ranges()
         self.counts["aggregates"] += 1
 
     def event(self, document: Document) -> None:
-        erased = document.pop("erased", False)
-        content = () if erased is True else ("salt", "payload", "extensions", "note")
+        erased, withheld = document.pop("erased", None), document.pop("withheld", None)
+        bare = (erased, withheld) in ((True, None), (None, True))
+        if not bare and (erased, withheld) != (None, None):
+            refuse("an event is neither there, nor erased, nor withheld")
+        content = () if bare else ("salt", "payload", "extensions", "note")
         data, index, path, *rest = take(
             document, "leaf", "index", "path", *content, what="an event"
         )
@@ -760,19 +731,20 @@ class Bundle:
             refuse(f"{leaf.words()}; it stands where {where} should")
         try:
             self.logged(leaf, index, path)
-            if erased is not True:
+            if not bare:
                 self.content(leaf, *rest)
         except Refuted as error:
             refuse(f"{leaf.words()}: {error}")
         self.tree.add(leaf.hash)
         self.counts["events"] += 1
+        self.counts["withheld"] += withheld is True
         if erased is True:
             self.counts["erased"] += 1
             self.gone.add(version)
         if self.wanted == str(leaf.event_id):
             self.wanted = None
             self.asked.say(f"{leaf.words()}, is entry {self.index} of the log.")
-            salt = bytes(16) if erased is True else unbase64(rest[0], "the salt", 16)
+            salt = bytes(16) if bare else unbase64(rest[0], "the salt", 16)
             compare(self.asked, leaf, salt, self.tree.root())
 
     def logged(self, leaf: Leaf, index: object, path: object) -> None:
@@ -827,8 +799,8 @@ class Bundle:
         if self.wanted is not None:
             refuse("the event that was given is not in the bundle")
         say, counts = self.asked.say, self.counts
-        say(f"{counts['aggregates']} aggregates with {counts['events']} events, "
-            f"{counts['erased']} of them erased.")  # fmt: skip
+        say("{aggregates} aggregates with {events} events; the content of {erased} is erased, that "
+            "of {withheld} is withheld.".format(**counts))  # fmt: skip
         say("These are all aggregates of the log." if self.whole
             else "Nothing is proven of aggregates that are not in the bundle.")  # fmt: skip
         say(self.checkpoint.sentence())

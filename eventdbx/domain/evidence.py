@@ -20,6 +20,9 @@ ALL, SOME = "all", "some"
 """What a bundle may be said to be of, instead of a list: every aggregate of the log, which is
 proven, or some that nobody has named."""
 
+ERASED, WITHHELD = "erased", "withheld"
+"""Why the content of an event is not in a bundle: gone for good, or hidden from who exports."""
+
 Scope = Sequence[tuple[str, str | None]] | str
 
 
@@ -40,29 +43,34 @@ def header_line(origin: str, vkey: str, scope: Scope, checkpoint: str) -> bytes:
 
 
 def aggregate_line(
-    aggregate_type: str, aggregate_id: str, version: int, root: bytes, proof: HeadProof | None
+    aggregate_type: str, aggregate_id: str, size: int, root: bytes, proof: HeadProof | None
 ) -> bytes:
     """Return the line before the events of an aggregate; without a proof it may have more."""
     return _line(
         {
             "aggregate_type": aggregate_type,
             "aggregate_id": aggregate_id,
-            "version": version,
+            "size": size,
             "root": to_base64(root),
-            "siblings": None if proof is None else [to_base64(one) for one in proof.siblings],
+            "heads": None if proof is None else [to_base64(one) for one in proof.siblings[::-1]],
         }
     )
 
 
-def event_line(event: Event, erased: bool, index: int, path: Sequence[bytes]) -> bytes:
-    """Return the line of an event at an index of the log, with the proof that it is there."""
+def event_line(
+    event: Event, index: int, path: Sequence[bytes], *, bare: str | None = None
+) -> bytes:
+    """Return the line of an event at an index of the log, with the proof that it is there.
+
+    ``bare`` says why its content is not in the line: ERASED or WITHHELD.
+    """
     found: dict[str, Any] = {
         "leaf": to_base64(event.leaf),
         "index": index,
         "path": [to_base64(one) for one in path],
     }
-    if erased:
-        found["erased"] = True
+    if bare is not None:
+        found[bare] = True
         return _line(found)
     found["salt"] = to_base64(event.salt)
     found["payload"] = to_base64(event.payload)

@@ -33,6 +33,7 @@ class Story:
 
     events: list[Event] = field(default_factory=list)
     erased: set[bytes] = field(default_factory=set)
+    withheld: set[bytes] = field(default_factory=set)
 
     def tell(
         self,
@@ -126,7 +127,9 @@ class Story:
             "kind": kind,
             "aggregate_type": name[0],
             "aggregate_id": name[1],
-            "heads": self.head(name).to_json(),
+            "size": len(self.of(name)),
+            "root": to_base64(self.of(name)[-1].merkle_root),
+            "heads": [to_base64(one) for one in reversed(self.head(name).siblings)],
             "checkpoint": self.note().encode().decode(),
         }
         return json.dumps({**document, **more}).encode()
@@ -138,7 +141,10 @@ class Story:
         yield evidence.aggregate_line(*name, len(events), events[-1].merkle_root, head)
         for event in events:
             index = self.events.index(event)
-            yield evidence.event_line(event, event.hash in self.erased, index, self.path(index))
+            bare = evidence.ERASED if event.hash in self.erased else None
+            if event.hash in self.withheld:
+                bare = evidence.WITHHELD
+            yield evidence.event_line(event, index, self.path(index), bare=bare)
 
     def lines(
         self, scope: evidence.Scope, names: Sequence[Name], *, heads: bool = True

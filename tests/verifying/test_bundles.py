@@ -159,6 +159,17 @@ class Bundles(SynchronousTestCase):
         story.erase(("a", "1"), (1, 13))  # all of it, the first dbx_erased too
         checked(b"".join(story.lines(evidence.ALL, [("a", "1")])))
 
+    def test_withheld(self) -> None:
+        """Who may not see what is in an event proves all the same that it is there."""
+        story = orders()
+        story.withheld = {one.hash for one in story.of(ONE)}
+        raw = b"".join(story.lines(evidence.ALL, NAMES))
+        document, said = checked(raw)
+        self.assertEqual((document["withheld"], document["erased"]), (3, 1))
+        self.assertIn("that of 3 is withheld", said[-3])
+        wrong = raw.replace(b'"withheld":true', b'"withheld":false', 1)
+        self.assertRaises(verify.Refuted, checked, wrong)
+
     @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 9)), max_size=8), st.data())
     def test_ranges(self, named: list[tuple[int, int]], data: st.DataObject) -> None:
         """What is struck from the ranges of erased versions is what is struck from a set."""

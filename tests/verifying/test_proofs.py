@@ -107,16 +107,6 @@ class Proofs(SynchronousTestCase):
             raw = ORDERS.aggregate_proof("aggregate-complete", ONE, events=wrong)
             self.refused(raw, "are not all of order::o-1, in order")
 
-    def test_an_aggregate_that_is_not_there(self) -> None:
-        """The map of heads proves that, too; and not of one that is there."""
-        for number in range(8):
-            name = ("order", f"none-{number}")
-            _, said = checked(ORDERS.aggregate_proof("aggregate-complete", name, events=[]))
-            self.assertEqual(said[0], f"There was no order::none-{number}.")
-            raw = json.loads(ORDERS.aggregate_proof("aggregate-complete", name, events=[]))
-            raw["aggregate_id"] = "o-1"
-            self.refused(json.dumps(raw).encode())
-
     def test_one_log_grew_into_the_other(self) -> None:
         """Two checkpoints of one log, and not of two histories."""
         story = Story(ORDERS.events[:5])
