@@ -27,6 +27,7 @@ from eventdbx.services.administering import make_installation, make_web
 from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
 from eventdbx.services.checkpoints import CheckpointService
+from eventdbx.services.cosigning import CosigningService
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
@@ -80,6 +81,7 @@ class Server(Service):
         observing: Observing,
         settling: SettlingService,
         checkpoints: CheckpointService,
+        cosigning: CosigningService,
         mapping: MappingService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
@@ -267,7 +269,9 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     mapping = MappingService(
         config.integrity.heads_interval_secs, run_slowly=run_slowly, clock=reactor
     )
-    stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, mapping.add]
+    cosigning = CosigningService(lambda: live.config.integrity, reactor)
+    stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, cosigning.add]
+    stores.on_open.append(mapping.add)
     # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
     admission = make_admission(
         config,
@@ -333,6 +337,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         observing,
         settling,
         checkpoints,
+        cosigning,
         mapping,
     )
 

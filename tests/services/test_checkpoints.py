@@ -33,7 +33,7 @@ class CheckpointServiceTests(SynchronousTestCase):
     def start(self, mode: str = "interval", **more: Any) -> Domain:
         """Open the store as a server does."""
         given = {"origin": "example.org/db", "signing_key": SEED, "checkpoint": mode, **more}
-        config = Config(integrity=Integrity(**given))
+        config = Config(encryption=False, integrity=Integrity(**given))
         self.service = CheckpointService(
             lambda: config.integrity,
             folder=lambda name: self.folder / name,

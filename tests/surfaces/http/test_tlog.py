@@ -60,7 +60,7 @@ class TlogCase(TestCase):
             "witnesses": (WITNESS.vkey(),),
             "witnessed_logs": (LOG.vkey(),),
         }
-        self.config = Config(integrity=Integrity(**self.integrity))  # type: ignore[arg-type]
+        self.config = Config(encryption=False, integrity=Integrity(**self.integrity))  # type: ignore[arg-type]
         self.stores = self.open()
         self.domain = self.stores.domain(None)
         self.serve()
@@ -229,7 +229,7 @@ class Reading(TlogCase):
         self.write(3)
         self.sign()
         off = {**self.integrity, "publish": False}
-        self.config = Config(integrity=Integrity(**off))  # type: ignore[arg-type]
+        self.config = Config(encryption=False, integrity=Integrity(**off))  # type: ignore[arg-type]
         for path in ("checkpoint", "tile/0/000.p/3"):
             self.assertEqual((await self.ask(f"default/{path}"))[0], 404)
         self.assertEqual((await self.ask("default/cosignature", "POST", b"x"))[0], 404)
@@ -262,6 +262,7 @@ class Closed(TlogCase):
         (self.folder / "default" / COPY_NAME).write_bytes(self.note.encode())
         self.config = Config(
             domain="active",
+            encryption=False,
             integrity=Integrity(**self.integrity),  # type: ignore[arg-type]
         )
         self.stores = self.open(self.config)
@@ -336,6 +337,7 @@ class Cosigning(TlogCase):
         """Whoever posts nonsense again and again is told to wait, even with something good."""
         await self.stores.stopService()
         self.config = Config(
+            encryption=False,
             auth=Auth(failures_per_minute=5),
             integrity=Integrity(**self.integrity),  # type: ignore[arg-type]
         )
