@@ -316,6 +316,9 @@ COSIGNATURE_TIMESTAMP_MAX = (1 << 63) - 1
 PROOF_HASHES_MAX = 63
 """No proof of inclusion in a tree of that size is longer, and no witness takes longer ones."""
 
+PROOF_EVENTS_MAX = 65_536
+"""Events that one proof of completeness lists, 47 bytes each; larger timelines go in bundles."""
+
 TLOG_PROOF_EXTRA_BYTES_MAX = 524_288
 """Extra data of a proof: an event as it is stored fits, with payload, metadata and note."""
 

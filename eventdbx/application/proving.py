@@ -11,15 +11,26 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
+from eventdbx import limits
 from eventdbx.domain.checkpoints import parse_checkpoint
-from eventdbx.domain.events import SALT_BYTES, Event
-from eventdbx.domain.notes import Note, NoteError, parse_note, to_base64
-from eventdbx.domain.proofs import consistency_proof, inclusion_proof
+from eventdbx.domain.events import Event
+from eventdbx.domain.headmap import heads_of
+from eventdbx.domain.notes import Note, NoteError, parse_note
+from eventdbx.domain.proofdocuments import (
+    Anchor,
+    event_document,
+    extra_data,
+    growth_document,
+    log_document,
+    timeline_document,
+)
+from eventdbx.domain.proofs import consistency_proof, inclusion_proof, tree_root
 from eventdbx.domain.tlogproofs import TlogProof
 from eventdbx.errors import AggregateNotFound, ConfigError, StorageError, UnknownName
 from eventdbx.storage import keys, records
 from eventdbx.storage.eventlog import (
     end_position,
+    event_nodes,
     load_event,
     load_head,
     log_nodes,
@@ -31,20 +42,11 @@ if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
 
 PARTITION = 0
-FORMAT = "eventdbx-proof/1"
-EXTRA_FORMAT = b"\x01"
-"""What the extra data of a proof begin with: then come the salt and the leaf data."""
-
-NO_SALT = bytes(SALT_BYTES)
-"""In the place of a salt that is gone, or that would let somebody guess what is hidden."""
+_ATTEMPTS = 16
+"""The head map may move on between its proof and the checkpoint; in the background it does so once
+in heads_interval_secs, on demand with each proof that is made meanwhile."""
 
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
-
-
-def extra_data(event: Event, *, salted: bool = True) -> bytes:
-    """Return the extra data of the proof of an event: who reads them computes its leaf hash."""
-    salt = event.salt if salted else b""
-    return EXTRA_FORMAT + (salt or NO_SALT) + event.leaf
 
 
 def position_of(view: IReadView, event: Event, partition: int = PARTITION) -> int:
@@ -84,13 +86,44 @@ def log_consistency(
     """
     sizes = _size_in(view, first, partition), _size_in(view, second, partition)
     check_order(*sizes)
-    return {
-        "format": FORMAT,
-        "kind": "log-consistency",
-        "first": first.encode().decode(),
-        "second": second.encode().decode(),
-        "hashes": _texts(consistency_proof(log_nodes(view, partition), *sizes)),
-    }
+    return log_document(first, second, consistency_proof(log_nodes(view, partition), *sizes))
+
+
+def event_in_aggregate(
+    view: IReadView, anchor: Anchor, event: Event, *, salted: bool = True
+) -> Any:
+    """Return the document that proves an event in the timeline of its aggregate."""
+    nodes = event_nodes(view, keys.name(anchor.aggregate_type, anchor.aggregate_id))
+    hashes = inclusion_proof(nodes, event.version - 1, anchor.head.version)
+    return event_document(anchor, event, hashes, salted=salted)
+
+
+def whole_timeline(view: IReadView, anchor: Anchor) -> Any:
+    """Return the document that proves which events are all of an aggregate: one read for each.
+
+    Raises ConfigError where there are too many for one document.
+    """
+    count = anchor.head.version
+    if count > limits.PROOF_EVENTS_MAX:
+        raise ConfigError(
+            f"{anchor.aggregate_type}::{anchor.aggregate_id} has {count} events, a proof lists "
+            f"{limits.PROOF_EVENTS_MAX} at most; export it as a bundle of evidence"
+        )
+    node = event_nodes(view, keys.name(anchor.aggregate_type, anchor.aggregate_id))
+    return timeline_document(anchor, [node(0, index) for index in range(count)])
+
+
+def growth(view: IReadView, anchor: Anchor, version: int) -> Any:
+    """Return the document that proves a version the beginning of a timeline. Raises ConfigError."""
+    if not 0 < version <= anchor.head.version:
+        raise ConfigError(
+            f"v{version} is no beginning of {anchor.aggregate_type}::{anchor.aggregate_id}, "
+            f"which has v1 to v{anchor.head.version}"
+        )
+    name = keys.name(anchor.aggregate_type, anchor.aggregate_id)
+    nodes = event_nodes(view, name)
+    hashes = consistency_proof(nodes, version, anchor.head.version)
+    return growth_document(anchor, version, tree_root(nodes, version), hashes)
 
 
 def check_order(first: int, second: int) -> None:
@@ -106,10 +139,6 @@ def _size_in(view: IReadView, note: Note, partition: int) -> int:
     if size > end_position(view, partition):
         raise ConfigError(f"the commit log has no {size} entries")
     return size
-
-
-def _texts(hashes: list[bytes]) -> list[str]:
-    return [to_base64(one) for one in hashes]
 
 
 class Proving:
@@ -142,6 +171,69 @@ class Proving:
         )
         return proof
 
+    def in_aggregate(self, event: Event, *, salted: bool = True) -> Deferred[dict[str, Any]]:
+        """Fire with the proof that a stored event is in the timeline of its aggregate."""
+
+        async def prove() -> Any:
+            store = self._domain.store
+            position = await self._run_slowly(lambda: position_of(store.view(), event))
+            names = event.aggregate_type, event.aggregate_id
+            anchor = await self._anchored(*names, position + 1)
+            return await self._run_slowly(
+                lambda: event_in_aggregate(store.view(), anchor, event, salted=salted)
+            )
+
+        return Deferred.fromCoroutine(prove())
+
+    def timeline(self, aggregate_type: str, aggregate_id: str) -> Deferred[dict[str, Any]]:
+        """Fire with the proof which events are all of an aggregate now, by their leaf hashes.
+
+        Fails with ConfigError where there are too many for one document.
+        """
+        return self._of_now(aggregate_type, aggregate_id, whole_timeline)
+
+    def growth(
+        self, aggregate_type: str, aggregate_id: str, version: int
+    ) -> Deferred[dict[str, Any]]:
+        """Fire with the proof that a version is the beginning of the timeline of now.
+
+        Fails with ConfigError for a version that there is not.
+        """
+
+        def make(view: IReadView, anchor: Anchor) -> Any:
+            return growth(view, anchor, version)
+
+        return self._of_now(aggregate_type, aggregate_id, make)
+
+    def _of_now(
+        self, aggregate_type: str, aggregate_id: str, make: Callable[[IReadView, Anchor], Any]
+    ) -> Deferred[dict[str, Any]]:
+        async def prove() -> Any:
+            store = self._domain.store
+            anchor = await self._anchored(
+                aggregate_type, aggregate_id, end_position(store.view(), PARTITION)
+            )
+            return await self._run_slowly(lambda: make(store.view(), anchor))
+
+        return Deferred.fromCoroutine(prove())
+
+    async def _anchored(self, aggregate_type: str, aggregate_id: str, needed: int) -> Anchor:
+        """Return how an aggregate stands in a head map over so much of the log, and a checkpoint
+        that says so."""
+        heads, checkpoints = self._domain.heads, self._domain.checkpoints
+        for _attempt in range(_ATTEMPTS):
+            await heads.advance_to(needed)
+            head = await heads.prove(keys.name(aggregate_type, aggregate_id))
+            newest = checkpoints.newest()
+            if newest is None or _position(newest.note) != head.position:
+                newest = None
+            note = await checkpoints.renew() if newest is None else newest.note
+            if _position(note) == head.position:
+                if not head.version:
+                    raise AggregateNotFound
+                return Anchor(aggregate_type, aggregate_id, head, note)
+        raise StorageError("the head map moves on too quickly, ask again")
+
     async def covering(self, needed: int, size: int | None) -> Note:
         """Return a checkpoint of at least the needed size, that of a ``size`` if one is given."""
         if size is None:
@@ -171,14 +263,19 @@ class Proving:
         self, first: int | Note, second: int | Note | None
     ) -> dict[str, Any]:
         least = _size_of(first)
-        if second is not None:
-            check_order(least, _size_of(second))
+        check_order(least, least if second is None else _size_of(second))
         begun = first if isinstance(first, Note) else self.stored(first)
         later = second if isinstance(second, Note) else await self.covering(least, second)
         found: dict[str, Any] = await self._run_slowly(
             lambda: log_consistency(self._domain.store.view(), begun, later)
         )
         return found
+
+
+def _position(note: Note) -> int | None:
+    """Return how much of the log the head map of a checkpoint covers, None if it has none."""
+    found = heads_of(parse_checkpoint(note.text))
+    return None if found is None else found[0]
 
 
 def _size_of(checkpoint: int | Note) -> int:

@@ -64,6 +64,9 @@ AGGREGATES: dict[str, Command] = {
     "snapshots create": Command("snapshots create order {one}", SNAPSHOT, writes=True),
     "snapshots get": Command("snapshots get {snapshot}", READ_ONE, hides=4),
     "verify": Command("verify", Needs(("aggregate.read",), "all")),
+    "proof event": Command("proof event order {one} 1", READ_ONE),
+    "proof aggregate": Command("proof aggregate order {one}", READ_ONE),
+    "proof consistency": Command("proof consistency --from 0", _needs("aggregate.read"), ends=1),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),
     "audit verify": Command("audit verify", _needs("audit.read")),
@@ -182,8 +185,8 @@ OWN_FILES = frozenset(
         "start", "stop", "status", "restart", "destroy", "serve start", "serve stop",
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
-        "token bootstrap", "plugin install", "doctor", "remote add", "remote rm", "remote ls",
-        "remote show",
+        "token bootstrap", "plugin install", "proof check", "doctor", "remote add", "remote rm",
+        "remote ls", "remote show",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

@@ -260,6 +260,9 @@ def _proof(do: str, **members: Any) -> Operation:
 
 INTEGRITY: dict[str, Operation] = {
     "event_proof": _proof("event_proof", version=1),
+    "aggregate_event_proof": _proof("aggregate_event_proof", version=1),
+    "aggregate_proof": _proof("aggregate_proof"),
+    "aggregate_consistency": _proof("aggregate_consistency", first=1),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
 }
 

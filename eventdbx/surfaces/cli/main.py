@@ -45,6 +45,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
+    "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
     "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
     "doctor": (
         _HERE + "doctor_command",

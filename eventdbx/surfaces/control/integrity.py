@@ -57,6 +57,9 @@ class Operation(NamedTuple):
 
 OPERATIONS: dict[str, Operation] = {
     "event_proof": Operation("aggregate.read", proofs.event_proof),
+    "aggregate_event_proof": Operation("aggregate.read", proofs.aggregate_event_proof),
+    "aggregate_proof": Operation("aggregate.read", proofs.aggregate_proof),
+    "aggregate_consistency": Operation("aggregate.read", proofs.aggregate_consistency),
     "log_consistency": Operation("aggregate.read", proofs.log_consistency),
 }
 

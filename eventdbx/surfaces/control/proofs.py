@@ -50,6 +50,25 @@ def proof_document(proof: TlogProof) -> Document:
     return {"proof": proof.encode().decode(), "index": proof.index, "size": size}
 
 
+def aggregate_event_proof(work: Work) -> Deferred[Document]:
+    """An event in the timeline of its aggregate, named as in :func:`event_proof`."""
+    event = _event(work)
+    return proving(work).in_aggregate(event, salted=salted(work, event))
+
+
+def aggregate_proof(work: Work) -> Deferred[Document]:
+    """All events of an aggregate, and that there are no others."""
+    return proving(work).timeline(*names_of(work))
+
+
+def aggregate_consistency(work: Work) -> Deferred[Document]:
+    """A version of an aggregate as the beginning of the timeline of now."""
+    names, first = names_of(work), work.asked.number("first")
+    if first is None:
+        raise ConfigError("'first' must be given: a version")
+    return proving(work).growth(*names, first)
+
+
 def log_consistency(work: Work) -> Deferred[Document]:
     """One checkpoint as the beginning of another; each by its size or as its text."""
     first, second = _checkpoint(work, "first"), _checkpoint(work, "second")
