@@ -21,9 +21,9 @@ from bench.delivery import fill
 from bench.loading import connect
 from bench.machine import description, resident_bytes
 from bench.soak_targets import Broken, Hook, fast_hook
+from eventdbx.services.stores import open_configured
 from eventdbx.services.workspace import open_workspace
 from eventdbx.storage.outbox import rows_of
-from eventdbx.storage.rocks import RocksStore
 
 PER_AGGREGATE = 100
 LOOK_S = 0.02
@@ -33,7 +33,9 @@ FLOW_S_MAX = 300.0
 def rows(folder: Path, plugin: str) -> dict[str, int]:
     """Return how many rows the store has for a plugin, and their bytes."""
     place = open_workspace(str(folder / ".dbx" / "config.toml"))
-    store = RocksStore.open(str(place.workspace.store_path(place.config.domain)), read_only=True)
+    store = open_configured(
+        place.workspace.store_path(place.config.domain), place.config, read_only=True
+    )
     try:
         found = list(rows_of(store.view(), plugin))
     finally:

@@ -34,9 +34,9 @@ from eventdbx.domain.delivery.envelopes import json_body
 from eventdbx.domain.delivery.parts import Parts
 from eventdbx.domain.events import Event
 from eventdbx.services.offline import OfflineStore
+from eventdbx.services.stores import open_configured
 from eventdbx.services.workspace import open_workspace
 from eventdbx.storage import eventlog, records
-from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.control.calls import Calls
 
 BATCH = 1_000
@@ -75,7 +75,9 @@ def fill(folder: Path, events: int, per_aggregate: int) -> None:
 def costs(folder: Path, rounds: int) -> dict[str, float]:
     """Return what an event costs until it is bytes, in microseconds of processor time."""
     place = open_workspace(str(folder / ".dbx" / "config.toml"))
-    store = RocksStore.open(str(place.workspace.store_path(place.config.domain)), read_only=True)
+    store = open_configured(
+        place.workspace.store_path(place.config.domain), place.config, read_only=True
+    )
     least: dict[str, float] = {}
     try:
         view = store.view()

@@ -32,7 +32,9 @@ from eventdbx.application.writer import Writer
 from eventdbx.config import Limits
 from eventdbx.services.stores import pooled_entropy
 from eventdbx.storage.interfaces import IHop
+from eventdbx.storage.opening import open_store
 from eventdbx.storage.rocks import RocksStore
+from eventdbx.storage.sealed import SealedStore
 from eventdbx.storage.store import Store
 from eventdbx.surfaces.control.factory import ControlFactory
 from eventdbx.surfaces.control.protocol import ControlProtocol
@@ -91,14 +93,14 @@ class _Nowhere:
 class Bench:
     """A server and the clients' ends of its sessions."""
 
-    def __init__(self, folder: str, sessions: int) -> None:
+    def __init__(self, folder: str, sessions: int, *, seal: bool) -> None:
         key = SigningKey(bytes(range(32)))
         self.token = issue(
             key, issuer="i", audience="a", jti="j", now_s=int(time.time()), ttl_s=None,
             group="ops", user="kim", actions=["*.*"],
         )  # fmt: skip
         self.hop = _Turns()
-        self.backend = RocksStore.open(folder)
+        self.backend = open_store(f"{folder}/store", data_keys=[bytes(32)], seal=seal)
         self.store = Store(self.backend, hop=self.hop, durability="never")
         schemas = Catalogue(self.store, clock_ns=time.time_ns)
         writer = Writer(
@@ -106,6 +108,7 @@ class Bench:
             clock_ns=time.time_ns,
             entropy=pooled_entropy(),
             rules=schemas.rules,
+            new_slot=self.backend.seals.new_slot,
         )
         domain = Domain("default", self.store, writer, schemas)
         self.routes = Routes(
@@ -170,6 +173,7 @@ STEPS: tuple[tuple[type, str, str], ...] = (
     (Writer, "_commit", "5     step: checks, event, hashes, records"),
     (Routes, "_event_reply", "5     answer as JSON"),
     (Store, "_depart", "6-7   write, and the answers of all"),
+    (SealedStore, "write", "6     seal, and write"),
     (RocksStore, "write", "6     one batch to RocksDB"),
     (ControlProtocol, "_reply", "7     encoding, encryption"),
     (ControlProtocol, "_flush", "7     to the transport"),
@@ -197,9 +201,11 @@ class Stopwatch:
         setattr(target, method, timed)
 
 
-def measure(folder: str, sessions: int, rounds: int, kind: str, detail: bool) -> dict[str, float]:
+def measure(
+    folder: str, sessions: int, rounds: int, kind: str, detail: bool, seal: bool
+) -> dict[str, float]:
     """Return microseconds per operation: the whole, and with ``detail`` some of its parts."""
-    bench = Bench(folder, sessions)
+    bench = Bench(folder, sessions, seal=seal)
     watch = Stopwatch()
     text = text_of(payload(1))
 
@@ -237,12 +243,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=300)
     parser.add_argument("--kind", choices=("append", "get"), default="append")
     parser.add_argument("--detail", action="store_true", help="each step; adds 0.5 µs to it")
+    parser.add_argument("--plain", action="store_true", help="without encryption")
     options = parser.parse_args()
     if options.detail and not inspect.isfunction(Writer.write):
         parser.error("compiled methods cannot be watched; make clean, then measure the sources")
     with tempfile.TemporaryDirectory() as folder:
         found = measure(
-            folder + "/store", options.sessions, options.rounds, options.kind, options.detail
+            folder,
+            options.sessions,
+            options.rounds,
+            options.kind,
+            options.detail,
+            not options.plain,
         )
     for name, each in sorted(found.items()):
         print(f"{each:8.1f} µs  {name}")

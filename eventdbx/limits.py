@@ -319,6 +319,19 @@ PROOF_HASHES_MAX = 63
 PROOF_EVENTS_MAX = 65_536
 """Events that one proof of completeness lists, 47 bytes each; larger timelines go in bundles."""
 
+EVIDENCE_PAGE_BYTES = 524_288
+EVIDENCE_PAGE_NAMES = 10_000
+"""Lines of a bundle that one answer holds, about, and aggregates that are looked at for it: a
+thread is busy for some 0.2 s with either."""
+
+EVIDENCE_SELECTORS_MAX = 1_000
+"""Aggregates and types that one export names."""
+
+EXPORTS_MAX = 4
+EXPORT_IDLE_S = 60.0
+"""Exports under way in a domain, and how long each waits for the next request: each has a head map
+of 10 MB in memory, and keeps the store from forgetting what was deleted."""
+
 TLOG_PROOF_EXTRA_BYTES_MAX = 524_288
 """Extra data of a proof: an event as it is stored fits, with payload, metadata and note."""
 

@@ -54,6 +54,11 @@ CheckTargets = Callable[[Sequence[PublishTarget]], tuple[Target, ...]]
 T = TypeVar("T")
 
 
+def no_slot() -> int:
+    """Return 0: nothing is sealed."""
+    return 0
+
+
 class Committed:
     """An event and the head that it led to; the head of a retried write is folded when asked."""
 
@@ -79,7 +84,8 @@ class Writer:
     """All changes of one domain.
 
     ``clock_ns`` returns Unix time in nanoseconds, ``entropy`` n random bytes. ``check_targets``
-    knows which plugins an event can be meant for.
+    knows which plugins an event can be meant for. ``new_slot`` gives the slot of a data key that is
+    nobody's yet, 0 where nothing is sealed.
     """
 
     def __init__(
@@ -92,6 +98,7 @@ class Writer:
         rules: SchemaRules,
         cache_entries: int = limits.HEAD_CACHE_ENTRIES,
         check_targets: CheckTargets = targets_as_given,
+        new_slot: Callable[[], int] = no_slot,
     ) -> None:
         self._store = store
         self._clock_ns = clock_ns
@@ -99,6 +106,7 @@ class Writer:
         self._worker = snowflake.check_worker(worker_id)
         self._rules = rules
         self._check_targets = check_targets
+        self._new_slot = new_slot
         self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
         self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
         self._edge = eventlog.log_edge(store.view(), PARTITION, self._tail.next_position)
@@ -210,7 +218,8 @@ class Writer:
                 for one in references.clearings(transaction, before, work.load):
                     work.append(one.name, one.head, one.head, one.draft)
             work.move(name, before, after)
-            audit = records.encode_audit(archived, after.updated_at or 0, comment, actor)
+            at_ns, slots = after.updated_at or 0, after.content_slots
+            audit = records.encode_audit(archived, at_ns, comment, actor, slots)
             transaction.put(keys.archive_audit(name, work.next_id()), audit)
             work.finish()
             return render(after)
@@ -386,6 +395,8 @@ class _Work:
         and no snapshots to take. ``targets`` are the plugins that the event is for, all without.
         """
         writer = self._writer
+        if not head.version:
+            head = head._replace(key_slot=writer._new_slot())
         event, after = decide(
             head,
             draft,
@@ -423,6 +434,7 @@ class _Work:
             head.merkle_root,
             self.now_ns,
             comment,
+            head.content_slots,
         )
         put = self._transaction.put
         put(keys.snapshot(name, snapshot.snapshot_id), records.encode_snapshot(snapshot))

@@ -23,7 +23,9 @@ class Head(NamedTuple):
 
     ``state`` holds JSON values, not texts; ``frontier`` is the compact range of its Merkle tree
     (:mod:`eventdbx.domain.merkle`); times are nanoseconds since the Unix epoch. ``fold_mark`` is
-    that of the :class:`Fold` which made the state.
+    that of the :class:`Fold` which made the state. ``key_slot`` is that of the data key of its
+    events, 0 without one; ``state_slot`` that of a second one for its state, 0 while the first is
+    enough.
     """
 
     aggregate_type: str
@@ -39,6 +41,15 @@ class Head(NamedTuple):
     archived_at: int | None
     archive_comment: str | None
     fold_mark: bytes = b""
+    key_slot: int = 0
+    state_slot: int = 0
+
+    @property
+    def content_slots(self) -> tuple[int, ...]:
+        """The slots of the data keys that its state is sealed with, all of them together."""
+        if self.state_slot:
+            return (self.key_slot, self.state_slot)
+        return (self.key_slot,) if self.key_slot else ()
 
 
 class Fold(NamedTuple):
@@ -76,26 +87,37 @@ PLAIN = Fold(b"", stored_payload)
 """The fold of a type without upcasters."""
 
 
-def new_head(aggregate_type: str, aggregate_id: str, fold_mark: bytes = b"") -> Head:
+def new_head(
+    aggregate_type: str, aggregate_id: str, fold_mark: bytes = b"", key_slot: int = 0
+) -> Head:
     """Return the head of an aggregate that has no events yet (version 0)."""
     return Head(
         aggregate_type, aggregate_id, 0, {}, {}, (), merkle.EMPTY_ROOT, None, None, False, None,
-        None, fold_mark,
+        None, fold_mark, key_slot,
     )  # fmt: skip
 
 
 def decide(
-    head: Head, draft: Draft, *, event_id: int, now_ns: int, salt: bytes
+    head: Head,
+    draft: Draft,
+    *,
+    event_id: int,
+    now_ns: int,
+    salt: bytes,
+    subject_slot: int = 0,
 ) -> tuple[Event, Head]:
     """Return the event that a draft becomes on top of a head, and the head after it.
 
     The draft's payload is of the current revision, and the head's state is folded up to it.
+    ``subject_slot`` is that of the data key of whom the event is about, 0 for none.
 
     ``created_at`` never lies before the aggregate's newest event, so that a state "at a time" is
     well defined when a clock steps back.
     """
     created_at = now_ns if head.updated_at is None else max(now_ns, head.updated_at)
     version = head.version + 1
+    key_slot = head.key_slot
+    slots = (key_slot, subject_slot) if subject_slot else (key_slot,) if key_slot else ()
     leaf = leaf_data(
         head.aggregate_type,
         head.aggregate_id,
@@ -129,6 +151,7 @@ def decide(
         leaf,
         draft.schema,
         nodes,
+        slots,
     )
     after = Head(
         head.aggregate_type,
@@ -144,6 +167,8 @@ def decide(
         head.archived_at,
         head.archive_comment,
         head.fold_mark,
+        key_slot,
+        head.state_slot,
     )
     return event, after
 

@@ -38,6 +38,8 @@ class Event(NamedTuple):
     the mark of the schema that accepted it: 16 bytes of that schema's digest and the revision of
     the event type (u16), or None when no schema was in force. ``nodes`` are the hashes of the
     subtrees of the aggregate's tree that end with this event, as ``merkle.grown`` gives them.
+    ``key_slots`` are those of the data keys that its content is sealed with; of an ``erased`` event
+    content and salt are gone, the payload reads as null.
     """
 
     aggregate_type: str
@@ -57,6 +59,8 @@ class Event(NamedTuple):
     leaf: bytes = b""
     schema: bytes | None = None
     nodes: tuple[bytes, ...] = ()
+    key_slots: tuple[int, ...] = ()
+    erased: bool = False
 
 
 def commitment(salt: bytes, payload: bytes, extensions: bytes | None, note: str | None) -> bytes:
@@ -131,6 +135,7 @@ def event_document(event: Event) -> bytes:
             orjson.dumps(event.issued_by.group),
             orjson.dumps(event.issued_by.user),
         )
+    erased = ',"erased":true' if event.erased else ""
     head = (
         f'{{"aggregate_type":"{event.aggregate_type}","aggregate_id":"{event.aggregate_id}",'
         f'"event_type":"{event.event_type}"{raw},"payload":'
@@ -141,7 +146,7 @@ def event_document(event: Event) -> bytes:
     )
     tail = (
         f'}},"version":{event.version},"hash":"{event.hash.hex()}",'
-        f'"merkle_root":"{event.merkle_root.hex()}"}}'
+        f'"merkle_root":"{event.merkle_root.hex()}"{erased}}}'
     )
     return b"".join(
         (

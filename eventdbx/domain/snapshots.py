@@ -23,6 +23,8 @@ class Snapshot(NamedTuple):
     merkle_root: bytes
     created_at: int
     comment: str | None
+    key_slots: tuple[int, ...] = ()
+    erased: bool = False
 
 
 def snapshot_document(snapshot: Snapshot) -> bytes:

@@ -15,19 +15,19 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from eventdbx.application.auditing import Action
+from eventdbx.config import Config
 from eventdbx.domain.grants import Grant
 from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.checkpoints import write_copies
 from eventdbx.services.files import make_directory
-from eventdbx.services.stores import open_domain
+from eventdbx.services.stores import open_configured, open_domain
 from eventdbx.services.workspace import Opened
 from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.interfaces import IOrderedStore
 from eventdbx.storage.records import decode_tail
-from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.control.audits import offer_audit
 from eventdbx.surfaces.control.calls import Call, result_of
 from eventdbx.surfaces.control.routes import Routes, Session, Settings, failed
@@ -64,7 +64,7 @@ class OfflineStore:
     ) -> None:
         workspace, config = place
         path = workspace.store_path(domain)
-        backend = None if writes else _for_reading(path)
+        backend = None if writes else _for_reading(path, config)
         if writes:
             make_directory(path.parent)
         self._domain = open_domain(
@@ -172,9 +172,9 @@ class OfflineStore:
         return decode_tail(self._domain.store.view().get(keys.tail(0))).next_position
 
 
-def _for_reading(path: Path) -> IOrderedStore:
+def _for_reading(path: Path, config: Config) -> IOrderedStore:
     if (path / "CURRENT").is_file():
-        return RocksStore.open(str(path), read_only=True)
+        return open_configured(path, config, read_only=True)
     from eventdbx.storage.memory import MemoryStore
 
     return MemoryStore()

@@ -21,15 +21,17 @@ from twisted.python.failure import Failure
 from eventdbx.application.domains import Domain
 from eventdbx.application.plugins import Plugins
 from eventdbx.application.schemas import Catalogue
-from eventdbx.application.writer import Writer
-from eventdbx.config import Config
+from eventdbx.application.writer import Writer, no_slot
+from eventdbx.config import Config, decode_data_key
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError, EventDBXError, UnknownName
+from eventdbx.services.anchoring import anchors_of
 from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.storage.interfaces import IHop, IOrderedStore
-from eventdbx.storage.rocks import RocksStore
+from eventdbx.storage.opening import open_store
+from eventdbx.storage.sealed import SealedStore
 from eventdbx.storage.store import Store
 
 _POOL_BYTES = 4_096
@@ -57,7 +59,7 @@ def open_domain(
     process holds the store, StorageError when it cannot be read, SerializationError or
     InvalidSchema when ``schemas.json`` was edited into something that cannot be in force.
     """
-    opened = RocksStore.open(str(path)) if backend is None else backend
+    opened = open_configured(path, config) if backend is None else backend
     store = Store(
         opened,
         hop=hop,
@@ -94,8 +96,9 @@ def open_domain(
         rules=schemas.rules,
         cache_entries=max(config.cache_threshold, 1),
         check_targets=plugins.check_targets,
+        new_slot=opened.seals.new_slot if isinstance(opened, SealedStore) else no_slot,
     )
-    return Domain(
+    domain = Domain(
         name,
         store,
         writer,
@@ -103,6 +106,23 @@ def open_domain(
         partial(files.reload, schemas, run),
         plugins,
         checkpoints_of(name, store, path.parent, config.integrity, keeps=backend is None),
+    )
+    domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
+    return domain
+
+
+def open_configured(path: Path, config: Config, *, read_only: bool = False) -> SealedStore:
+    """Open the store in a folder with the data keys of the configuration.
+
+    Raises as :func:`open_domain` does.
+    """
+    texts = (config.data_encryption_key, *config.data_encryption_keys)
+    data_keys = [decode_data_key(text) for text in texts if text]
+    return open_store(
+        str(path),
+        data_keys=data_keys,
+        seal=config.encryption and bool(data_keys),
+        read_only=read_only,
     )
 
 
@@ -205,6 +225,8 @@ class StoreService(Service):
             export=self._export,
             plugins_path=self._plugins_path(name),
         )
+        folder = self._store_path(name).parent
+        domain.anchors = anchors_of(domain.checkpoints, folder, lambda: self._config.integrity)
         self._domains[name] = domain
         if self._export is not None:
             domain.folding.start(self._export)

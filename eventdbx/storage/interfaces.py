@@ -7,7 +7,7 @@ in ``storage.keys`` and ``storage.records``; batching and acknowledgement are in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from zope.interface import Attribute, Interface
@@ -65,6 +65,13 @@ class IOrderedStore(Interface):
 
     def checkpoint(path: str) -> None:
         """Write a consistent copy of the store to the new folder ``path``."""
+
+    def purge(ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
+        """Rewrite what is stored of some ranges (start, stop), so that no file holds any more what
+        was overwritten or deleted there; with ``logs`` the write-ahead logs as well.
+
+        Blocks for as long as it takes: for another thread, while the store is written.
+        """
 
     def close() -> None:
         """Release the store and its lock. Closing twice is no error."""

@@ -11,7 +11,7 @@ import os
 import threading
 import weakref
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from zope.interface import implementer
 
@@ -122,6 +122,10 @@ class MemoryStore:
                 json.dump(pairs, file)
         except OSError as error:
             raise StorageError(f"cannot write the checkpoint {path}: {error}") from error
+
+    def purge(self, ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
+        """See :class:`IOrderedStore`. What was overwritten is in no file."""
+        self._check_open()
 
     def close(self) -> None:
         """See :class:`IOrderedStore`."""

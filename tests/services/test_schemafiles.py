@@ -10,9 +10,8 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx.application.domains import Domain
 from eventdbx.config import Config
 from eventdbx.errors import InvalidSchema, SerializationError
-from eventdbx.services.stores import open_domain
+from eventdbx.services.stores import open_configured, open_domain
 from eventdbx.storage.hops import synchronous
-from eventdbx.storage.rocks import RocksStore
 
 CREATE = {"do": "create", "aggregate": "order", "events": ["order_placed"]}
 EDITED = b'{"person": {"events": {"person_born": {"fields": []}}}}'
@@ -29,7 +28,7 @@ class SchemaFilesTests(SynchronousTestCase):
     def open(self, *, reading: bool = False) -> Domain:
         """Open the domain as a command without a server does."""
         path = self.folder / "event_store"
-        backend = RocksStore.open(str(path), read_only=True) if reading else None
+        backend = open_configured(path, Config(), read_only=True) if reading else None
         domain = open_domain("default", path, Config(), hop=synchronous(), backend=backend)
         if backend is not None:
             self.addCleanup(backend.close)

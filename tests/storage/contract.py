@@ -95,7 +95,7 @@ class StoreContract(_Case):
         self.assertEqual(self.contents(later), [(b"a", b"new"), (b"c", b"3"), (b"d", b"4")])
         backwards = list(view.scan(*EVERYTHING, reverse=True))[:3]
         self.assertEqual(backwards, [(b"d", b"4"), (b"b", b"2"), (b"a", b"1")])
-        self.store.write({b"a": None, b"aa": b"", b"e": b"5"}, sync=False)
+        self.store.write({b"a": None, b"aa": b"", b"f": b"5"}, sync=False)
         self.assertEqual(list(view.scan(b"a", b"c")), [(b"a", b"1"), (b"b", b"2")])
         self.assertEqual(list(later.scan(b"a", b"c")), [(b"a", b"new")])
         self.assertEqual((view.get(b"b"), later.get(b"b")), (b"2", None))

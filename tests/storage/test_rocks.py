@@ -99,7 +99,7 @@ class FolderTests(SynchronousTestCase):
         store.close()
         for read_only in (False, True):
             error = self.assertRaises(StorageError, RocksStore.open, self.path, read_only=read_only)
-            self.assertIn("has store format 7, this program knows format 3", str(error))
+            self.assertIn("has store format 7, this program knows format 4", str(error))
 
     def test_foreign_database(self) -> None:
         """A database without a format number is not ours, so it is not touched."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from eventdbx.domain.delivery.targets import Target
+from eventdbx.services.stores import open_configured
+from eventdbx.services.workspace import open_workspace
 from eventdbx.storage import eventlog
-from eventdbx.storage.rocks import RocksStore
 from tests.daemon import Workspace
 from tests.surfaces.test_cli_beside_server import ServedCase
 
@@ -28,7 +29,9 @@ class Publishing(ServedCase):
 
     def targets(self, place: Workspace) -> list[tuple[Target, ...]]:
         """Return the targets of each event of the log."""
-        store = RocksStore.open(str(place.folder / ".dbx" / "event_store"), read_only=True)
+        opened = open_workspace(str(place.folder / ".dbx" / "config.toml"))
+        path = place.folder / ".dbx" / "event_store"
+        store = open_configured(path, opened.config, read_only=True)
         try:
             entries = eventlog.log_entries(store.view(), 0, start=0)
             return [entry.targets for _position, entry in entries]

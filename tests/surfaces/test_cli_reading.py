@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from eventdbx.services.stores import open_configured
+from eventdbx.services.workspace import open_workspace
 from eventdbx.storage import keys
-from eventdbx.storage.rocks import RocksStore
 from eventdbx.surfaces.cli import session
 from tests.surfaces.command_line import CommandLineCase
 
@@ -209,7 +210,8 @@ class Verifying(CommandLineCase):
 
     def flip(self, old: bytes, new: bytes, key: bytes) -> None:
         """Change stored bytes behind the program's back."""
-        store = RocksStore.open(str(self.store))
+        opened = open_workspace(str(self.store.parent / "config.toml"))
+        store = open_configured(self.store, opened.config)
         record = store.get(key)
         assert record is not None and old in record
         store.write({key: record.replace(old, new)}, sync=True)

@@ -1,0 +1,333 @@
+"""The data keys of a store: a file of slots, each key wrapped by the configured key.
+
+Slots are numbered from 1 and never used twice. The file stands beside the store, not in it, so
+that copies of the store hold no key: a key that is destroyed here is gone from all of them. New
+slots are always appended, never taken from what an earlier process left: after the file or the
+store came back from a copy, no key meets a nonce again that it has met (docs/encryption.md).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Iterable, Sequence
+from struct import Struct
+from threading import Lock
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from eventdbx import limits
+from eventdbx.errors import ConfigError, StorageError
+
+KEY_BYTES = 32
+FILE_NAME = "data_keys"
+
+_MAGIC = b"dbxkeys\x01"
+_ID_BYTES = 16
+_NONCE_BYTES = 12
+_TAG_BYTES = 16
+_HEADER_BYTES = 128
+_SLOT_BYTES = 64
+_WRAPPED_BYTES = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
+_CHECKED = b"eventdbx data keys".ljust(KEY_BYTES, b"\0")
+_DESTROYED = b"destroyed".ljust(_SLOT_BYTES, b"\0")
+_PLACE = Struct(">16sI")
+_SLOT_MAX = (1 << 32) - 1
+_NEW = ".new"
+
+
+class KeySlots:
+    """The keys of one store. Made by :meth:`open` and :meth:`create`.
+
+    :meth:`take` and :meth:`destroy` are for the one process that writes the store, on one thread;
+    :meth:`key` may be called from any.
+    """
+
+    def __init__(
+        self, path: str, descriptor: int, wrapping: bytes, entropy: Callable[[int], bytes]
+    ) -> None:
+        self.path = path
+        self._descriptor = descriptor
+        self._entropy = entropy
+        self._wrapping = AESGCM(wrapping)
+        self._identity = os.pread(descriptor, _ID_BYTES, len(_MAGIC))
+        self._end = self._count() + 1
+        self._fresh: list[tuple[int, bytes]] = []
+        self._block = limits.KEY_SLOTS_BLOCK_MIN
+        self._known: dict[int, bytes | None] = {}
+        self._lock = Lock()
+        self.wrapped_by_older = False
+        self._destroyed_meanwhile: set[int] | None = None
+
+    @classmethod
+    def create(
+        cls, path: str, wrapping: bytes, entropy: Callable[[int], bytes] = os.urandom
+    ) -> KeySlots:
+        """Make the file of a new store. Raises StorageError, also if the file is there."""
+        try:
+            descriptor = _new_file(path + _NEW, _header(wrapping, entropy(_ID_BYTES), entropy))
+            try:
+                os.link(path + _NEW, path)
+                os.unlink(path + _NEW)
+                _sync_folder(path)
+            except BaseException:
+                os.close(descriptor)
+                raise
+        except OSError as error:
+            raise _trouble(path, error) from error
+        return cls(path, descriptor, wrapping, entropy)
+
+    @classmethod
+    def open(
+        cls,
+        path: str,
+        wrappings: Sequence[bytes],
+        *,
+        read_only: bool = False,
+        entropy: Callable[[int], bytes] = os.urandom,
+    ) -> KeySlots:
+        """Open the file with whichever of the configured keys wrapped it; nothing is changed.
+
+        Raises StorageError when none did, or the file is not one of this kind, and ConfigError
+        without any key.
+        """
+        if not wrappings:
+            raise ConfigError("data encryption key must be configured to read encrypted events")
+        try:
+            descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
+        except OSError as error:
+            raise _trouble(path, error) from error
+        try:
+            header = os.pread(descriptor, _HEADER_BYTES, 0)
+            if len(header) != _HEADER_BYTES or not header.startswith(_MAGIC):
+                raise StorageError(f"{path} does not hold data keys that this program can read")
+            for number, wrapping in enumerate(wrappings):
+                if _opens(header, wrapping):
+                    found = cls(path, descriptor, wrapping, entropy)
+                    found.wrapped_by_older = number > 0
+                    return found
+        except BaseException as error:
+            os.close(descriptor)
+            if isinstance(error, OSError):
+                raise _trouble(path, error) from error
+            raise
+        os.close(descriptor)
+        raise StorageError(
+            f"failed to decrypt payload: no configured data encryption key fits {path}; configure "
+            "the key that the store was written with (data_encryption_key, data_encryption_keys)"
+        )
+
+    @property
+    def identity(self) -> bytes:
+        """What tells this file from that of any other store: 16 bytes."""
+        return self._identity
+
+    @property
+    def count(self) -> int:
+        """How many slots have been made."""
+        return self._end - 1
+
+    def take(self) -> int:
+        """Return the slot of a key that is nobody's yet. Raises StorageError."""
+        if not self._fresh:
+            self._make()
+        slot, key = self._fresh.pop()
+        self._keep(slot, key)
+        return slot
+
+    def take_alone(self) -> int:
+        """Return a slot whose key is made at this moment, for what must differ each time."""
+        with self._lock:
+            slot = self._append(1)[0]
+        self._keep(*slot)
+        return slot[0]
+
+    def key(self, slot: int) -> bytes | None:
+        """Return a key, None if it is destroyed. Raises StorageError if there is no such key."""
+        try:
+            return self._known[slot]
+        except KeyError:
+            key = self._read(slot)
+            self._keep(slot, key)
+            return key
+
+    def destroy(self, slots: Iterable[int]) -> None:
+        """Overwrite keys so that nothing sealed with them can be read again, here or in a copy.
+
+        They are gone from the disk on return. Raises StorageError.
+        """
+        with self._lock:
+            gone = set(slots)
+            for slot in gone:
+                if not 0 < slot < self._end:
+                    raise StorageError(f"{self.path} has no slot {slot}")
+            try:
+                for slot in gone:
+                    os.pwrite(self._descriptor, _DESTROYED, _place(slot))
+                os.fdatasync(self._descriptor)
+            except OSError as error:
+                raise _trouble(self.path, error) from error
+            if self._destroyed_meanwhile is not None:
+                self._destroyed_meanwhile |= gone
+            for slot in gone:
+                self._known[slot] = None
+
+    def rewrap(self, wrapping: bytes) -> Generator[tuple[int, int], None, None]:
+        """Wrap every key by another configured key; yields (done, all) as it goes.
+
+        May run on a thread beside everything else here. The file is replaced in one step at the
+        end; until then, and after a crash, it is the old one. Raises StorageError.
+        """
+        with self._lock:
+            self._destroyed_meanwhile = set()
+        new = AESGCM(wrapping)
+        path = self.path + _NEW
+        try:
+            descriptor = _new_file(path, _header(wrapping, self._identity, self._entropy))
+        except OSError as error:
+            raise _trouble(path, error) from error
+        try:
+            done, end = 1, self._end
+            while done < end:
+                upto = min(done + limits.KEY_SLOTS_BLOCK_MAX, end)
+                self._copy(descriptor, new, done, upto)
+                done = upto
+                yield done - 1, end - 1
+            with self._lock:
+                self._copy(descriptor, new, done, self._end)
+                for slot in self._destroyed_meanwhile:
+                    os.pwrite(descriptor, _DESTROYED, _place(slot))
+                os.fsync(descriptor)
+                os.replace(path, self.path)
+                _sync_folder(self.path)
+                self._descriptor, descriptor = descriptor, self._descriptor
+                self._wrapping, self.wrapped_by_older = new, False
+            yield self.count, self.count
+        except OSError as error:
+            raise _trouble(path, error) from error
+        finally:
+            self._destroyed_meanwhile = None
+            os.close(descriptor)
+
+    def close(self) -> None:
+        """Forget all keys. Closing twice is no error."""
+        descriptor, self._descriptor = self._descriptor, -1
+        self._known.clear()
+        self._fresh.clear()
+        if descriptor >= 0:
+            os.close(descriptor)
+
+    def _keep(self, slot: int, key: bytes | None) -> None:
+        known = self._known
+        if len(known) >= limits.KEYS_KEPT_MAX:
+            known.pop(next(iter(known)), None)
+        known[slot] = key
+
+    def _count(self) -> int:
+        """How many whole slots the file has; a torn one at its end was never used."""
+        return (os.fstat(self._descriptor).st_size - _HEADER_BYTES) // _SLOT_BYTES
+
+    def _make(self) -> None:
+        with self._lock:
+            self._fresh = self._append(self._block)[::-1]
+        self._block = min(self._block * 2, limits.KEY_SLOTS_BLOCK_MAX)
+
+    def _append(self, count: int) -> list[tuple[int, bytes]]:
+        first = self._end
+        if first + count > _SLOT_MAX:
+            raise StorageError(f"{self.path} is full")
+        keys = self._entropy(KEY_BYTES * count)
+        made = [
+            (first + number, keys[number * KEY_BYTES : (number + 1) * KEY_BYTES])
+            for number in range(count)
+        ]
+        rows = b"".join([self._wrapped(self._wrapping, slot, key) for slot, key in made])
+        try:
+            os.pwrite(self._descriptor, rows, _place(first))
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        self._end = first + count
+        return made
+
+    def _wrapped(self, wrapping: AESGCM, slot: int, key: bytes) -> bytes:
+        nonce = self._entropy(_NONCE_BYTES)
+        row = nonce + wrapping.encrypt(nonce, key, _PLACE.pack(self._identity, slot))
+        return row.ljust(_SLOT_BYTES, b"\0")
+
+    def _read(self, slot: int) -> bytes | None:
+        try:
+            row = os.pread(self._descriptor, _SLOT_BYTES, _place(slot)) if slot > 0 else b""
+        except OSError as error:
+            raise _trouble(self.path, error) from error
+        return self._unwrapped(slot, row)
+
+    def _unwrapped(self, slot: int, row: bytes) -> bytes | None:
+        if row == _DESTROYED:
+            return None
+        if len(row) != _SLOT_BYTES:
+            raise StorageError(
+                f"{self.path} lacks the data key {slot}: is it older than the store?"
+            )
+        place = _PLACE.pack(self._identity, slot)
+        sealed = row[_NONCE_BYTES:_WRAPPED_BYTES]
+        try:
+            if any(row[_WRAPPED_BYTES:]):
+                raise InvalidTag
+            return self._wrapping.decrypt(row[:_NONCE_BYTES], sealed, place)
+        except InvalidTag:
+            raise StorageError(f"{self.path} is damaged at the data key {slot}") from None
+
+    def _copy(self, descriptor: int, new: AESGCM, start: int, stop: int) -> None:
+        """Write the slots of a range, wrapped anew, into another file."""
+        rows = os.pread(self._descriptor, (stop - start) * _SLOT_BYTES, _place(start))
+        copied = []
+        for number, slot in enumerate(range(start, stop)):
+            key = self._unwrapped(slot, rows[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES])
+            copied.append(_DESTROYED if key is None else self._wrapped(new, slot, key))
+        os.pwrite(descriptor, b"".join(copied), _place(start))
+
+
+def _place(slot: int) -> int:
+    return _HEADER_BYTES + (slot - 1) * _SLOT_BYTES
+
+
+def _header(wrapping: bytes, identity: bytes, entropy: Callable[[int], bytes]) -> bytes:
+    nonce = entropy(_NONCE_BYTES)
+    check = AESGCM(wrapping).encrypt(nonce, _CHECKED, _MAGIC + identity)
+    return (_MAGIC + identity + nonce + check).ljust(_HEADER_BYTES, b"\0")
+
+
+def _opens(header: bytes, wrapping: bytes) -> bool:
+    start = len(_MAGIC) + _ID_BYTES
+    nonce, sealed = header[start : start + _NONCE_BYTES], header[start + _NONCE_BYTES :]
+    try:
+        found = AESGCM(wrapping).decrypt(nonce, sealed[: KEY_BYTES + _TAG_BYTES], header[:start])
+    except InvalidTag:
+        return False
+    return found == _CHECKED
+
+
+def _new_file(path: str, header: bytes) -> int:
+    """Return a new private file that begins with the header; what stood there is gone."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.fchmod(descriptor, 0o600)
+        os.pwrite(descriptor, header, 0)
+        os.fsync(descriptor)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _sync_folder(path: str) -> None:
+    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _trouble(path: str, error: OSError) -> StorageError:
+    return StorageError(f"cannot use the data keys in {path}: {error.strerror}")
