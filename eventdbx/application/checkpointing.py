@@ -125,6 +125,8 @@ class Checkpoints:
         """Why the last try to make one failed, or None."""
         self.copy_trouble: str | None = None
         """Why the last try to write the copy beside the store failed, or None."""
+        self.signed_ns: int | None = None
+        """When the newest one was signed, None where nobody keeps the time."""
         self.unwitnessed: dict[str, str] = {}
         """Names of witnesses that were asked and did not cosign, each with the reason."""
         self.rolled_back: str | None = None

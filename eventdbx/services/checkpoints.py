@@ -6,7 +6,9 @@ receipts ask the domain itself, with or without a server: ``domain.checkpoints.c
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -67,7 +69,9 @@ class CheckpointService(Service):
         folder: Callable[[str], Path],
         run_slowly: Callable[[Callable[[], Any]], Deferred[Any]],
         clock: IReactorTime,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._now_ns = now_ns
         self._settings = settings
         self._folder = folder
         self._run_slowly = run_slowly
@@ -86,6 +90,7 @@ class CheckpointService(Service):
             self._folder(domain.name) / COPY_NAME,
             self._run_slowly,
             self._clock,
+            self._now_ns,
         )
         self._kept[domain.name] = kept
         domain.store.on_commit.append(kept.committed)
@@ -117,7 +122,9 @@ class _Kept:
         path: Path,
         run_slowly: Callable[[Callable[[], Any]], Deferred[Any]],
         clock: IReactorTime,
+        now_ns: Callable[[], int],
     ) -> None:
+        self._now_ns = now_ns
         self._checkpoints = checkpoints
         self._settings = settings
         self._path = path
@@ -129,6 +136,8 @@ class _Kept:
         self._copy_timer: IDelayedCall | None = None
         self._stopped = False
         checkpoints.on_signed.append(self._signed)
+        with suppress(OSError):  # The copy is written soon after the signature.
+            checkpoints.signed_ns = path.stat().st_mtime_ns
 
     def committed(self) -> None:
         """See to a checkpoint after a commit."""
@@ -182,6 +191,8 @@ class _Kept:
         return DeferredList(made, consumeErrors=True)
 
     def _signed(self, partition: int, _signed: Signed) -> None:
+        if partition == 0:
+            self._checkpoints.signed_ns = self._now_ns()
         if partition == 0 and not self._stopped and self._copy_timer is None:
             if self._copying is None:
                 self._copy()

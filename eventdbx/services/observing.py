@@ -88,6 +88,7 @@ class Observing(Service):
                 clock=self.measures.clock,
             ),
             run_slowly=run_slowly,
+            now_ns=now_ns,
         ).gather
         self.api = HttpApi(
             measures=self.measures,

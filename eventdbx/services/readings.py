@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from eventdbx import __version__
 from eventdbx.application.delivering import Lag
 from eventdbx.application.domains import Domain
 from eventdbx.application.ledger import Ledger
+from eventdbx.errors import EventDBXError
 from eventdbx.measures import Family, Labels, Measures, Sample, gauge
 from eventdbx.storage import eventlog
 
@@ -47,7 +49,9 @@ class Readings:
         connections: Callable[[], Mapping[str, int]],
         tokens: TokenCounts,
         run_slowly: RunSlowly,
+        now_ns: Callable[[], int] = time.time_ns,
     ) -> None:
+        self._now_ns = now_ns
         self._measures = measures
         self._domains = domains
         self._connections = connections
@@ -73,6 +77,7 @@ class Readings:
                 appended,
             ),
             *await _of_plugins(domains),
+            *_of_checkpoints(domains, self._now_ns()),
             *slow,
             self._build(),
             gauge(
@@ -113,6 +118,40 @@ class Readings:
             "version",
             "python",
         )
+
+
+def _of_checkpoints(domains: list[Domain], now_ns: int) -> list[Family]:
+    """Read what was signed, and when; a domain of which that cannot be read has none."""
+    sizes: list[tuple[Labels, float]] = []
+    ages: list[tuple[Labels, float]] = []
+    witnessed: list[tuple[Labels, float]] = []
+    for domain in domains:
+        checkpoints, labels = domain.checkpoints, (domain.name,)
+        try:
+            newest, seen = checkpoints.newest(), checkpoints.witnessed()
+        except EventDBXError:
+            continue
+        if newest is not None:
+            sizes.append((labels, newest.size))
+        if checkpoints.signed_ns is not None:
+            ages.append((labels, max(0, now_ns - checkpoints.signed_ns) / 10**9))
+        if seen is not None:
+            witnessed.append((labels, seen.size))
+    return [
+        gauge("eventdbx_checkpoint_size", "Events under the newest checkpoint.", sizes, "domain"),
+        gauge(
+            "eventdbx_checkpoint_age_seconds",
+            "Seconds since the newest checkpoint was signed.",
+            ages,
+            "domain",
+        ),
+        gauge(
+            "eventdbx_checkpoint_witnessed_size",
+            "Events under the newest checkpoint that a witness cosigned.",
+            witnessed,
+            "domain",
+        ),
+    ]
 
 
 class TokenCounts:

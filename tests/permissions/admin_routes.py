@@ -113,6 +113,7 @@ ROUTES: dict[str, Route] = {
     "getConfig": Route(_needs("config.read")),
     "changeConfig": Route(_needs("config.write"), {"list_page_size": 10}),
     "reloadConfig": Route(_needs("config.write")),
+    "getCheckpoint": Route(Needs(("aggregate.read",))),
     "listAggregates": Route(Needs(("aggregate.read",), "items")),
     "getAggregate": Route(READ_ONE),
     "listEvents": Route(READ_ONE),

@@ -67,6 +67,7 @@ AGGREGATES: dict[str, Command] = {
     "proof event": Command("proof event order {one} 1", READ_ONE),
     "proof aggregate": Command("proof aggregate order {one}", READ_ONE),
     "proof consistency": Command("proof consistency --from 0", _needs("aggregate.read"), ends=1),
+    "checkpoint": Command("checkpoint --key", _needs("aggregate.read")),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),
     "audit verify": Command("audit verify", _needs("audit.read")),

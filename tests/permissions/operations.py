@@ -263,6 +263,7 @@ INTEGRITY: dict[str, Operation] = {
     "aggregate_event_proof": _proof("aggregate_event_proof", version=1),
     "aggregate_proof": _proof("aggregate_proof"),
     "aggregate_consistency": _proof("aggregate_consistency", first=1),
+    "checkpoint": _integrity(_needs("aggregate.read"), "checkpoint", sign=True),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
 }
 

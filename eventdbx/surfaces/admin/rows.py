@@ -13,6 +13,7 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.surfaces.admin import (
     aggregates,
     audit,
+    checkpoints,
     configuration,
     keys,
     plugin_deliveries,
@@ -40,6 +41,7 @@ MODULES: tuple[Any, ...] = (
     aggregates,
     keys,
     audit,
+    checkpoints,
     status,
 )
 """Each has ``SCHEMAS``, by name, and ``rows(installation)``."""

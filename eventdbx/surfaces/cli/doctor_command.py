@@ -38,7 +38,9 @@ def register(root: click.Group) -> None:
         """Check the installation, and say what to do about each finding
 
         Looks at the configuration, files and their permissions, keys, tokens, ports, disk, clock,
-        log, the store, plugins and the queue, with a running server and without. Changes nothing.
+        log, the store, checkpoints, plugins and the queue, with a running server and without.
+        Changes nothing.
+
         Exits with 1 when something has failed; warnings alone are no failure.
         """
         findings: list[Finding] = []
@@ -104,6 +106,7 @@ def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Fi
             yield _answered(status, waited)
         yield from _events(way.call(calls.scan_events(take=1, sort="created_at:desc")).items)
         yield from _plugins(way.call(calls.plugins({"do": "list"}))["plugins"])
+        yield from _checkpoints(way.call(calls.integrity({"do": "checkpoint"})))
         yield from _queue(way.call(calls.plugins({"do": "queue", "limit": 1})))
 
 
@@ -139,6 +142,24 @@ def _plugins(plugins: list[dict[str, Any]]) -> Iterator[Finding]:
             yield Finding("plugins", "warn", message, f"`dbx plugin resume {name}`")
     if sound:
         yield Finding("plugins", "ok", f"{len(plugins)} plugins are configured")
+
+
+def _checkpoints(found: dict[str, Any]) -> Iterator[Finding]:
+    if found["problem"] is not None:
+        advice = 'see docs/integrity.md, "When no checkpoint is signed"'
+        yield Finding("checkpoints", "fail", found["problem"], advice)
+        return
+    for name, reason in found["unwitnessed"].items():
+        message = f"witness {name} did not cosign: {reason}"
+        yield Finding("checkpoints", "warn", message, "is it there, and does it know this log?")
+    if found["size"] is None:
+        yield Finding("checkpoints", "ok", "none is signed yet; a server signs while it runs")
+        return
+    witnessed = found["witnessed_size"]
+    message = f"the newest covers {found['size']} events"
+    if witnessed is not None:
+        message += f", witnesses have seen {witnessed} of them"
+    yield Finding("checkpoints", "ok", message)
 
 
 def _queue(queue: dict[str, Any]) -> Iterator[Finding]:

@@ -46,6 +46,10 @@ MODULES: dict[str, tuple[str, str]] = {
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
     "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
+    "checkpoint": (
+        _HERE + "checkpoint_command",
+        "Show the signed checkpoint of the log, or sign one",
+    ),
     "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
     "doctor": (
         _HERE + "doctor_command",
