@@ -9,6 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from eventdbx.application.checkpoint_keys import Signer
 from eventdbx.application.checkpointing import Checkpoints
 from eventdbx.application.delivering import Delivering
+from eventdbx.application.evidence import Exports
 from eventdbx.application.folding import Folding
 from eventdbx.application.mapping import HeadMap
 from eventdbx.application.plugins import EntriesInMemory, Plugins
@@ -58,6 +59,7 @@ class Domain:
         self.checkpoints: Checkpoints = checkpoints or Checkpoints(store, name, _no_signer)
         self.heads = HeadMap(store)
         self.checkpoints.extensions = self.heads.lines
+        self.exports = Exports()
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake

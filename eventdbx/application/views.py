@@ -164,6 +164,11 @@ class Seen:
         view = self._types.get(aggregate_type)
         return view is None or not view.hidden or (self._all and aggregate_type != AUDIT_TYPE)
 
+    @property
+    def shows_all(self) -> bool:
+        """Say whether no type is hidden; of the audit trail, which always is, nothing is said."""
+        return all(self.shows(name) for name in self._types if name != AUDIT_TYPE)
+
     def shows_field(self, aggregate_type: str, field: str) -> bool:
         """Say whether a top-level key of the states of a type is there."""
         view = self._types.get(aggregate_type)

@@ -49,6 +49,7 @@ class MappingService(Service):
     def add(self, domain: Domain) -> None:
         """Advance the map of a domain, too, from the next time on."""
         domain.heads.start(self._run_slowly)
+        domain.exports.start(self._clock)
         self._domains.append(domain)
 
     def take_up(self, interval_s: float) -> None:
