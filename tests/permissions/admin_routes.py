@@ -118,6 +118,12 @@ ROUTES: dict[str, Route] = {
     "getAggregate": Route(READ_ONE),
     "listEvents": Route(READ_ONE),
     "verifyAggregate": Route(READ_ONE),
+    "getEventProof": Route(READ_ONE, params={"version": "1"}),
+    "getAggregateProof": Route(READ_ONE),
+    "getAggregateConsistency": Route(READ_ONE, query="first=1"),
+    "getLogConsistency": Route(
+        Needs(("aggregate.read",)), ends=404, query="first=9007199254740991"
+    ),
     "listAudit": Route(AUDIT),
     "verifyAudit": Route(AUDIT, before=(CONFIGURED,), params={"area": "plugins"}),
     "getStatus": Route(_needs("metrics.read")),
