@@ -902,7 +902,8 @@ def check(file: BinaryIO, asked: Asked) -> Document:
     return check_json_proof(raw, asked)
 
 
-def main() -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command says; return its exit code."""
     options = argparse.ArgumentParser(description="Verify a proof or a bundle of EventDBX.")
     options.add_argument("file")
     options.add_argument("--key", action="append", required=True, help="key of the log")
@@ -910,7 +911,7 @@ def main() -> int:
     options.add_argument("--quorum", type=int, help="how many witnesses [all that are given]")
     options.add_argument("--event", help="JSON of an event that should be the proven one")
     options.add_argument("--json", action="store_true", help="print one JSON object")
-    given = options.parse_args()
+    given = options.parse_args(arguments)
     quorum = len(given.witness) if given.quorum is None else given.quorum
     try:
         trust = Trust([parse_key(text, LOG_KEY) for text in given.key],

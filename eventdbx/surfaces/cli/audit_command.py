@@ -1,4 +1,7 @@
-"""``dbx audit``: what was administered, by whom, and the proof that nothing of it was changed."""
+"""``dbx audit``: what was administered, by whom, and the proof that nothing of it was changed.
+
+Evidence of events for third parties is in :mod:`eventdbx.surfaces.cli.evidence_commands`.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ import click
 
 from eventdbx.errors import StorageError
 from eventdbx.services.auditspool import Spool
+from eventdbx.surfaces.cli import evidence_commands
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, Time, option
@@ -25,12 +29,17 @@ SHOWN = 50
 def register(root: click.Group) -> None:
     """Add the group to the root."""
 
-    @root.group("audit", cls=DbxGroup, examples=("dbx audit log", "dbx audit verify"))
+    @root.group(
+        "audit",
+        cls=DbxGroup,
+        examples=("dbx audit log", "dbx audit export order o-1 --out o-1.dbx-audit"),
+    )
     def audit() -> None:
-        """Show who administered what, and prove it"""
+        """Show who administered what, and export evidence of events"""
 
     _register_log(audit)
     _register_verify(audit)
+    evidence_commands.register(audit)
 
 
 def _register_log(group: click.Group) -> None:

@@ -50,7 +50,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "checkpoint_command",
         "Show the signed checkpoint of the log, or sign one",
     ),
-    "audit": (_HERE + "audit_command", "Show who administered what, and prove it"),
+    "audit": (
+        _HERE + "audit_command",
+        "Show who administered what, and export evidence of events",
+    ),
     "doctor": (
         _HERE + "doctor_command",
         "Check the installation, and say what to do about each finding",

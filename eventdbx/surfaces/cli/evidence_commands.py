@@ -1,0 +1,204 @@
+"""``dbx audit export``, ``check``, ``verifier``: evidence for others, and what checks it."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import click
+
+from eventdbx import verify
+from eventdbx.errors import AggregateNotFound
+from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.options import (
+    AS_JSON,
+    INCLUDE_HIDDEN,
+    MAYBE_AGGREGATE,
+    TOKEN,
+    argument,
+    option,
+)
+from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.plugin_replay import Progress
+from eventdbx.surfaces.cli.session import database
+from eventdbx.surfaces.cli.values import U32
+
+Document = dict[str, Any]
+
+
+def register(group: click.Group) -> None:
+    """Add the commands to the group."""
+    _register_export(group)
+    _register_check(group)
+    _register_verifier(group)
+
+
+def _register_export(group: click.Group) -> None:
+    @group.command(
+        "export",
+        examples=(
+            "dbx audit export order o-1 --out o-1.dbx-audit",
+            "dbx audit export order --out orders.dbx-audit",
+            "dbx audit export --also order::o-1 --also person --out some.dbx-audit",
+            "dbx audit export --out all.dbx-audit",
+        ),
+    )
+    @MAYBE_AGGREGATE
+    @option("--also", "also", multiple=True, metavar="TYPE[::ID]",
+            help="This aggregate, too, or all of this type; may be given again")  # fmt: skip
+    @option("--out", required=True, metavar="FILE", help="The bundle: a new file, *.dbx-audit")
+    @INCLUDE_HIDDEN
+    @TOKEN
+    @AS_JSON
+    @click.pass_context
+    def export(
+        context: click.Context,
+        aggregate: str | None,
+        aggregate_id: str | None,
+        also: tuple[str, ...],
+        out: str,
+        token: str | None,
+        as_json: bool,
+    ) -> None:
+        """Write evidence that a third party can verify
+
+        The bundle holds events as they are stored, and the proofs that they are in the log and are
+        all that their aggregates had when its checkpoint was signed; without a type, everything.
+        What the token may not see is not in it. Who gets the bundle needs the key of the log
+        besides, and verify.py: no server, and nothing of ours.
+        """
+        wanted = [] if aggregate is None else [[aggregate, aggregate_id]]
+        wanted += [_selector(one) for one in also]
+        with _new_file(out) as file:
+            counts = _export(context, token, wanted, file)
+        if as_json:
+            print_json({**counts, "bundle": out})
+        else:
+            print_line(f"aggregates={counts['aggregates']} events={counts['events']} bundle={out}")
+
+
+def _selector(text: str) -> list[str | None]:
+    aggregate_type, separator, aggregate_id = text.partition("::")
+    return [aggregate_type, aggregate_id if separator else None]
+
+
+def _export(
+    context: click.Context,
+    token: str | None,
+    wanted: list[list[str | None]],
+    file: BinaryIO,
+) -> Document:
+    """Write the lines of a bundle, a page in memory at a time; return how much is in it."""
+    asked: Document = {"do": "evidence", **({"aggregates": wanted} if wanted else {})}
+    progress = Progress("exporting")
+    try:
+        with database(context, token=token, doing="export evidence", writes=True) as (way, calls):
+            while True:
+                page = way.call(calls.integrity(asked))
+                lines = page["lines"].encode()
+                file.write(lines)
+                place = page["next"]
+                if place is None:
+                    break
+                progress.show(place["events"], page["position"])
+                asked = {"do": "evidence", "export": page["export"], "after": place}
+    finally:
+        progress.end()
+    counts = verify.read_json(lines[lines[:-1].rfind(b"\n") + 1 :], "the last line")
+    if not counts["aggregates"]:
+        raise Failure(str(AggregateNotFound()), code=AggregateNotFound.code)
+    return counts
+
+
+@contextmanager
+def _new_file(name: str) -> Iterator[BinaryIO]:
+    """Yield a file that takes its name, for its owner alone, once all of it is on the disk.
+
+    Raises Failure where there is a file of that name: no evidence takes the place of another.
+    """
+    path = Path(name)
+    if path.exists():
+        raise Failure(f"{name} is there already", code="io")
+    left: str | None = None
+    try:
+        descriptor, left = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(left, path)  # unlike a rename it fails where somebody was quicker
+    except OSError as error:
+        raise Failure(f"cannot write {name}", str(error.strerror), code="io") from None
+    finally:
+        if left is not None:
+            os.unlink(left)
+
+
+def _register_check(group: click.Group) -> None:
+    @group.command(
+        "check",
+        examples=(
+            "dbx audit check o-1.dbx-audit --key 'example.org/default+f00f+AQ…'",
+            "dbx audit check o-1.dbx-audit --key KEY --event event.json",
+        ),
+    )
+    @argument("file", help="A bundle, or a proof of any kind")
+    @option("--key", "keys", required=True, multiple=True, metavar="VKEY",
+            help="Key of the log that is believed, as `dbx checkpoint --key` prints it")  # fmt: skip
+    @option("--witness", "witnesses", multiple=True, metavar="VKEY",
+            help="Key of a witness that is believed")  # fmt: skip
+    @option("--quorum", type=U32, metavar="N",
+            help="So many of the witnesses must have signed [default: all]")  # fmt: skip
+    @option("--event", "event", metavar="FILE",
+            help="JSON of an event, which must be in the bundle as it is there")  # fmt: skip
+    @AS_JSON
+    def check(
+        file: str,
+        keys: tuple[str, ...],
+        witnesses: tuple[str, ...],
+        quorum: int | None,
+        event: str | None,
+        as_json: bool,
+    ) -> None:
+        """Check a bundle with the key of the log and nothing else
+
+        Does and says what verify.py does with the same arguments: nothing is asked of a server or
+        a store. Ends with 1 unless all of it is proven.
+        """
+        words = [file]
+        for name, values in (("--key", keys), ("--witness", witnesses)):
+            words += [f"{name}={value}" for value in values]
+        words += [] if quorum is None else [f"--quorum={quorum}"]
+        words += [] if event is None else [f"--event={event}"]
+        code = verify.main([*words, *(["--json"] if as_json else [])])
+        if code:
+            sys.exit(code)
+
+
+def _register_verifier(group: click.Group) -> None:
+    @group.command(
+        "verifier",
+        examples=("dbx audit verifier --out verify.py", "dbx audit verifier | less"),
+    )
+    @option("--out", metavar="FILE", help="Write it to this new file instead of stdout")
+    def verifier(out: str | None) -> None:
+        """Print the program that verifies bundles and proofs without us
+
+        One file of Python, which needs the package cryptography and nothing else. Third parties
+        should read it, or take it from where they trust it to be the published one.
+        """
+        text = Path(verify.__file__).read_text(encoding="utf-8")
+        if out is None:
+            sys.stdout.write(text)
+            return
+        try:
+            with open(out, "x", encoding="utf-8") as file:
+                file.write(text)
+        except OSError as error:
+            raise Failure(f"cannot write {out}", str(error.strerror), code="io") from None
+        print_line(f"verifier={out}")
