@@ -28,11 +28,10 @@ from eventdbx.domain.notes import Note, NoteError, NoteKey, Signature, parse_not
 from eventdbx.domain.proofs import consistency_proof, peaks, tree_root
 from eventdbx.domain.tiles import Tile, tile_hashes
 from eventdbx.domain.witnessing import Submission
-from eventdbx.errors import EventDBXError, StorageError
+from eventdbx.errors import ConfigError, EventDBXError, StorageError
 from eventdbx.storage.checkpointing import (
     checkpoints,
     load_checkpoint,
-    newest_checkpoint,
     put_checkpoint,
     thin,
 )
@@ -231,8 +230,7 @@ class Checkpoints:
     def witnessed(self) -> Signed | None:
         """Return the newest checkpoint that a witness cosigned, or None. Raises StorageError."""
         if self._witnessed is None:
-            stored = next((one for one in checkpoints(self._store.view(), 0) if one.cosigned), None)
-            self._witnessed = (None if stored is None else read_signed(stored.note),)
+            self._witnessed = (self._newest_of_ours(0, cosigned=True),)
         return self._witnessed[0]
 
     def add_signatures(
@@ -308,10 +306,24 @@ class Checkpoints:
     def _log(self, partition: int) -> _Log:
         found = self._logs.get(partition)
         if found is None:
-            stored = newest_checkpoint(self._store.view(), partition)
-            newest = None if stored is None else read_signed(stored.note)
+            newest = self._newest_of_ours(partition)
             found = self._logs[partition] = _Log(partition, newest)
         return found
+
+    def _newest_of_ours(self, partition: int, *, cosigned: bool = False) -> Signed | None:
+        """Return the newest checkpoint that is stored. Under another origin, or signed with another
+        key, one is of no use to who verifies now: the log begins anew."""
+        try:
+            key = self.key(partition)
+        except ConfigError:
+            key = None  # Nothing can be signed; what there is can be shown.
+        for stored in checkpoints(self._store.view(), partition):
+            if stored.cosigned or not cosigned:
+                signed = read_signed(stored.note)
+                lines = [(one.name, one.key_id) for one in signed.note.signatures]
+                if key is None or (key.name, key.id) in lines:
+                    return signed
+        return None
 
     def _sign(self, entry: _Log, partition: int) -> Signed:
         if self.look_back() is not None:

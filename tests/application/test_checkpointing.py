@@ -118,6 +118,19 @@ class Making(CheckpointCase):
         self.failureResultOf(unsigned.cover(0), ConfigError)
         self.assertIn("need a key", unsigned.problem or "")
 
+    def test_another_origin_or_key(self) -> None:
+        """Under another origin, or with another key, the log is signed anew, at whatever size."""
+        self.events(5)
+        self.successResultOf(self.checkpoints.renew())
+        signers = Signer("example.org/new", b"\x07" * 32), Signer("example.org/new", bytes(32))
+        for signer in signers:
+            again = Checkpoints(self.store, "default", lambda signer=signer: signer)  # type: ignore[misc]
+            self.assertIsNone(again.newest())
+            note = self.successResultOf(again.cover(5))
+            self.checkpoints = again
+            self.assertEqual(self.check(note), 5)
+            self.assertFalse(again.grown())
+
     def test_only_read(self) -> None:
         """A store that is only read gets a checkpoint, too, and is not written to."""
         self.events(4)
