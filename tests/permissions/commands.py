@@ -68,6 +68,7 @@ AGGREGATES: dict[str, Command] = {
     "proof aggregate": Command("proof aggregate order {one}", READ_ONE),
     "proof consistency": Command("proof consistency --from 0", _needs("aggregate.read"), ends=1),
     "checkpoint": Command("checkpoint --key", _needs("aggregate.read")),
+    "audit export": Command("audit export order {one} --out -", READ_ONE),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),
     "audit verify": Command("audit verify", _needs("audit.read")),
@@ -186,8 +187,8 @@ OWN_FILES = frozenset(
         "start", "stop", "status", "restart", "destroy", "serve start", "serve stop",
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
-        "token bootstrap", "plugin install", "proof check", "doctor", "remote add", "remote rm",
-        "remote ls", "remote show",
+        "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
+        "doctor", "remote add", "remote rm", "remote ls", "remote show",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

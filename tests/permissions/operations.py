@@ -258,12 +258,21 @@ def _proof(do: str, **members: Any) -> Operation:
     return Operation(READ_ONE, ask)
 
 
+def _evidence() -> Operation:
+    def ask(token: str, one: str, _place: Place) -> rq.Request:
+        asked = {"do": "evidence", "aggregates": [["order", one]]}
+        return rq.IntegrityOperation(token, orjson.dumps(asked))
+
+    return Operation(READ_ONE, ask)
+
+
 INTEGRITY: dict[str, Operation] = {
     "event_proof": _proof("event_proof", version=1),
     "aggregate_event_proof": _proof("aggregate_event_proof", version=1),
     "aggregate_proof": _proof("aggregate_proof"),
     "aggregate_consistency": _proof("aggregate_consistency", first=1),
     "checkpoint": _integrity(_needs("aggregate.read"), "checkpoint", sign=True),
+    "evidence": _evidence(),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
 }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, TextIO
 
 import click
 
@@ -23,7 +24,7 @@ from eventdbx.surfaces.cli.options import (
     argument,
     option,
 )
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.plugin_replay import Progress
 from eventdbx.surfaces.cli.session import database
 from eventdbx.surfaces.cli.values import U32
@@ -51,7 +52,12 @@ def _register_export(group: click.Group) -> None:
     @MAYBE_AGGREGATE
     @option("--also", "also", multiple=True, metavar="TYPE[::ID]",
             help="This aggregate, too, or all of this type; may be given again")  # fmt: skip
-    @option("--out", required=True, metavar="FILE", help="The bundle: a new file, *.dbx-audit")
+    @option(
+        "--out",
+        required=True,
+        metavar="FILE",
+        help="The bundle: a new file, *.dbx-audit; - for stdout",
+    )
     @INCLUDE_HIDDEN
     @TOKEN
     @AS_JSON
@@ -76,10 +82,13 @@ def _register_export(group: click.Group) -> None:
         wanted += [_selector(one) for one in also]
         with _new_file(out) as file:
             counts = _export(context, token, wanted, file)
-        if as_json:
+        line = f"aggregates={counts['aggregates']} events={counts['events']} bundle={out}"
+        if out == "-":
+            note(line)
+        elif as_json:
             print_json({**counts, "bundle": out})
         else:
-            print_line(f"aggregates={counts['aggregates']} events={counts['events']} bundle={out}")
+            print_line(line)
 
 
 def _selector(text: str) -> list[str | None]:
@@ -91,7 +100,7 @@ def _export(
     context: click.Context,
     token: str | None,
     wanted: list[list[str | None]],
-    file: BinaryIO,
+    file: TextIO,
 ) -> Document:
     """Write the lines of a bundle, a page in memory at a time; return how much is in it."""
     asked: Document = {"do": "evidence", **({"aggregates": wanted} if wanted else {})}
@@ -100,7 +109,7 @@ def _export(
         with database(context, token=token, doing="export evidence", writes=True) as (way, calls):
             while True:
                 page = way.call(calls.integrity(asked))
-                lines = page["lines"].encode()
+                lines: str = page["lines"]
                 file.write(lines)
                 place = page["next"]
                 if place is None:
@@ -109,25 +118,29 @@ def _export(
                 asked = {"do": "evidence", "export": page["export"], "after": place}
     finally:
         progress.end()
-    counts = verify.read_json(lines[lines[:-1].rfind(b"\n") + 1 :], "the last line")
+    counts: Document = json.loads(lines.splitlines()[-1])
     if not counts["aggregates"]:
         raise Failure(str(AggregateNotFound()), code=AggregateNotFound.code)
     return counts
 
 
 @contextmanager
-def _new_file(name: str) -> Iterator[BinaryIO]:
+def _new_file(name: str) -> Iterator[TextIO]:
     """Yield a file that takes its name, for its owner alone, once all of it is on the disk.
 
-    Raises Failure where there is a file of that name: no evidence takes the place of another.
+    That is stdout for ``-``. Raises Failure where there is a file of that name: no evidence takes
+    the place of another.
     """
+    if name == "-":
+        yield sys.stdout
+        return
     path = Path(name)
     if path.exists():
         raise Failure(f"{name} is there already", code="io")
     left: str | None = None
     try:
         descriptor, left = tempfile.mkstemp(dir=path.resolve().parent, prefix=f".{path.name}.")
-        with os.fdopen(descriptor, "wb") as file:
+        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -149,7 +162,7 @@ def _register_check(group: click.Group) -> None:
     )
     @argument("file", help="A bundle, or a proof of any kind")
     @option("--key", "keys", required=True, multiple=True, metavar="VKEY",
-            help="Key of the log that is believed, as `dbx checkpoint --key` prints it")  # fmt: skip
+            help="Key of the log, as `dbx checkpoint --key` prints it")  # fmt: skip
     @option("--witness", "witnesses", multiple=True, metavar="VKEY",
             help="Key of a witness that is believed")  # fmt: skip
     @option("--quorum", type=U32, metavar="N",
