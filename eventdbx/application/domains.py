@@ -11,6 +11,8 @@ from eventdbx.application.checkpointing import Checkpoints
 from eventdbx.application.delivering import Delivering
 from eventdbx.application.evidence import Exports
 from eventdbx.application.folding import Folding
+from eventdbx.application.integrity.anchors import NO_ANCHORS, Anchors
+from eventdbx.application.integrity.pages import Places
 from eventdbx.application.mapping import HeadMap
 from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
@@ -59,6 +61,9 @@ class Domain:
         self.checkpoints: Checkpoints = checkpoints or Checkpoints(store, name, _no_signer)
         self.heads = HeadMap(store)
         self.checkpoints.extensions = self.heads.lines
+        self.anchors: Callable[[], Anchors] = lambda: NO_ANCHORS
+        """What its log is held against, as it is now; read before the view that is verified."""
+        self.verifying = Places()
         self.exports = Exports()
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)

@@ -10,20 +10,25 @@ store stay readable, values become one of
   (:mod:`eventdbx.storage.contents`) under a key of its own.
 
 The slot is that of the opening: whoever opens the store to write takes a new key, so that counting
-up makes nonces that cannot repeat. The key of a content is derived from the keys of its slots and
-that of the opening. The store's key of a value is associated data: a value moved elsewhere does not
-open. A content whose key is destroyed reads as erased. Empty values, of which only the key counts,
-and keys that begin with 00 are left alone.
+up makes nonces that cannot repeat. No key of a slot seals anything itself: the key of values is
+derived from that of the opening, the key of a content from those of its slots as well. The form and
+the store's key of a value are associated data: a value moved elsewhere, or told to be of another
+form, does not open. A content whose key is destroyed reads as erased. Empty values, of which only
+the key counts, and keys that begin with 00 are left alone.
+
+Once all values of a store are sealed it says so with a mark (:data:`ALL_KEY`), and then a value
+that is not is refused: nobody without the keys can put one in its place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
+from itertools import count
 from struct import Struct
+from threading import Lock
 from zlib import crc32
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from zope.interface import implementer
 
@@ -40,51 +45,64 @@ _CRC = Struct(">BI")
 _SEALED = Struct(">BIQ")
 _PARTED = Struct(">BIQI")
 _NONCE_BEGIN = bytes(4)
-_PERSON = b"dbx content"
+_VALUE, _CONTENT = b"dbx value", b"dbx content"
+_FORMS = tuple(bytes((form,)) for form in (PLAIN, SEALED, PARTED))
+_MARK = Struct(">16sQ")
+
+MARK_KEY = b"\x00sealed"
+"""Holds the identity of the file of data keys, and how many slots it had at least (u64)."""
+
+ALL_KEY = b"\x00sealed-all"
+"""Is there when no value is plain; holds the identity again."""
 
 
 class Seals:
-    """What makes and opens the values of one store. Values are made on one thread only.
+    """What makes and opens the values of one store. Any thread may ask.
 
-    With ``slots`` None, or ``seal`` false, what is made is plain; what is sealed opens as long as
-    there are slots.
+    With ``slots`` None, or ``sealing`` false, what is made is plain; what is sealed opens as long
+    as there are slots. ``strict``: a plain value is damage.
     """
 
-    def __init__(self, slots: KeySlots | None, *, seal: bool) -> None:
+    def __init__(self, slots: KeySlots | None, *, seal: bool, strict: bool = False) -> None:
         self.slots = slots
-        self._seal = seal and slots is not None
-        self._opening = 0
-        self._counter = 0
+        self.strict = strict
+        self.sealing = seal and slots is not None
+        # One number is given once, whoever asks: equal nonces would tell what they hide.
+        self._numbers = 0, count(1)
         self._ciphers: dict[tuple[int, tuple[int, ...]], AESGCM | None] = {}
+        self._lock = Lock()
+        self._forgotten = 0
 
     def made(self, key: bytes, value: bytes) -> bytes:
         """Return what is stored for a value. Raises StorageError if no key can be had."""
         if not value or not key[0]:
             return value
-        if not self._seal:
+        if not self.sealing:
             return _CRC.pack(PLAIN, crc32(value, crc32(key))) + value
-        opening = self._opening
-        if not opening:
-            opening = self._opening = self._begin()
-        self._counter = counter = self._counter + 1
+        opening, numbers = self._numbers
+        counter = next(numbers)
+        if not opening or counter > limits.VALUES_OF_OPENING_MAX:
+            opening, counter = self._begin(opening)
         nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
-        own = self._ciphers.get((opening, ())) or self._cipher(opening, ())
-        assert own is not None, "the key of this opening is gone"
+        own = self._ciphers.get((opening, ())) or self._own(opening)
         if key[0] in FAMILIES:
             _form, erased, at, _start, content_at = parts(value)
             if at and not erased:
                 content = self._ciphers.get((opening, at)) or self._cipher(opening, at)
                 if content is not None:
-                    first = own.encrypt(nonce, value[:content_at], key)
-                    rest = content.encrypt(nonce, value[content_at:], key)
+                    bound = _FORMS[PARTED] + key
+                    first = own.encrypt(nonce, value[:content_at], bound)
+                    rest = content.encrypt(nonce, value[content_at:], bound)
                     return _PARTED.pack(PARTED, opening, counter, len(first)) + first + rest
                 value = without_content(value)
-        return _SEALED.pack(SEALED, opening, counter) + own.encrypt(nonce, value, key)
+        sealed = own.encrypt(nonce, value, _FORMS[SEALED] + key)
+        return _SEALED.pack(SEALED, opening, counter) + sealed
 
     def opened(self, key: bytes, stored: bytes) -> bytes:
         """Return the value that was stored for a key; its content erased if that key is gone.
 
-        Raises DamagedRecord when it is not what was stored there, StorageError without the key.
+        Raises DamagedRecord, which names the key, when it is not what was stored there or when
+        there is no data key for it.
         """
         if not stored or not key[0]:
             return stored
@@ -93,19 +111,20 @@ class Seals:
             if form == SEALED:
                 _form, opening, counter = _SEALED.unpack_from(stored)
                 nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
-                return self._own(opening).decrypt(nonce, stored[_SEALED.size :], key)
+                bound = _FORMS[SEALED] + key
+                return self._own(opening).decrypt(nonce, stored[_SEALED.size :], bound)
             if form == PARTED:
                 return self._opened_parts(key, stored)
-            if form == PLAIN:
+            if form == PLAIN and not self.strict:
                 value = stored[_CRC.size :]
                 if _CRC.unpack_from(stored)[1] == crc32(value, crc32(key)):
                     return value
-        except (InvalidTag, ValueError):
-            pass
-        except Exception as error:
-            if isinstance(error, StorageError):
-                raise
-        damage = DamagedRecord(f"the value of {told(key)} is not what was stored there")
+            why = "is not what was stored there"
+        except StorageError as error:
+            why = f"cannot be opened: {error.detail}"
+        except Exception:  # A tag, a number or a length that is not what it was.
+            why = "is not what was stored there"
+        damage = DamagedRecord(f"the value of {told(key)} {why}")
         damage.key = key
         raise damage
 
@@ -113,20 +132,29 @@ class Seals:
         _form, opening, counter, first_n = _PARTED.unpack_from(stored)
         nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
         end = _PARTED.size + first_n
-        first = self._own(opening).decrypt(nonce, stored[_PARTED.size : end], key)
+        bound = _FORMS[PARTED] + key
+        first = self._own(opening).decrypt(nonce, stored[_PARTED.size : end], bound)
         at = parts(first)[2]
         content = self._ciphers.get((opening, at)) or self._cipher(opening, at)
         if content is None:
             return without_content(first)
-        return first + content.decrypt(nonce, stored[end:], key)
+        return first + content.decrypt(nonce, stored[end:], bound)
 
     def new_slot(self) -> int:
         """Return the slot of a data key that is nobody's yet, 0 where nothing is sealed."""
-        return self.slots.take() if self._seal and self.slots is not None else 0
+        return self.slots.take() if self.sealing and self.slots is not None else 0
+
+    def destroy(self, slots: Iterable[int]) -> None:
+        """Destroy data keys, here and on disk, and forget what was made of them."""
+        assert self.slots is not None, "nothing is sealed"
+        self.slots.destroy(slots)
+        self.forget()
 
     def forget(self) -> None:
         """Forget the ciphers: the keys of some may have been destroyed."""
-        self._ciphers.clear()
+        with self._lock:
+            self._forgotten += 1
+            self._ciphers.clear()
 
     def _own(self, opening: int) -> AESGCM:
         own = self._ciphers.get((opening, ())) or self._cipher(opening, ())
@@ -134,31 +162,48 @@ class Seals:
             raise StorageError(f"the data key {opening} of a store is destroyed")
         return own
 
-    def _begin(self) -> int:
+    def _begin(self, before: int) -> tuple[int, int]:
+        """Return (opening, number): the first value, or the numbers of an opening are used up."""
         assert self.slots is not None
-        return self.slots.take_alone()
+        with self._lock:
+            if self._numbers[0] == before:
+                self._numbers = self.slots.take_alone(), count(1)
+            opening, numbers = self._numbers
+            return opening, next(numbers)
 
     def _cipher(self, opening: int, at: tuple[int, ...]) -> AESGCM | None:
         """Return what seals values under the keys of some slots, None if one is destroyed."""
         if self.slots is None:
             raise StorageError("data encryption key must be configured to read encrypted events")
+        forgotten = self._forgotten
         own = self.slots.key(opening)
-        if own is None:
+        keys = [self.slots.key(slot) for slot in at]
+        if own is None or None in keys:
             return None
-        cipher = None
-        if not at:
-            cipher = AESGCM(own)
-        else:
-            keys = [self.slots.key(slot) for slot in at]
-            if None not in keys:
-                joined = b"".join(key for key in keys if key is not None)
-                digest = blake2b(joined, digest_size=KEY_BYTES, key=own, person=_PERSON)
-                cipher = AESGCM(digest.digest())
-        if cipher is not None:
-            if len(self._ciphers) >= limits.CIPHERS_KEPT_MAX:
-                self._ciphers.pop(next(iter(self._ciphers)), None)
-            self._ciphers[opening, at] = cipher
+        joined = b"".join(key for key in keys if key is not None)
+        person = _CONTENT if at else _VALUE
+        digest = blake2b(joined, digest_size=KEY_BYTES, key=own, person=person)
+        cipher = AESGCM(digest.digest())
+        with self._lock:
+            # One that was made while keys were destroyed is good for this once.
+            if forgotten == self._forgotten:
+                if len(self._ciphers) >= limits.CIPHERS_KEPT_MAX:
+                    self._ciphers.pop(next(iter(self._ciphers)), None)
+                self._ciphers[opening, at] = cipher
         return cipher
+
+
+def mark(slots: KeySlots) -> bytes:
+    """Return what a store says of its file of keys."""
+    return _MARK.pack(slots.identity, slots.count)
+
+
+def read_mark(text: bytes) -> tuple[bytes, int]:
+    """Return (identity, how many slots there must be). Raises StorageError."""
+    if len(text) != _MARK.size:
+        raise StorageError("the store's mark of its data keys is damaged")
+    identity, slots = _MARK.unpack(text)
+    return identity, slots
 
 
 def told(key: bytes) -> str:
@@ -197,6 +242,7 @@ class SealedStore:
     def __init__(self, backend: IOrderedStore, seals: Seals) -> None:
         self.backend = backend
         self.seals = seals
+        self._slots_told = -1
 
     @property
     def watch(self) -> StoreWatch | None:
@@ -218,9 +264,16 @@ class SealedStore:
         return None if stored is None else self.seals.opened(key, stored)
 
     def write(self, changes: Changes, *, sync: bool) -> None:
-        """See :class:`IOrderedStore`."""
-        made = self.seals.made
+        """See :class:`IOrderedStore`.
+
+        The store learns of new slots in the very batch whose values need them: a file of keys that
+        is older than the store is noticed then.
+        """
+        made, slots = self.seals.made, self.seals.slots
         below = {key: None if value is None else made(key, value) for key, value in changes.items()}
+        if slots is not None and self.seals.sealing and slots.count != self._slots_told:
+            self._slots_told = slots.count
+            below[MARK_KEY] = mark(slots)
         self.backend.write(below, sync=sync)
 
     def sync(self) -> None:

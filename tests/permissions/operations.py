@@ -274,6 +274,7 @@ INTEGRITY: dict[str, Operation] = {
     "checkpoint": _integrity(_needs("aggregate.read"), "checkpoint", sign=True),
     "evidence": _evidence(),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
+    "verify": _integrity(_needs("aggregate.read", on="all"), "verify"),
 }
 
 UNKNOWN: dict[str, Operation] = {

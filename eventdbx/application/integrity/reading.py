@@ -1,0 +1,125 @@
+"""Reading past damage: what cannot be read is said, and the rest is read nevertheless.
+
+The store itself notices damaged blocks (a checksum) and damaged records (where they are sealed):
+a scan ends there with an error. Verification goes on behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from eventdbx.errors import StorageError
+from eventdbx.storage.interfaces import IReadView
+
+_NUMBER_BYTES = 8
+_WIDTH_MIN = 96
+"""Bytes of a key that the search for the end of damage looks at; keys differ before."""
+
+
+class Damage(NamedTuple):
+    """A range of keys, from ``start`` up to ``stop``, that the store cannot read, and why.
+
+    ``key`` is the one that is damaged, where it is a record and not a block of them.
+    """
+
+    start: bytes
+    stop: bytes
+    why: str
+    key: bytes | None = None
+
+    def called(self, what: str) -> str:
+        """Return what to call the range in a finding: what it is of, and its key."""
+        return f"{what} {self.key.hex()}" if self.key else f"{what} from {self.start.hex()}"
+
+
+def readable(view: IReadView, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes] | Damage]:
+    """Yield the pairs of a range, and between them where it cannot be read."""
+    while start < stop:
+        try:
+            for pair in view.scan(start, stop):
+                start = pair[0] + b"\x00"
+                yield pair
+            return
+        except StorageError as error:
+            key = getattr(error, "key", None)
+            if key is not None and start <= key < stop:
+                start, end = key, key + b"\x00"
+            elif _is_damage(view, stop):
+                end = _readable_from(view, start, stop)
+            else:
+                raise
+            yield Damage(start, end, error.detail, key)
+            start = end
+
+
+def numbered(
+    view: IReadView, key: Callable[[int], bytes], start: int, stop: int
+) -> Iterator[tuple[int, bytes | StorageError]]:
+    """Yield (number, record) of keys that end in numbers from ``start`` up to ``stop``.
+
+    For a record that cannot be read there is the error; those that are missing are left out.
+    """
+    fixed = len(key(0)) - _NUMBER_BYTES
+    for item in readable(view, key(start), key(stop - 1) + b"\x00"):
+        if not isinstance(item, Damage):
+            start = int.from_bytes(item[0][fixed:], "big") + 1
+            yield start - 1, item[1]
+            continue
+        if item.key is not None:
+            start = int.from_bytes(item.key[fixed:], "big") + 1
+            yield start - 1, StorageError(item.why)
+            continue
+        until = min(_number(item.stop, fixed), stop)
+        yield from _one_by_one(view, key, start, until, item.why)
+        start = until
+
+
+def _one_by_one(
+    view: IReadView, key: Callable[[int], bytes], start: int, until: int, why: str
+) -> Iterator[tuple[int, bytes | StorageError]]:
+    """Yield what point reads say of numbers, up to the first that is not there, and of the last."""
+    silent = True
+    for number in range(start, until):
+        try:
+            record = view.get(key(number))
+        except StorageError as error:
+            silent = False
+            yield number, error
+            continue
+        if record is None:
+            break
+        yield number, record
+    if silent:
+        yield until - 1, StorageError(why)
+
+
+def _number(key: bytes, fixed: int) -> int:
+    """Return the smallest number whose key, with so many bytes before it, is not below a key."""
+    digits, rest = key[fixed : fixed + _NUMBER_BYTES], key[fixed + _NUMBER_BYTES :]
+    return int.from_bytes(digits.ljust(_NUMBER_BYTES, b"\x00"), "big") + any(rest)
+
+
+def _is_damage(view: IReadView, stop: bytes) -> bool:
+    """Whether only some keys cannot be read: of a closed store none can."""
+    try:
+        next(view.scan(stop, stop + b"\x00"), None)
+    except StorageError as error:
+        return "closed" not in error.detail
+    return True
+
+
+def _readable_from(view: IReadView, start: bytes, stop: bytes) -> bytes:
+    """Return about the smallest key from which a scan of a range works again, else its end."""
+    width = max(_WIDTH_MIN, len(start) + 1, len(stop))
+    low = int.from_bytes(start.ljust(width, b"\x00"), "big")
+    high = int.from_bytes(stop.ljust(width, b"\x00"), "big")
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            next(view.scan(middle.to_bytes(width, "big"), stop), None)
+            high = middle
+        except StorageError:
+            low = middle
+    found = high.to_bytes(width, "big")
+    return min(found, stop)
