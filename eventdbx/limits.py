@@ -19,6 +19,9 @@ NOTE_CHARACTERS_MAX = 128
 COMMENT_BYTES_MAX = 4_096
 """Archive notes and snapshot comments; the reference has no limit."""
 
+SUBJECT_BYTES_MAX = 256
+"""The name of a data subject."""
+
 DOMAIN_NAME_BYTES_MAX = 64
 
 JSON_DEPTH_MAX = 64
@@ -367,7 +370,13 @@ KEY_SLOTS_BLOCK_MIN = 16
 """Data keys that a store makes ahead at first; each time twice as many."""
 
 KEY_SLOTS_BLOCK_MAX = 4_096
-"""Data keys that are made, or wrapped anew, at once: about 10 ms."""
+"""Data keys that are made at once: about 10 ms."""
+
+KEY_SLOTS_WRAPPED_AT_ONCE = 512
+"""Data keys that are wrapped anew between two pauses: about 2 ms."""
+
+VALUES_OF_OPENING_MAX = 1 << 32
+"""Values that are sealed under one key: far below what AES-GCM allows for a counted nonce."""
 
 KEYS_KEPT_MAX = 65_536
 """Data keys of a store that are kept unwrapped in memory, 120 bytes each."""

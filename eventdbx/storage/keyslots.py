@@ -4,12 +4,17 @@ Slots are numbered from 1 and never used twice. The file stands beside the store
 that copies of the store hold no key: a key that is destroyed here is gone from all of them. New
 slots are always appended, never taken from what an earlier process left: after the file or the
 store came back from a copy, no key meets a nonce again that it has met (docs/encryption.md).
+
+The configured key itself wraps nothing: each file has a key derived from it, so that neither two
+files nor anything else that is sealed with the configured key share one.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
+from hashlib import blake2b
 from struct import Struct
 from threading import Lock
 
@@ -31,16 +36,22 @@ _SLOT_BYTES = 64
 _WRAPPED_BYTES = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
 _CHECKED = b"eventdbx data keys".ljust(KEY_BYTES, b"\0")
 _DESTROYED = b"destroyed".ljust(_SLOT_BYTES, b"\0")
+_NEVER = bytes(_SLOT_BYTES)
+"""A slot that a power cut left unwritten; it was never used."""
 _PLACE = Struct(">16sI")
+_PERSON = b"dbx wrapping"
 _SLOT_MAX = (1 << 32) - 1
+_KEPT_FREE = 1 << 20
+"""Slots at the end that only openings may take: a store can be written when it has no other."""
 _NEW = ".new"
+_WIPED_AT_ONCE = 1 << 20
 
 
 class KeySlots:
     """The keys of one store. Made by :meth:`open` and :meth:`create`.
 
-    :meth:`take` and :meth:`destroy` are for the one process that writes the store, on one thread;
-    :meth:`key` may be called from any.
+    :meth:`take`, :meth:`destroy` and :meth:`rewrap` are for the one process that writes the store,
+    the first of them on one thread; everything else may be called from any.
     """
 
     def __init__(
@@ -49,21 +60,28 @@ class KeySlots:
         self.path = path
         self._descriptor = descriptor
         self._entropy = entropy
-        self._wrapping = AESGCM(wrapping)
         self._identity = os.pread(descriptor, _ID_BYTES, len(_MAGIC))
+        self._wrapping = _wrapping_of(wrapping, self._identity)
         self._end = self._count() + 1
         self._fresh: list[tuple[int, bytes]] = []
         self._block = limits.KEY_SLOTS_BLOCK_MIN
         self._known: dict[int, bytes | None] = {}
         self._lock = Lock()
+        self._rewrapping = Lock()
         self.wrapped_by_older = False
+        self.progress: tuple[int, int] | None = None
+        """How many keys of all are wrapped anew, while that goes on."""
         self._destroyed_meanwhile: set[int] | None = None
 
     @classmethod
     def create(
         cls, path: str, wrapping: bytes, entropy: Callable[[int], bytes] = os.urandom
     ) -> KeySlots:
-        """Make the file of a new store. Raises StorageError, also if the file is there."""
+        """Make the file of a new store. Raises StorageError, also if the file is there.
+
+        What an earlier process left half made is gone before.
+        """
+        discard_leftover(path)
         try:
             descriptor = _new_file(path + _NEW, _header(wrapping, entropy(_ID_BYTES), entropy))
             try:
@@ -132,24 +150,27 @@ class KeySlots:
         if not self._fresh:
             self._make()
         slot, key = self._fresh.pop()
-        self._keep(slot, key)
+        with self._lock:
+            self._keep(slot, key)
         return slot
 
     def take_alone(self) -> int:
         """Return a slot whose key is made at this moment, for what must differ each time."""
         with self._lock:
-            slot = self._append(1)[0]
-        self._keep(*slot)
-        return slot[0]
+            slot, key = self._append(1, _SLOT_MAX)[0]
+            self._keep(slot, key)
+        return slot
 
     def key(self, slot: int) -> bytes | None:
         """Return a key, None if it is destroyed. Raises StorageError if there is no such key."""
         try:
             return self._known[slot]
         except KeyError:
-            key = self._read(slot)
-            self._keep(slot, key)
-            return key
+            # Not beside who destroys it, or wraps it anew: neither may be overtaken.
+            with self._lock:
+                key = self._read(slot)
+                self._keep(slot, key)
+                return key
 
     def destroy(self, slots: Iterable[int]) -> None:
         """Overwrite keys so that nothing sealed with them can be read again, here or in a copy.
@@ -172,50 +193,87 @@ class KeySlots:
             for slot in gone:
                 self._known[slot] = None
 
+    def wrapped_by(self, wrapping: bytes) -> bool:
+        """Tell whether a configured key is the one that wraps this file. Raises StorageError."""
+        with self._lock:
+            try:
+                return _opens(os.pread(self._descriptor, _HEADER_BYTES, 0), wrapping)
+            except OSError as error:
+                raise _trouble(self.path, error) from error
+
+    def destroyed(self) -> int:
+        """Count the slots whose keys are destroyed. Reads the whole file. Raises StorageError."""
+        found, block = 0, limits.KEY_SLOTS_BLOCK_MAX
+        for start in range(1, self._end, block):
+            with self._lock:
+                rows = self._rows(self._descriptor, start, min(start + block, self._end))
+            places = range(0, len(rows), _SLOT_BYTES)
+            found += sum(rows[place : place + _SLOT_BYTES] == _DESTROYED for place in places)
+        return found
+
     def rewrap(self, wrapping: bytes) -> Generator[tuple[int, int], None, None]:
         """Wrap every key by another configured key; yields (done, all) as it goes.
 
         May run on a thread beside everything else here. The file is replaced in one step at the
-        end; until then, and after a crash, it is the old one. Raises StorageError.
+        end, and the old one overwritten; until then, and after a crash, it is the old one. Raises
+        StorageError, also if that goes on already.
         """
+        if not self._rewrapping.acquire(blocking=False):
+            raise StorageError(f"the data keys in {self.path} are being wrapped anew already")
+        try:
+            yield from self._rewrap(wrapping)
+        except OSError as error:
+            raise _trouble(self.path + _NEW, error) from error
+        finally:
+            self.progress = None
+            self._rewrapping.release()
+
+    def _rewrap(self, wrapping: bytes) -> Generator[tuple[int, int], None, None]:
+        path = self.path + _NEW
         with self._lock:
             self._destroyed_meanwhile = set()
-        new = AESGCM(wrapping)
-        path = self.path + _NEW
-        try:
-            descriptor = _new_file(path, _header(wrapping, self._identity, self._entropy))
-        except OSError as error:
-            raise _trouble(path, error) from error
+        new = _wrapping_of(wrapping, self._identity)
+        descriptor = _new_file(path, _header(wrapping, self._identity, self._entropy))
+        replaced = False
         try:
             done, end = 1, self._end
             while done < end:
-                upto = min(done + limits.KEY_SLOTS_BLOCK_MAX, end)
+                upto = min(done + limits.KEY_SLOTS_WRAPPED_AT_ONCE, end)
                 self._copy(descriptor, new, done, upto)
                 done = upto
-                yield done - 1, end - 1
+                self.progress = done - 1, end - 1
+                yield self.progress
+            # What is left is on the disk before anybody has to wait for the lock.
+            os.fsync(descriptor)
             with self._lock:
                 self._copy(descriptor, new, done, self._end)
                 for slot in self._destroyed_meanwhile:
                     os.pwrite(descriptor, _DESTROYED, _place(slot))
                 os.fsync(descriptor)
                 os.replace(path, self.path)
-                _sync_folder(self.path)
                 self._descriptor, descriptor = descriptor, self._descriptor
-                self._wrapping, self.wrapped_by_older = new, False
+                self._wrapping, self.wrapped_by_older, replaced = new, False, True
+                _sync_folder(self.path)
+            # Keys that are destroyed later must not stand in what the disk has forgotten. A copy
+            # that somebody made by a second name is theirs.
+            if not os.fstat(descriptor).st_nlink:
+                _wipe(descriptor)
             yield self.count, self.count
-        except OSError as error:
-            raise _trouble(path, error) from error
         finally:
             self._destroyed_meanwhile = None
             os.close(descriptor)
+            if not replaced:
+                with suppress(StorageError):
+                    discard_leftover(self.path)
 
     def close(self) -> None:
         """Forget all keys. Closing twice is no error."""
-        descriptor, self._descriptor = self._descriptor, -1
-        self._known.clear()
-        self._fresh.clear()
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, -1
+            self._known.clear()
+            self._fresh.clear()
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _keep(self, slot: int, key: bytes | None) -> None:
         known = self._known
@@ -229,12 +287,12 @@ class KeySlots:
 
     def _make(self) -> None:
         with self._lock:
-            self._fresh = self._append(self._block)[::-1]
+            self._fresh = self._append(self._block, _SLOT_MAX - _KEPT_FREE)[::-1]
         self._block = min(self._block * 2, limits.KEY_SLOTS_BLOCK_MAX)
 
-    def _append(self, count: int) -> list[tuple[int, bytes]]:
+    def _append(self, count: int, last: int) -> list[tuple[int, bytes]]:
         first = self._end
-        if first + count > _SLOT_MAX:
+        if first + count - 1 > last:
             raise StorageError(f"{self.path} is full")
         keys = self._entropy(KEY_BYTES * count)
         made = [
@@ -243,7 +301,7 @@ class KeySlots:
         ]
         rows = b"".join([self._wrapped(self._wrapping, slot, key) for slot, key in made])
         try:
-            os.pwrite(self._descriptor, rows, _place(first))
+            _write(self._descriptor, rows, _place(first))
             os.fdatasync(self._descriptor)
         except OSError as error:
             raise _trouble(self.path, error) from error
@@ -280,12 +338,26 @@ class KeySlots:
 
     def _copy(self, descriptor: int, new: AESGCM, start: int, stop: int) -> None:
         """Write the slots of a range, wrapped anew, into another file."""
-        rows = os.pread(self._descriptor, (stop - start) * _SLOT_BYTES, _place(start))
+        rows = self._rows(self._descriptor, start, stop)
         copied = []
         for number, slot in enumerate(range(start, stop)):
-            key = self._unwrapped(slot, rows[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES])
+            row = rows[number * _SLOT_BYTES : (number + 1) * _SLOT_BYTES]
+            if row == _NEVER:
+                copied.append(row)
+                continue
+            key = self._unwrapped(slot, row)
             copied.append(_DESTROYED if key is None else self._wrapped(new, slot, key))
-        os.pwrite(descriptor, b"".join(copied), _place(start))
+        _write(descriptor, b"".join(copied), _place(start))
+
+    def _rows(self, descriptor: int, start: int, stop: int) -> bytes:
+        size, at = (stop - start) * _SLOT_BYTES, _place(start)
+        rows = os.pread(descriptor, size, at)
+        while len(rows) < size:
+            more = os.pread(descriptor, size - len(rows), at + len(rows))
+            if not more:
+                raise StorageError(f"{self.path} was cut short")
+            rows += more
+        return rows
 
 
 def _place(slot: int) -> int:
@@ -294,18 +366,24 @@ def _place(slot: int) -> int:
 
 def _header(wrapping: bytes, identity: bytes, entropy: Callable[[int], bytes]) -> bytes:
     nonce = entropy(_NONCE_BYTES)
-    check = AESGCM(wrapping).encrypt(nonce, _CHECKED, _MAGIC + identity)
+    check = _wrapping_of(wrapping, identity).encrypt(nonce, _CHECKED, _MAGIC + identity)
     return (_MAGIC + identity + nonce + check).ljust(_HEADER_BYTES, b"\0")
 
 
 def _opens(header: bytes, wrapping: bytes) -> bool:
     start = len(_MAGIC) + _ID_BYTES
     nonce, sealed = header[start : start + _NONCE_BYTES], header[start + _NONCE_BYTES :]
+    cipher = _wrapping_of(wrapping, header[len(_MAGIC) : start])
     try:
-        found = AESGCM(wrapping).decrypt(nonce, sealed[: KEY_BYTES + _TAG_BYTES], header[:start])
+        found = cipher.decrypt(nonce, sealed[: KEY_BYTES + _TAG_BYTES], header[:start])
     except InvalidTag:
         return False
     return found == _CHECKED
+
+
+def _wrapping_of(wrapping: bytes, identity: bytes) -> AESGCM:
+    digest = blake2b(identity, digest_size=KEY_BYTES, key=wrapping, person=_PERSON)
+    return AESGCM(digest.digest())
 
 
 def _new_file(path: str, header: bytes) -> int:
@@ -321,6 +399,43 @@ def _new_file(path: str, header: bytes) -> int:
     return descriptor
 
 
+def discard_leftover(path: str) -> None:
+    """Remove what a process left that was killed while it made or wrapped a file of keys.
+
+    It may hold keys that are destroyed by now. Only for who holds the store's lock. Raises
+    StorageError.
+    """
+    try:
+        descriptor = os.open(path + _NEW, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise _trouble(path + _NEW, error) from error
+    try:
+        # Killed between the two names of a new file: they are one.
+        if os.fstat(descriptor).st_nlink == 1:
+            _wipe(descriptor)
+        os.unlink(path + _NEW)
+    except OSError as error:
+        raise _trouble(path + _NEW, error) from error
+    finally:
+        os.close(descriptor)
+
+
+def _wipe(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    for place in range(0, size, _WIPED_AT_ONCE):
+        _write(descriptor, bytes(min(_WIPED_AT_ONCE, size - place)), place)
+    os.fsync(descriptor)
+
+
+def _write(descriptor: int, data: bytes, place: int) -> None:
+    """Write all of it; a full disk may take a part first."""
+    while data:
+        done = os.pwrite(descriptor, data, place)
+        data, place = data[done:], place + done
+
+
 def _sync_folder(path: str) -> None:
     folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -330,4 +445,7 @@ def _sync_folder(path: str) -> None:
 
 
 def _trouble(path: str, error: OSError) -> StorageError:
-    return StorageError(f"cannot use the data keys in {path}: {error.strerror}")
+    advice = ""
+    if isinstance(error, PermissionError):
+        advice = "; give the file to the user that runs this, with mode 0600"
+    return StorageError(f"cannot use the data keys in {path}: {error.strerror}{advice}")

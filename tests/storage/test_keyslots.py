@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -120,6 +122,84 @@ class KeySlotsTests(SynchronousTestCase):
         self.assertEqual(self.open(OLD).key(slot), slots.key(slot))
         list(slots.rewrap(NEW))
         self.assertEqual(self.open(NEW).key(slot), slots.key(slot))
+
+    def test_old_file_is_overwritten(self) -> None:
+        """What the disk still has of the file before a rewrap holds no keys; a copy is kept."""
+        slots = self.make()
+        slot = slots.take()
+        old = os.open(self.path, os.O_RDONLY)
+        self.addCleanup(os.close, old)
+        size = os.fstat(old).st_size
+        list(slots.rewrap(NEW))
+        self.assertEqual(os.pread(old, size + 1, 0), bytes(size))
+        os.link(self.path, self.path + ".copy")
+        list(slots.rewrap(OTHER))
+        copy = KeySlots.open(self.path + ".copy", [NEW])
+        self.addCleanup(copy.close)
+        self.assertEqual(copy.key(slot), slots.key(slot))
+        self.assertFalse(os.path.exists(self.path + ".new"))
+
+    def test_one_rewrap_at_a_time(self) -> None:
+        """A second one is refused while the first goes on, which says how far it is."""
+        slots = self.make()
+        slots.take()
+        steps = slots.rewrap(NEW)
+        self.assertEqual(next(steps), slots.progress)
+        self.assertRaises(StorageError, next, slots.rewrap(OTHER))
+        self.assertTrue(slots.wrapped_by(OLD))
+        list(steps)
+        self.assertIsNone(slots.progress)
+        self.assertTrue(slots.wrapped_by(NEW))
+        self.assertFalse(slots.wrapped_by(OLD))
+
+    def test_readers_beside_a_rewrap(self) -> None:
+        """Keys that are read while the file is replaced are those that were there."""
+        slots = self.make()
+        taken = [slots.take() for _ in range(200)]
+        keys = {slot: slots.key(slot) for slot in taken}
+        slots.close()
+        found = self.open(OLD)
+        self.patch(limits, "KEYS_KEPT_MAX", 8)
+        over = Event()
+
+        def read() -> None:
+            while not over.is_set():
+                for slot in taken:
+                    assert found.key(slot) == keys[slot]
+
+        with ThreadPoolExecutor(3) as pool:
+            reading = [pool.submit(read) for _ in range(3)]
+            try:
+                for wrapping in (NEW, OLD, OTHER, NEW):
+                    list(found.rewrap(wrapping))
+            finally:
+                over.set()
+            for one in reading:
+                one.result()
+
+    def test_never_written(self) -> None:
+        """A slot that a power cut left unwritten is nobody's, and does not stop a rewrap."""
+        slots = self.make()
+        slot = slots.take_alone()
+        slots.close()
+        with open(self.path, "ab") as file:
+            file.write(bytes(64))
+        found = self.open(OLD)
+        self.assertRaises(StorageError, found.key, slot + 1)
+        list(found.rewrap(NEW))
+        self.assertEqual(self.open(NEW).key(slot), found.key(slot))
+        self.assertEqual(found.destroyed(), 0)
+        found.destroy([slot])
+        self.assertEqual(found.destroyed(), 1)
+
+    def test_full(self) -> None:
+        """When the numbers are used up, openings still get one; nothing begins again at 1."""
+        slots = self.make()
+        os.ftruncate(slots._descriptor, 128 + 64 * ((1 << 32) - (1 << 20) - 10))
+        found = self.open(OLD)
+        error = self.assertRaises(StorageError, found.take)
+        self.assertIn("is full", str(error))
+        self.assertEqual(found.take_alone(), (1 << 32) - (1 << 20) - 9)
 
     @settings(max_examples=60, deadline=None)
     @given(st.data())

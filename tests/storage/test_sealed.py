@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import struct
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from eventdbx import limits
 from eventdbx.errors import ConfigError, StorageError
 from eventdbx.storage import contents
 from eventdbx.storage.contents import DamagedRecord
 from eventdbx.storage.keyslots import KeySlots
 from eventdbx.storage.memory import MemoryStore
-from eventdbx.storage.opening import keys_path, open_store
+from eventdbx.storage.opening import COPY_NAME, keys_path, open_store
 from eventdbx.storage.sealed import SealedStore, Seals
 
 KEY = b"k" * 32
@@ -49,7 +53,7 @@ class SealsTests(SynchronousTestCase):
             self.assertNotIn(b"secret", self.stored(key))
         self.assertEqual(self.store.get(b"e1"), event)
         self.assertEqual(
-            list(self.store.view().scan(b"", b"z")),
+            list(self.store.view().scan(b"\x01", b"z")),
             [(b"ca", b""), (b"e1", event), (b"t", b"tail-secret")],
         )
 
@@ -65,12 +69,9 @@ class SealsTests(SynchronousTestCase):
         stored[place // 8] ^= 1 << place % 8
         self.below.write({key: bytes(stored)}, sync=True)
         store = plain if key == b"p" else self.store
-        with self.assertRaises(StorageError) as caught:
+        with self.assertRaises(DamagedRecord) as caught:
             store.get(key)
-        if isinstance(caught.exception, DamagedRecord):
-            self.assertIn(key.decode(), str(caught.exception))
-        else:
-            self.assertIn("lacks the data key", str(caught.exception))
+        self.assertIn(key.decode(), str(caught.exception))
 
     def test_moved_values(self) -> None:
         """A value that was put under another key does not open there."""
@@ -116,6 +117,51 @@ class SealsTests(SynchronousTestCase):
                 seen.add(self.stored(b"t")[:13])
         self.assertEqual(len(seen), 60)
 
+    def test_no_nonce_twice_on_threads(self) -> None:
+        """Nor when several threads seal at the same time, and when the numbers are used up."""
+        self.patch(limits, "VALUES_OF_OPENING_MAX", 500)
+        seals = Seals(self.slots, seal=True)
+        with ThreadPoolExecutor(8) as pool:
+            made = list(pool.map(lambda _n: seals.made(b"t", b"same"), range(5_000)))
+        self.assertEqual(len({value[:13] for value in made}), 5_000)
+        self.assertEqual({seals.opened(b"t", value) for value in made}, {b"same"})
+
+    def test_another_form(self) -> None:
+        """The readable part of a record does not pass for a whole value."""
+        self.store.write({b"e1": record((self.slots.take(),), b"readable", b"content")}, sync=True)
+        stored = self.stored(b"e1")
+        form, slot, counter, first_n = struct.unpack_from(">BIQI", stored)
+        self.assertEqual(form, 2)
+        forged = struct.pack(">BIQ", 1, slot, counter) + stored[17 : 17 + first_n]
+        self.below.write({b"e1": forged}, sync=True)
+        self.assertRaises(DamagedRecord, self.store.get, b"e1")
+
+    def test_keys_are_destroyed_beside_readers(self) -> None:
+        """A thread that was about to read a key does not keep it when it is destroyed."""
+        slots = [self.slots.take() for _ in range(40)]
+        rows = {b"e%d" % n: record((n,), b"r", b"content") for n in slots}
+        self.store.write(rows, sync=True)
+        again = KeySlots.open(self.slots.path, [KEY])
+        self.addCleanup(again.close)
+        store = SealedStore(self.below, Seals(again, seal=True))
+        over = Event()
+
+        def read() -> None:
+            while not over.is_set():
+                list(store.view().scan(b"e", b"f"))
+
+        with ThreadPoolExecutor(4) as pool:
+            reading = [pool.submit(read) for _ in range(4)]
+            try:
+                for slot in slots:
+                    store.seals.destroy([slot])
+            finally:
+                over.set()
+            for one in reading:
+                one.result()
+        for key, row in rows.items():
+            self.assertEqual(store.get(key), contents.without_content(row))
+
 
 class OpeningTests(SynchronousTestCase):
     """What is refused before anything is written."""
@@ -145,6 +191,7 @@ class OpeningTests(SynchronousTestCase):
         self.assertEqual(self.contents(), before)
         for seal in (False, True):
             self.assertRaises(ConfigError, open_store, self.path, data_keys=[], seal=seal)
+        self.assertEqual(self.contents(), before)
         store = open_store(self.path, data_keys=[OTHER, KEY], seal=True, read_only=True)
         self.assertEqual(store.get(b"t"), b"value")
         store.close()
@@ -152,12 +199,21 @@ class OpeningTests(SynchronousTestCase):
     def test_keys_of_another_store(self) -> None:
         """A missing file of keys, or that of another store, is named."""
         self.make()
+        self.check_refusals()
+        os.rename(keys_path(self.path) + ".aside", keys_path(self.path))
+        os.unlink(os.path.join(self.path, COPY_NAME))
+        self.check_refusals()
+
+    def check_refusals(self) -> None:
         os.rename(keys_path(self.path), keys_path(self.path) + ".aside")
+        before = self.contents()
         error = self.assertRaises(StorageError, open_store, self.path, data_keys=[KEY], seal=True)
         self.assertIn("must be restored", str(error))
         KeySlots.create(keys_path(self.path), KEY).close()
         error = self.assertRaises(StorageError, open_store, self.path, data_keys=[KEY], seal=True)
         self.assertIn("of another store", str(error))
+        os.unlink(keys_path(self.path))
+        self.assertEqual(self.contents(), before)
 
     def test_sealing_on_and_off(self) -> None:
         """A plain store is read on when sealing begins, and a sealed one when it ends."""
@@ -170,5 +226,68 @@ class OpeningTests(SynchronousTestCase):
         store = open_store(self.path, data_keys=[KEY], seal=False)
         self.assertEqual(store.get(b"u"), b"sealed")
         store.write({b"v": b"plain"}, sync=True)
-        self.assertEqual(store.backend.get(b"v"), b"\0" + store.backend.get(b"v")[1:5] + b"plain")
+        stored = store.backend.get(b"v")
+        assert stored is not None
+        self.assertEqual((stored[0], stored[5:]), (0, b"plain"))
         store.close()
+
+    def test_nothing_plain_is_slipped_in(self) -> None:
+        """A store whose values are all sealed refuses a plain one; one with plain values cannot."""
+        self.make()
+        for seal, refused in ((True, True), (False, False), (True, False)):
+            store = open_store(self.path, data_keys=[KEY], seal=seal)
+            store.backend.write({b"u": Seals(None, seal=False).made(b"u", b"forged")}, sync=True)
+            if refused:
+                self.assertRaises(DamagedRecord, store.get, b"u")
+            else:
+                self.assertEqual(store.get(b"u"), b"forged")
+            store.close()
+
+    def test_older_keys(self) -> None:
+        """A file of keys from before the newest ones were used is refused, for it lacks some."""
+        self.make()
+        with open(keys_path(self.path), "rb") as file:
+            before = file.read()
+        store = open_store(self.path, data_keys=[KEY], seal=True)
+        store.write({b"e1": record((store.seals.new_slot(),), b"r", b"c")}, sync=True)
+        store.close()
+        with open(keys_path(self.path), "rb") as file:
+            newest = file.read()
+        for read_only in (False, True):
+            with open(keys_path(self.path), "wb") as file:
+                file.write(before)
+            error = self.assertRaises(
+                StorageError, open_store, self.path, data_keys=[KEY], seal=True,
+                read_only=read_only,
+            )  # fmt: skip
+            self.assertIn("is older than the store", str(error))
+        with open(keys_path(self.path), "wb") as file:
+            file.write(newest)
+        open_store(self.path, data_keys=[KEY], seal=True).close()
+
+    def test_left_of_a_kill(self) -> None:
+        """What a rewrap left that was killed is gone once the store is opened to be written."""
+        self.make()
+        left = keys_path(self.path) + ".new"
+        with open(keys_path(self.path), "rb") as file, open(left, "wb") as copy:
+            copy.write(file.read())
+        open_store(self.path, data_keys=[KEY], seal=True, read_only=True).close()
+        self.assertTrue(os.path.exists(left))
+        open_store(self.path, data_keys=[KEY], seal=True).close()
+        self.assertFalse(os.path.exists(left))
+
+    def test_slots_of_another_process(self) -> None:
+        """Keys that were made between the look at the file and the lock are not overwritten."""
+        self.make()
+        holder = open_store(self.path, data_keys=[KEY], seal=True)
+        first = holder.seals.new_slot()
+        self.assertRaises(StorageError, open_store, self.path, data_keys=[KEY], seal=True)
+        assert holder.seals.slots is not None
+        list(holder.seals.slots.rewrap(OTHER))
+        key = holder.seals.slots.key(first)
+        holder.close()
+        again = open_store(self.path, data_keys=[OTHER], seal=True)
+        assert again.seals.slots is not None
+        self.assertNotEqual(again.seals.new_slot(), first)
+        self.assertEqual(again.seals.slots.key(first), key)
+        again.close()
