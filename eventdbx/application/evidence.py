@@ -16,7 +16,6 @@ from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from eventdbx import limits
-from eventdbx.application.proving import position_of
 from eventdbx.domain import evidence
 from eventdbx.domain.checkpoints import parse_checkpoint
 from eventdbx.domain.events import Event
@@ -40,8 +39,9 @@ ERASING = "dbx_erased"
 _ATTEMPTS = 16
 """The head map may move on between its place and the checkpoint that speaks of it."""
 
-_NODES_KEPT = 16_384
-"""Hashes of the log's tree that an export keeps: most proofs share their upper levels."""
+_KEPT = 16_384
+"""Hashes of the log's tree, and entries of the log, that an export keeps: the ways to most events
+share their upper levels."""
 
 Selector = tuple[str, str | None]
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -106,7 +106,8 @@ class Export:
         scope: evidence.Scope = self.selectors or (evidence.ALL if self.whole else evidence.SOME)
         origin = parse_checkpoint(note.text).origin
         self.header = evidence.header_line(origin, vkey, scope, note.encode().decode())
-        self._node = lru_cache(_NODES_KEPT)(log_nodes(view, PARTITION))
+        self._node = lru_cache(_KEPT)(log_nodes(view, PARTITION))
+        self._entry = lru_cache(_KEPT)(self._read_entry)
         for aggregate_type, aggregate_id in selectors:
             if aggregate_id is not None:
                 self._require(aggregate_type, aggregate_id, asking)
@@ -168,18 +169,37 @@ class Export:
             return  # It is younger than the checkpoint.
         if not after:
             yield evidence.aggregate_line(*keys.split_name(name), head.version, head.root, head), 0
-        expected = after
+        expected, index = after, -1
         for version, record in event_records(self.view, name, after=after, until=head.version):
             expected += 1
             event = records.decode_event(record)
             if version != expected:
                 break
-            index = position_of(self.view, event)
+            index = self._position(event, index + 1)
             path = inclusion_proof(self._node, index, self.size)
             yield evidence.event_line(event, index, path, bare=asking.bare(event)), version
         if expected < head.version:
             names = "::".join(keys.split_name(name))
             raise StorageError(f"event v{expected + 1} of {names} is missing")
+
+    def _position(self, event: Event, low: int) -> int:
+        """Return where an event is in the log, from a position on."""
+        high = self.size
+        while low < high:
+            middle = (low + high) // 2
+            if self._entry(middle).event_id < event.event_id:
+                low = middle + 1
+            else:
+                high = middle
+        if low == self.size or self._entry(low).leaf != event.hash:
+            raise StorageError(f"the commit log does not have event {event.event_id} as it is")
+        return low
+
+    def _read_entry(self, position: int) -> records.LogEntry:
+        record = self.view.get(keys.log(PARTITION, position))
+        if record is None:
+            raise StorageError(f"the commit log has no position {position}")
+        return records.decode_log(record)
 
     def _names(self, start: bytes) -> Iterator[bytes]:
         """Yield the names of what was selected, active or archived, from one on, in order."""
