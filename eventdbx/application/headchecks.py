@@ -3,15 +3,19 @@
 The map must have exactly one entry for each aggregate that had events at its position, with the
 version and root that it had there; its buckets must be as they are written, and their hashes must
 lead to its root. One entry is held against one aggregate at a time, so memory does not grow.
+
+Each of the checks is of some of the map, and can be gone on with on a later view: the map may have
+been advanced by then. :func:`verify_head_map` is all of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from eventdbx.domain.headmap import (
+    ENTRY_BYTES,
     HASH_BYTES,
     Summary,
     entry,
@@ -25,6 +29,7 @@ from eventdbx.storage.headmap import BUCKETS, PARTITION
 from eventdbx.storage.interfaces import IReadView
 
 _WHOLE = "head map"
+_AUDIT = keys.EVENT + AUDIT_TYPE.encode() + b"\x00"
 
 
 class Fault(NamedTuple):
@@ -37,27 +42,196 @@ class Fault(NamedTuple):
     record: str
 
 
-def verify_head_map(view: IReadView) -> Iterator[Fault | int]:
+Said: TypeAlias = "Fault | int"
+"""What checks yield: a fault, or how many bytes were read."""
+
+
+class Tally(NamedTuple):
+    """Of how many aggregates the map was when a count began, and how many were met since.
+
+    They have an event whose id is not greater than ``bound``; there will never be more of them.
+    """
+
+    aggregates: int = 0
+    bound: int = 0
+    met: int = 0
+
+
+def verify_head_map(view: IReadView) -> Iterator[Said]:
     """Yield what is wrong with the head map, and in between how many bytes were read.
 
     A map that was never asked for is right. What is wrong with the events themselves, and with the
     log, is said where those are verified.
     """
+    yield from check_top(view)
+    for _key, said in check_buckets(view, b""):
+        yield said
+    begun = tally = begin_tally(view)
+    for _key, now, said in check_entries(view, b"", begun):
+        tally = now
+        yield said
+    yield from check_tally(view, tally)
+
+
+def check_top(view: IReadView) -> Iterator[Said]:
+    """Check that the buckets, as they say they are, lead to the root that is kept."""
     try:
         place = headmap.load_place(view)
-        last_id = _last_id(view, place.position)
+        _last_id(view, place.position)
     except StorageError as error:
         yield _fault(error.detail)
         return
-    check = _Check(view, last_id)
-    yield from check.buckets()
-    yield from check.aggregates()
-    if check.root() != place.root:
+    summaries: dict[int, Summary] = {}
+    kept = 0
+    for number, record in _buckets(view):
+        if isinstance(record, bytes):
+            yield len(record)
+            try:
+                summaries[number] = headmap.summary_of(record)
+                kept += len(record) // ENTRY_BYTES
+            except StorageError:
+                pass  # Said where each bucket is checked.
+    if summary_hash(headmap.Top().changed(summaries).get(1, b"")) != place.root:
         yield _fault("its buckets do not lead to its root")
-    if check.kept != place.aggregates:
-        yield _fault(f"it has {check.kept} entries, and {place.aggregates} were counted")
-    if check.kept > check.met:
-        yield from check.strangers(place.position)
+    if kept != place.aggregates:
+        yield _fault(f"it has {kept} entries, and {place.aggregates} were counted")
+
+
+def check_buckets(view: IReadView, after: bytes) -> Iterator[tuple[bytes, Said]]:
+    """Check each bucket behind a key by itself: sorted entries that belong there, their hash."""
+    for number, record in _buckets(view, keys.map_bucket_number(after) + 1 if after else 0):
+        key = keys.map_bucket(PARTITION, number)
+        if isinstance(record, bytes):
+            yield key, len(record)
+        try:
+            _check_bucket(number, record)
+        except StorageError as error:
+            yield key, _fault(error.detail, f"{_WHOLE}, bucket {number}")
+
+
+def _check_bucket(number: int, record: bytes | StorageError) -> None:
+    if isinstance(record, StorageError):
+        raise record
+    entries = headmap.decode_bucket(record)
+    names = [kept[:HASH_BYTES] for kept in entries]
+    if {headmap.bucket_of(name) for name in names} != {number}:
+        raise StorageError("an entry lies in another bucket than its own")
+    if any(not one < other for one, other in zip(names, names[1:], strict=False)):
+        raise StorageError("its entries are not in order")
+    if headmap.encode_bucket(entries) != record:
+        raise StorageError("its hash differs from its entries")
+
+
+def begin_tally(view: IReadView) -> Tally:
+    """Return the count that begins with a view; of nothing where the map cannot be read."""
+    try:
+        place = headmap.load_place(view)
+        return Tally(place.aggregates, _last_id(view, place.position))
+    except StorageError:
+        return Tally()
+
+
+def check_entries(
+    view: IReadView, after: bytes, tally: Tally
+) -> Iterator[tuple[bytes, Tally, Said]]:
+    """Hold each aggregate against its entry, from behind a canonical name on.
+
+    A map that says nothing of its place, or stands where the log is not, is against none.
+    """
+    try:
+        last_id = _last_id(view, headmap.load_place(view).position)
+    except StorageError:
+        return  # Said where the top is checked.
+    for name, first in _timelines(view, after):
+        names = keys.split_name(name)
+        number = sha256(name).digest()
+        found: list[bytes] | None
+        try:
+            bucket = view.get(keys.map_bucket(PARTITION, headmap.bucket_of(number)))
+            found = [one for one in headmap.decode_bucket(bucket) if one.startswith(number)]
+        except StorageError:
+            found = None  # Said where buckets are checked.
+        met, read, expected = bool(found), 0, None
+        try:
+            met = records.event_id_of(first) <= tally.bound
+            expected, read = _expected(view, name, first, last_id)
+        except StorageError:
+            found = None  # Said where events are checked.
+        if met:
+            tally = tally._replace(met=tally.met + 1)
+        yield name, tally, read
+        if found is not None:
+            wanted = expected and (expected[0], entry(number, *expected))
+            for fault in _compare(names, found, wanted):
+                yield name, tally, fault
+
+
+def _timelines(view: IReadView, after: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield (name, record of the first event) of all that the log of events can name."""
+    start = keys.after(keys.EVENT + after) if after else keys.EVENT
+    while True:
+        if start.startswith(_AUDIT):  # These have a log of their own.
+            start = keys.after(_AUDIT)
+        found = next(view.scan(start, keys.after(keys.EVENT)), None)
+        if found is None:
+            return
+        start = keys.after(found[0][:-8])
+        if not found[0].startswith(_AUDIT):
+            yield found[0][1:-8], found[1]
+
+
+def _expected(
+    view: IReadView, name: bytes, first: bytes, last_id: int
+) -> tuple[tuple[int, bytes] | None, int]:
+    """Return version and root that an aggregate had when the map was made, and bytes read."""
+    if records.event_id_of(first) > last_id:
+        return None, len(first)
+    start, stop = keys.event(name, 1), keys.event(name, eventlog.U64_MAX) + b"\x00"
+    newest, record = next(view.scan(start, stop, reverse=True))
+    high, read = keys.event_version(newest), len(record)
+    if records.event_id_of(record) > last_id:
+        low = 1
+        while high - low > 1:
+            middle = (low + high) // 2
+            record = view.get(keys.event(name, middle)) or b""
+            read += len(record)
+            if records.event_id_of(record) > last_id:
+                high = middle
+            else:
+                low = middle
+        high, record = low, view.get(keys.event(name, low)) or b""
+    return (high, records.decode_event(record).merkle_root), read
+
+
+def _compare(
+    names: tuple[str, str], found: list[bytes], expected: tuple[int, bytes] | None
+) -> Iterator[Fault]:
+    if expected is None:
+        if found:
+            yield _of(names, 0, "the head map has it, and it had no events then")
+    elif not found:
+        yield _of(names, expected[0], "the head map does not have it")
+    elif found != [expected[1]]:
+        version = split_entry(found[0])[1]
+        why = "with another root" if version == expected[0] else f"and it was at v{expected[0]}"
+        yield _of(names, expected[0], f"the head map has v{version}, {why}")
+
+
+def check_tally(view: IReadView, tally: Tally) -> Iterator[Fault]:
+    """Name the aggregates that the map has and the store has not, by the log if it can."""
+    missing = tally.aggregates - tally.met
+    if missing <= 0:
+        return
+    for _at, logged in eventlog.log_entries(view, PARTITION, start=0):
+        if not missing or logged.event_id > tally.bound:
+            break
+        name = logged.event_key[1:-8]
+        if keys.event_version(logged.event_key) != 1 or view.get(keys.event(name, 1)) is not None:
+            continue
+        missing -= 1
+        yield _of(keys.split_name(name), 0, "the head map has it, and the store has not")
+    if missing:
+        yield _fault(f"{missing} entries are of aggregates that the log does not name")
 
 
 def _last_id(view: IReadView, position: int) -> int:
@@ -76,124 +250,6 @@ def _fault(why: str, record: str = _WHOLE) -> Fault:
     )
 
 
-class _Check:
-    """One verification: what is kept, and how much of it belongs to an aggregate."""
-
-    def __init__(self, view: IReadView, last_id: int) -> None:
-        self._view = view
-        self._last_id = last_id
-        self._top = headmap.Top()
-        self._summaries: dict[int, Summary] = {}
-        self._unreadable: set[int] = set()
-        self.kept = 0
-        self.met = 0
-
-    def root(self) -> bytes:
-        """Return the root to which the buckets lead."""
-        nodes = self._top.changed(self._summaries)
-        return summary_hash(nodes.get(1, b""))
-
-    def buckets(self) -> Iterator[Fault | int]:
-        """Check each bucket by itself: sorted entries that belong there, and their hash."""
-        for number, record in _buckets(self._view):
-            try:
-                if isinstance(record, StorageError):
-                    raise record
-                yield len(record)
-                entries = headmap.decode_bucket(record)
-                self.kept += len(entries)
-                names = [kept[:HASH_BYTES] for kept in entries]
-                if {headmap.bucket_of(name) for name in names} != {number}:
-                    raise StorageError("an entry lies in another bucket than its own")
-                if any(not one < other for one, other in zip(names, names[1:], strict=False)):
-                    raise StorageError("its entries are not in order")
-                again = headmap.encode_bucket(entries)
-                self._summaries[number] = headmap.summary_of(again)
-                if again != record:
-                    raise StorageError("its hash differs from its entries")
-            except StorageError as error:
-                if number not in self._summaries:
-                    self._unreadable.add(number)
-                yield _fault(error.detail, f"{_WHOLE}, bucket {number}")
-
-    def aggregates(self) -> Iterator[Fault | int]:
-        """Hold each aggregate of the store against its entry."""
-        for family in (keys.HEAD_ACTIVE, keys.HEAD_ARCHIVED):
-            for key, _record in self._view.scan(family, keys.after(family)):
-                names = keys.split_name(key[2:])
-                if names[0] == AUDIT_TYPE:  # These have a log of their own.
-                    continue
-                try:
-                    expected, read = self._expected(key[2:])
-                except StorageError:
-                    continue  # Said where events are verified.
-                yield read
-                yield from self._compare(names, sha256(key[2:]).digest(), expected)
-
-    def _expected(self, name: bytes) -> tuple[tuple[int, bytes] | None, int]:
-        """Return version and root that an aggregate had when the map was made, and bytes read."""
-        first, stop = keys.event(name, 0), keys.event(name, eventlog.U64_MAX) + b"\x00"
-        newest = next(self._view.scan(first, stop, reverse=True), None)
-        if newest is None:
-            raise StorageError("an aggregate has no events")
-        low, high = 0, keys.event_version(newest[0])
-        record, read = newest[1], len(newest[1])
-        if records.event_id_of(record) > self._last_id:
-            while low < high:
-                middle = (low + high + 1) // 2
-                record = self._view.get(keys.event(name, middle)) or b""
-                read += len(record)
-                if records.event_id_of(record) > self._last_id:
-                    high = middle - 1
-                else:
-                    low = middle
-            if not high:
-                return None, read
-            record = self._view.get(keys.event(name, high)) or b""
-        return (high, records.decode_event(record).merkle_root), read
-
-    def _compare(
-        self, names: tuple[str, str], hashed: bytes, expected: tuple[int, bytes] | None
-    ) -> Iterator[Fault]:
-        number = headmap.bucket_of(hashed)
-        if number in self._unreadable:
-            self.met += expected is not None
-            return
-        bucket = self._view.get(keys.map_bucket(PARTITION, number))
-        found = [one for one in headmap.decode_bucket(bucket) if one.startswith(hashed)]
-        self.met += bool(found)
-        if expected is None:
-            if found:
-                yield _of(names, 0, "the head map has it, and it had no events then")
-        elif not found:
-            yield _of(names, expected[0], "the head map does not have it")
-        elif found != [entry(hashed, *expected)]:
-            version = split_entry(found[0])[1]
-            yield _of(
-                names,
-                expected[0],
-                f"the head map has v{version} with another root than that of v{expected[0]}"
-                if version == expected[0]
-                else f"the head map has v{version}, and it was at v{expected[0]}",
-            )
-
-    def strangers(self, position: int) -> Iterator[Fault]:
-        """Name the aggregates that the map has and the store has not, by the log if it can."""
-        missing = self.kept - self.met
-        for at, logged in eventlog.log_entries(self._view, PARTITION, start=0):
-            if at >= position or not missing:
-                break
-            name = logged.event_key[1:-8]
-            if keys.event_version(logged.event_key) != 1:
-                continue
-            if any(self._view.get(keys.head(name, archived)) for archived in (False, True)):
-                continue
-            missing -= 1
-            yield _of(keys.split_name(name), 0, "the head map has it, and the store has not")
-        if missing > 0:
-            yield _fault(f"{missing} entries are of aggregates that the log does not name")
-
-
 def _of(names: tuple[str, str], version: int, why: str) -> Fault:
     record = f"{_WHOLE}, entry of {'::'.join(names)}"
     return Fault(*names, version, _message(record, why), record)
@@ -203,12 +259,13 @@ def _message(record: str, why: str) -> str:
     return f"storage error: integrity check failed for the {record}: {why}"
 
 
-def _buckets(view: IReadView) -> Iterator[tuple[int, bytes | StorageError]]:
-    """Yield all buckets; those that the store cannot read as the error that says so."""
-    at = 0
+def _buckets(view: IReadView, at: int = 0) -> Iterator[tuple[int, bytes | StorageError]]:
+    """Yield buckets from a number on; for those that the store cannot read the error."""
+    if at >= BUCKETS:
+        return
     try:
-        prefix = keys.map_buckets(PARTITION)
-        for key, record in view.scan(prefix, keys.after(prefix)):
+        stop = keys.after(keys.map_buckets(PARTITION))
+        for key, record in view.scan(keys.map_bucket(PARTITION, at), stop):
             number = keys.map_bucket_number(key)
             yield number, record
             at = number + 1

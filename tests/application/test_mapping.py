@@ -11,7 +11,11 @@ from twisted.internet.defer import Deferred
 
 from eventdbx import limits
 from eventdbx.application.headchecks import Fault, verify_head_map
+from eventdbx.application.integrity.findings import Finding
+from eventdbx.application.integrity.pages import read_page
+from eventdbx.application.integrity.passes import START, Place, Task
 from eventdbx.application.mapping import HeadMap
+from eventdbx.application.views import Views
 from eventdbx.domain import headmap as domain
 from eventdbx.domain.headmap import HeadProof, check_head
 from eventdbx.domain.identifiers import AUDIT_TYPE
@@ -334,6 +338,28 @@ class DamageTests(MapCase):
         self.put(keys.event(keys.name("order", "o-2"), 4), events[0])
         asked = Deferred.fromCoroutine(self.heads.advance_to(102))
         self.assertIn("order::o-2", str(self.failureResultOf(asked, StorageError).value))
+
+    def test_verification_in_pages(self) -> None:
+        """However often it is gone on with, on later views and a later map, it finds the same."""
+        hashed = domain.name_hash("order", "nobody")
+        key, entries = self.bucket("nobody")
+        self.forge(key, sorted([*entries, domain.entry(hashed, 1, bytes(32))]), 1)
+        self.heads = HeadMap(self.store)
+        task = Task(Views({}), "default")
+        findings: list[Finding] = []
+        place: Place | None = START
+        pages = 0
+        while place is not None:
+            page = read_page(self.store.view(), task, place, aggregates_max=7, bytes_max=100)
+            findings += [one for one in page.findings if "head map" in one.record]
+            place, pages = page.next, pages + 1
+            self.assertLess(pages, 5_000, place)
+            if pages % 5 == 0:
+                self.write(self.append(f"o-{pages}"))
+                self.advanced()
+        self.assertGreater(pages, 50)
+        (found,) = findings
+        self.assertIn("1 entries", found.message)
 
     def forge(self, key: bytes, entries: list[bytes], count: int) -> None:
         """Put another bucket, and make the rest of the map right for it."""
