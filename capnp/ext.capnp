@@ -10,6 +10,7 @@ struct WriteOptions {
   hasExpectedVersion @0 :Bool;
   expectedVersion @1 :UInt64;   # 0: the aggregate must not exist yet
   idempotencyKey @2 :Text;      # a retry with the same key returns the first result
+  receipt @3 :Bool;             # the answer has the proof that the event is in the log, as `receipt`
 }
 
 struct ExtensionRequest {
@@ -76,6 +77,7 @@ enum BatchAnswer {
   receipts @0;                  # version, event id and Merkle root
   events @1;
   aggregates @2;
+  proofs @3;                    # receipts, each with the proof that its event is in the log
 }
 
 # All or nothing, in one commit.

@@ -6,10 +6,10 @@ now because none covers the event yet. What the proofs look like: docs/integrity
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 
 from eventdbx import limits
 from eventdbx.domain.checkpoints import parse_checkpoint
@@ -45,6 +45,9 @@ PARTITION = 0
 _ATTEMPTS = 16
 """The head map may move on between its proof and the checkpoint; in the background it does so once
 in heads_interval_secs, on demand with each proof that is made meanwhile."""
+
+RECEIPTS_AT_ONCE = 4
+"""Proofs that are made between two answers, without going to another thread."""
 
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
@@ -170,6 +173,32 @@ class Proving:
             lambda: log_proof(store.view(), event, position, note, salted=salted)
         )
         return proof
+
+    def receipts(
+        self, events: Sequence[Event], salted: Callable[[Event], bool]
+    ) -> Deferred[list[TlogProof]]:
+        """Fire with the proofs of events that were just written, all under one checkpoint."""
+        return Deferred.fromCoroutine(self._receipts(events, salted))
+
+    async def _receipts(
+        self, events: Sequence[Event], salted: Callable[[Event], bool]
+    ) -> list[TlogProof]:
+        if not events:
+            return []
+        # A few are made at once: 60 point reads each, of what is still in memory.
+        run = self._run_slowly if len(events) > RECEIPTS_AT_ONCE else maybeDeferred
+        store = self._domain.store
+        view = store.view()
+        places: list[int] = await run(lambda: [position_of(view, event) for event in events])
+        note = await self._domain.checkpoints.cover(max(places) + 1)
+        later = store.view()
+
+        def prove() -> list[TlogProof]:
+            pairs = zip(events, places, strict=True)
+            return [log_proof(later, one, at, note, salted=salted(one)) for one, at in pairs]
+
+        made: list[TlogProof] = await run(prove)
+        return made
 
     def in_aggregate(self, event: Event, *, salted: bool = True) -> Deferred[dict[str, Any]]:
         """Fire with the proof that a stored event is in the timeline of its aggregate."""

@@ -21,7 +21,8 @@ class Write(NamedTuple):
     ``create`` refuses an existing aggregate, ``append`` creates a missing one, ``apply`` and
     ``patch`` refuse a missing one. ``content`` is the payload as JSON text, for a patch the
     JSON Patch (RFC 6902). ``expected_version`` 0 means that the aggregate must not exist, None
-    that any version will do. ``idempotency_key`` makes a retry return the first result.
+    that any version will do. ``idempotency_key`` makes a retry return the first result. ``receipt``
+    asks for the proof that the event is in the log, beside the answer.
     """
 
     kind: WriteKind
@@ -34,3 +35,4 @@ class Write(NamedTuple):
     publish_targets: tuple[PublishTarget, ...] = ()
     expected_version: int | None = None
     idempotency_key: str | None = None
+    receipt: bool = False

@@ -11,7 +11,7 @@ from functools import cache
 from struct import Struct as Packing
 from typing import Any, NamedTuple
 
-from eventdbx.domain.commands import PublishTarget
+from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.wire import requests as rq
 from eventdbx.wire.codec_frequent import (
     EXTENSION,
@@ -50,14 +50,14 @@ EXTENSION_MEMBER = EXTENSION
 def encode_request(identifier: int, request: rq.Request) -> bytes:
     """Return the stream message of a request."""
     if isinstance(request, rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate):
-        if not request.publish_targets:
+        if not (request.publish_targets or request.receipt):
             return encode_write(identifier, _WRITE_MEMBERS[type(request)], request)
     elif isinstance(request, rq.GetAggregate):
         return encode_get(identifier, request)
     elif isinstance(request, rq.ListEvents):
         return encode_list_events(identifier, request)
     elif isinstance(request, rq.CommitBatch):
-        if not any(write.publish_targets for write in request.writes):
+        if not any(write.publish_targets or write.receipt for write in request.writes):
             return encode_batch(identifier, request)
     return _through_schema(identifier, request)
 
@@ -189,12 +189,18 @@ def _write(content: str) -> Callable[[Any, Any], None]:
         if request.publish_targets:
             body.hasPublishTargets = True
             _targets(body.init("publishTargets", len(request.publish_targets)), request)
-        if request.expected_version is not None or request.idempotency_key is not None:
-            options = body.init("options")
-            _optional(options, "expectedVersion", "hasExpectedVersion", request.expected_version)
-            options.idempotencyKey = request.idempotency_key or ""
+        _write_options(body, request)
 
     return fill
+
+
+def _write_options(body: Any, write: rq.AppendEvent | Write) -> None:
+    if write.expected_version is None and write.idempotency_key is None and not write.receipt:
+        return
+    options = body.init("options")
+    _optional(options, "expectedVersion", "hasExpectedVersion", write.expected_version)
+    options.idempotencyKey = write.idempotency_key or ""
+    options.receipt = write.receipt
 
 
 def _targets(slots: Any, request: rq.AppendEvent) -> None:
@@ -298,10 +304,7 @@ def _commit_batch(body: Any, request: rq.CommitBatch) -> None:
         slot.contentJson = write.content or ""
         slot.metadataJson = write.metadata or ""
         _optional(slot, "note", "hasNote", write.note)
-        if write.expected_version is not None or write.idempotency_key is not None:
-            options = slot.init("options")
-            _optional(options, "expectedVersion", "hasExpectedVersion", write.expected_version)
-            options.idempotencyKey = write.idempotency_key or ""
+        _write_options(slot, write)
         targets = slot.init("publishTargets", len(write.publish_targets))
         for place, target in zip(targets, write.publish_targets, strict=True):
             place.plugin = target.plugin

@@ -37,15 +37,17 @@ def unknown_member(member: int) -> SerializationError:
     )
 
 
-def write_options(options: Struct) -> tuple[int | None, str | None]:
-    """Return the expected version and the idempotency key, None where not given."""
-    expected = options.word(1) if options.word(0) & 1 else None
-    return expected, options.text(0, "idempotency_key") or None
+def write_options(options: Struct) -> tuple[int | None, str | None, bool]:
+    """Return the expected version and the idempotency key, None where not given, and whether a
+    receipt is wanted."""
+    flags = options.word(0)
+    expected = options.word(1) if flags & 1 else None
+    return expected, options.text(0, "idempotency_key") or None, flags & 2 != 0
 
 
 _NAMES = ("aggregate_type", "aggregate_id")
 _KINDS: tuple[WriteKind, ...] = ("create", "append", "patch", "apply")
-ANSWERS = ("receipts", "events", "aggregates")
+ANSWERS = ("receipts", "events", "aggregates", "proofs")
 _TARGET = ("plugin", "mode", "priority")
 _BATCH_WRITE = ("aggregate_type", "aggregate_id", "event_type", "content_json", "metadata_json",
                 "note")  # fmt: skip
@@ -69,7 +71,7 @@ def _batch_write(body: Struct) -> Write:
     kind = word & 0xFFFF
     if kind >= len(_KINDS):
         raise unknown_member(kind)
-    expected, key = write_options(body.struct(6))
+    expected, key, receipt = write_options(body.struct(6))
     targets = [target.texts(_TARGET) for target in body.structs(7)] if body.pointers > 7 else []
     return Write(
         _KINDS[kind],
@@ -82,6 +84,7 @@ def _batch_write(body: Struct) -> Write:
         tuple([PublishTarget(name, mode or None, rank or None) for name, mode, rank in targets]),
         expected,
         key,
+        receipt,
     )
 
 

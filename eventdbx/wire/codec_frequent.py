@@ -21,7 +21,7 @@ _TEXT = 0xA00000001
 """Pointer to a text right behind, without its length: the byte that ends it is counted here."""
 
 _KINDS = {"create": 0, "append": 1, "patch": 2, "apply": 3}
-_ANSWERS = {"receipts": 0, "events": 1, "aggregates": 2}
+_ANSWERS = {"receipts": 0, "events": 1, "aggregates": 2, "proofs": 3}
 
 _GET = Struct("<II8Q")
 _EVENTS = Struct("<II11Q")
@@ -62,8 +62,8 @@ def lay_texts(
 def encode_write(
     identifier: int, member: int, request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate
 ) -> bytes:
-    """Return the message of one event, for a request without publish targets."""
-    token, kind, name, event, content, note, metadata, _targets, expected, key = request
+    """Return the message of one event, for a request without publish targets and receipt."""
+    token, kind, name, event, content, note, metadata, _targets, expected, key, _receipt = request
     flags = (note is not None) | (metadata is not None) << 1
     plain = expected is None and key is None
     at = 13 if plain else 14
@@ -132,7 +132,7 @@ def encode_batch(identifier: int, request: rq.CommitBatch) -> bytes:
     kind_at = name_at = event_at = metadata_at = size = 0
     shared = b""
     for write in request.writes:
-        kind, a_type, a_id, e_type, content, metadata, note, _targets, expected, its_key = write
+        kind, a_type, a_id, e_type, content, metadata, note, _targets, expected, its_key, _ = write
         filled = a_type and a_id and e_type and content
         if not filled or note is not None or expected is not None or its_key is not None:
             at = _add_write(write, at, words, pieces)

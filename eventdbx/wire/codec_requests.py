@@ -159,10 +159,11 @@ def _writing(kind: type[WriteRequest], fields: tuple[str, ...]) -> Callable[[Str
         targets: tuple[PublishTarget, ...] | None = None
         expected: int | None = None
         key: str | None = None
+        receipt = False
         if flags & 4:
             targets = tuple(_publish_target(target) for target in body.structs(7))
         if body.pointers > 8:
-            expected, key = write_options(body.struct(8))
+            expected, key, receipt = write_options(body.struct(8))
         make: Callable[..., WriteRequest] = kind
         return make(
             token,
@@ -175,6 +176,7 @@ def _writing(kind: type[WriteRequest], fields: tuple[str, ...]) -> Callable[[Str
             targets,
             expected,
             key,
+            receipt,
         )
 
     return read

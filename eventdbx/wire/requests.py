@@ -68,6 +68,7 @@ class AppendEvent(NamedTuple):
     publish_targets: tuple[PublishTarget, ...] | None = None
     expected_version: int | None = None
     idempotency_key: str | None = None
+    receipt: bool = False
 
 
 class CreateAggregate(NamedTuple):
@@ -83,6 +84,7 @@ class CreateAggregate(NamedTuple):
     publish_targets: tuple[PublishTarget, ...] | None = None
     expected_version: int | None = None
     idempotency_key: str | None = None
+    receipt: bool = False
 
 
 class PatchEvent(NamedTuple):
@@ -98,6 +100,7 @@ class PatchEvent(NamedTuple):
     publish_targets: tuple[PublishTarget, ...] | None = None
     expected_version: int | None = None
     idempotency_key: str | None = None
+    receipt: bool = False
 
 
 class VerifyAggregate(NamedTuple):
@@ -246,7 +249,7 @@ class TenantSchemaPublish(NamedTuple):
 class CommitBatch(NamedTuple):
     """Several writes in one commit, all or none.
 
-    ``answer`` is what comes back for each: "receipts", "events" or "aggregates".
+    ``answer`` is what comes back for each: "receipts", "events", "aggregates" or "proofs".
     """
 
     token: str

@@ -145,6 +145,49 @@ class Offline(ProofCase):
         file = self.proof("consistency", "order", "o-1", "--from", "2")
         self.assertIn("the first 2 events of order::o-1", self.check(file)["proves"])
 
+    def test_receipts(self) -> None:
+        """The commands that write keep the receipt in a file, and print what they always print."""
+        writes = (
+            ("create", "order", "o-3", "--event", "order_created"),
+            ("create", "order", "o-4", "--event", "order_created", "--json"),
+            ("apply", "order", "o-3", "order_paid", "--field", "a=b"),
+            ("patch", "order", "o-3", "order_changed",
+             "--patch", '[{"op":"add","path":"/c","value":1}]'),
+        )  # fmt: skip
+        for write in writes:
+            out = self.out("tlog-proof")
+            ended = self.dbx("aggregate", *write, "--receipt", out)
+            self.assertNotIn("receipt", ended.stdout)
+            self.assertIn(f"of order::{write[2]}", self.check(out)["proves"])
+        self.check(out, "--event", self.written(ended.stdout))
+
+    def written(self, text: str) -> str:
+        """Keep what a command printed of the event that it wrote."""
+        file = self.out()
+        Path(file).write_text(text)
+        return file
+
+    def test_receipt_in_the_way(self) -> None:
+        """Where the file is there already, nothing is written; nor with a refused event."""
+        out = self.written("mine")
+        command = ("aggregate", "apply", "order", "o-1", "order_paid")
+        self.assertIn("is there already", self.failed(*command, "--receipt", out))
+        self.assertEqual(Path(out).read_text(), "mine")
+        other = self.out()
+        self.failed(*command, "--payload", "{", "--receipt", other)
+        self.failed(*command, "--expect-version", "9", "--receipt", other)
+        self.assertFalse(Path(other).exists())
+        self.assertEqual(len(self.dbx("events", "order", "o-1", "--json").document), 5)
+
+    def test_receipt_that_cannot_be_written(self) -> None:
+        """The event is written all the same, and the message says how to ask for the proof."""
+        said = self.failed(
+            "aggregate", "apply", "order", "o-1", "order_paid",
+            "--receipt", str(self.home / "none" / "x"),
+        )  # fmt: skip
+        self.assertIn("the event was written (v6), but not its receipt", said)
+        self.assertEqual(len(self.dbx("events", "order", "o-1", "--json").document), 6)
+
     def test_refusals(self) -> None:
         """What cannot be proven is refused with the reason."""
         self.proof("event", "order", "o-1", "1")

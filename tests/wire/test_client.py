@@ -41,10 +41,12 @@ COUNT = st.none() | U64
 TARGETS = st.none() | st.lists(
     st.builds(PublishTarget, NAME, ABSENT, ABSENT), min_size=1, max_size=3
 ).map(tuple)
-WRITTEN: Any = (NAME, NAME, NAME, NAME, ABSENT, st.none() | NAME, ABSENT, TARGETS, COUNT, ABSENT)
+WRITTEN: Any = (NAME, NAME, NAME, NAME, ABSENT, st.none() | NAME, ABSENT, TARGETS, COUNT, ABSENT,
+                st.booleans())  # fmt: skip
 WRITE = st.builds(
     Write, st.sampled_from(("create", "append", "patch", "apply")), NAME, NAME, NAME, ABSENT,
     ABSENT, st.none() | NAME, st.just(()) | TARGETS.map(lambda found: found or ()), COUNT, ABSENT,
+    st.booleans(),
 )  # fmt: skip
 TIMES = st.one_of(
     st.tuples(st.none(), st.none()),
@@ -170,6 +172,7 @@ class Requests(SynchronousTestCase):
             self.assertEqual(body.options.hasExpectedVersion, version is not None)
             self.assertEqual(body.options.expectedVersion, version or 0)
             self.assertEqual(body.options.idempotencyKey, request.idempotency_key or "")
+            self.assertEqual(body.options.receipt, request.receipt)
 
     @settings(deadline=None, max_examples=60)
     @given(NAME, NAME, ABSENT, COUNT, ABSENT)

@@ -27,6 +27,7 @@ from eventdbx.surfaces.cli.options import (
 )
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
+from eventdbx.surfaces.cli.proof_files import check_new, write_file
 from eventdbx.surfaces.cli.reference_commands import refuse_removing
 from eventdbx.surfaces.cli.session import database, opened
 from eventdbx.surfaces.cli.values import indirect, json_value
@@ -39,13 +40,19 @@ _DOING: dict[WriteKind, str] = {
 }
 
 
-def write_event(context: click.Context, write: Write, token: str | None) -> dict[str, Any] | None:
+def write_event(
+    context: click.Context, write: Write, token: str | None, receipt: str | None = None
+) -> dict[str, Any] | None:
     """Commit one event; return the event, for a creation the aggregate.
 
-    None when the configuration wants terse answers. Raises Failure and EventDBXError.
+    None when the configuration wants terse answers. Its ``receipt`` goes into a new file. Raises
+    Failure and EventDBXError.
     """
     from eventdbx.application.drafting import draft_write
 
+    if receipt is not None:
+        check_new(receipt)
+        write = write._replace(receipt=True)
     # What can be seen without the store is refused without asking the server for it.
     draft_write(write, None)
     answer = "aggregates" if write.kind == "create" else "events"
@@ -63,7 +70,27 @@ def write_event(context: click.Context, write: Write, token: str | None) -> dict
         if error.detail == f"{_names(write)} already exists":
             raise Failure(error.detail, code=error.code) from None
         raise
+    if receipt is not None:
+        _keep_receipt(done, receipt)
     return done if opened(context).config.verbose_responses else None
+
+
+def _keep_receipt(done: dict[str, Any], path: str) -> None:
+    """Take the receipt out of an answer and write it to a file."""
+    text, problem = done.pop("receipt"), done.pop("receipt_problem", None)
+    try:
+        if text is None:
+            raise Failure("there is no proof of it yet", str(problem))
+        write_file(path, text)
+    except Failure as failure:
+        names = f"{done['aggregate_type']} {done['aggregate_id']} {done['version']}"
+        raise Failure(
+            f"the event was written (v{done['version']}), but not its receipt",
+            failure.message,
+            *failure.causes,
+            hint=f"ask for it again: dbx proof event {names} --out {path}",
+            code=failure.code,
+        ) from None
 
 
 def _names(write: Write) -> str:
@@ -94,7 +121,8 @@ def _register_events(group: click.Group) -> None:
     @click.pass_context
     def create(context: click.Context, /, **given: Any) -> None:
         """Create a new aggregate instance"""
-        aggregate = write_event(context, _event_write("create", given), given["token"])
+        write = _event_write("create", given)
+        aggregate = write_event(context, write, given["token"], given["receipt"])
         if aggregate is None:
             print_line("Ok")
         elif given["as_json"]:
@@ -117,7 +145,8 @@ def _register_events(group: click.Group) -> None:
     @click.pass_context
     def apply(context: click.Context, /, **given: Any) -> None:
         """Apply an event to an aggregate instance"""
-        _print_event(write_event(context, _event_write("apply", given), given["token"]))
+        write = _event_write("apply", given)
+        _print_event(write_event(context, write, given["token"], given["receipt"]))
 
     @group.command(
         "patch",
@@ -145,7 +174,7 @@ def _register_events(group: click.Group) -> None:
         if not daemon_runs(opened(context)):
             _check_operations(operations)
         write = _write("patch", given, text)
-        _print_event(write_event(context, write, given["token"]))
+        _print_event(write_event(context, write, given["token"], given["receipt"]))
 
 
 def _event_write(kind: WriteKind, given: dict[str, Any]) -> Write:

@@ -158,6 +158,11 @@ WRITE = all_of(
         metavar="KEY",
         help="Make a retry with the same key return the first result",
     ),
+    option(
+        "--receipt",
+        metavar="FILE",
+        help="Write the proof that the event is in the log to this new file, once there is one",
+    ),
     AS_JSON,
 )
 

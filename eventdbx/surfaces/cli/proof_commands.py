@@ -19,7 +19,7 @@ from eventdbx.surfaces.cli.options import (
     option,
 )
 from eventdbx.surfaces.cli.output import pretty, print_json, print_line
-from eventdbx.surfaces.cli.proof_files import check, check_new, read_file, write_file
+from eventdbx.surfaces.cli.proof_files import check_new, read_file, write_file
 from eventdbx.surfaces.cli.session import database
 from eventdbx.surfaces.cli.values import U32, U64
 
@@ -213,6 +213,8 @@ def _register_check(group: click.Group) -> None:
 
         Nothing is asked of a server or a store. Fails unless the proof holds.
         """
+        from eventdbx.surfaces.cli.proof_checking import check
+
         given = None if event is None else read_file(event)
         found = check(read_file(file), keys, witnesses, quorum, given)
         if as_json:

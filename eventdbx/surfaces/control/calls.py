@@ -177,16 +177,20 @@ class Calls:
         publish: Sequence[PublishTarget] = (),
         expected_version: int | None = None,
         idempotency_key: str | None = None,
+        receipt: bool = False,
     ) -> Call[dict[str, Any] | None]:
-        """One event: the answer is the event, for a creation the aggregate."""
+        """One event: the answer is the event, for a creation the aggregate.
+
+        With a ``receipt`` it also has the text of a tlog-proof, or null and ``receipt_problem``.
+        """
         text = as_json(content)
         extra = None if metadata is None else as_json(metadata)
-        if len(text) + len(extra or "") > _ONE_FRAME_CHARACTERS:
+        if receipt or len(text) + len(extra or "") > _ONE_FRAME_CHARACTERS:
             # The answer would not fit a frame; that of a batch may have any length.
             kind_name, answer = _LARGE[kind]
             write = Write(
                 kind_name, aggregate_type, aggregate_id, event_type, text, extra, note,
-                tuple(publish), expected_version, idempotency_key,
+                tuple(publish), expected_version, idempotency_key, receipt,
             )  # fmt: skip
             batch = self.commit_batch((write,), answer=answer)
             return Call(batch.request, lambda reply: batch.result(reply)[0])
@@ -216,12 +220,13 @@ class Calls:
         publish: Sequence[PublishTarget] = (),
         expected_version: int | None = None,
         idempotency_key: str | None = None,
+        receipt: bool = False,
     ) -> Call[dict[str, Any]]:
         """One event of an aggregate that must exist: the published requests cannot say that."""
         extra = None if metadata is None else as_json(metadata)
         write = Write(
             "apply", aggregate_type, aggregate_id, event_type, as_json(content), extra, note,
-            tuple(publish), expected_version, idempotency_key,
+            tuple(publish), expected_version, idempotency_key, receipt,
         )  # fmt: skip
         batch = self.commit_batch((write,), answer="events")
         return Call(batch.request, lambda reply: batch.result(reply)[0])

@@ -161,7 +161,7 @@ class Routes:
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
             **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
-            **WriteRoutes(self).table(),
+            **WriteRoutes(self, run_slowly).table(),
             **self._schemas.table(),
             **self.references.table(),
             **self._extensions.table(),

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
@@ -17,18 +18,20 @@ from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import AggregateNotFound, Unauthorized
+from eventdbx.surfaces.control.receipts import fitting, receipted
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
 if TYPE_CHECKING:
-    from eventdbx.surfaces.control.routes import Routes, Session
+    from eventdbx.surfaces.control.routes import Routes, RunSlowly, Session
 
 
 class WriteRoutes:
     """Requests that write, by the rights of their own tokens."""
 
-    def __init__(self, routes: Routes) -> None:
+    def __init__(self, routes: Routes, run_slowly: RunSlowly) -> None:
         self._routes = routes
+        self._run_slowly = run_slowly
 
     def table(self) -> Mapping[type, Callable[[Session, Any], Any]]:
         """Return which method answers which request."""
@@ -41,15 +44,15 @@ class WriteRoutes:
         }
 
     def _append_event(self, session: Session, request: rq.AppendEvent) -> Deferred[rs.EventReply]:
-        return self._write(session, "append", request, self._event_reply)
+        return self._write(session, "append", request, self._event_reply, rs.EventReply)
 
     def _patch_event(self, session: Session, request: rq.PatchEvent) -> Deferred[rs.EventReply]:
-        return self._write(session, "patch", request, self._event_reply)
+        return self._write(session, "patch", request, self._event_reply, rs.EventReply)
 
     def _create_aggregate(
         self, session: Session, request: rq.CreateAggregate
     ) -> Deferred[rs.AggregateReply]:
-        return self._write(session, "create", request, self._aggregate_reply)
+        return self._write(session, "create", request, self._aggregate_reply, rs.AggregateReply)
 
     def _write(
         self,
@@ -57,6 +60,7 @@ class WriteRoutes:
         kind: WriteKind,
         request: rq.AppendEvent | rq.PatchEvent | rq.CreateAggregate,
         render: Callable[[Session, list[Committed]], Any],
+        reply: type[rs.EventReply] | type[rs.AggregateReply],
     ) -> Deferred[Any]:
         grant = self._routes.grant(session, request.token)
         write = Write(
@@ -70,14 +74,24 @@ class WriteRoutes:
             request.publish_targets or (),
             request.expected_version,
             request.idempotency_key,
+            request.receipt,
         )
-        return session.domain.writer.write(
+        committing = partial(
+            session.domain.writer.write,
             (write,),
             actor=grant.actor,
             authorise=writing(session, grant),
             spender=grant,
-            render=lambda done: render(session, done),
         )
+        if not request.receipt:
+            return committing(render=lambda done: render(session, done))
+        return receipted(
+            session,
+            self._run_slowly,
+            lambda keep: committing(render=keep),
+            lambda done: [render(session, done).json],
+            (True,),
+        ).addCallback(lambda texts: fitting(reply, texts[0]))
 
     def _event_reply(self, session: Session, done: list[Committed]) -> rs.EventReply:
         if self._routes.blank:
