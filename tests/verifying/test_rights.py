@@ -82,10 +82,11 @@ class Rights(SynchronousTestCase):
 
     def test_resources(self) -> None:
         """A token for some aggregates exports these alone, named or not."""
-        token = self.space.run(
+        made = self.space.run(
             "token", "generate", "--group", "g", "--user", "u", "--action", "aggregate.read",
-            "--resource", "aggregate:order:o-1",
-        ).splitlines()[0]  # fmt: skip
+            "--resource", "aggregate:order:o-1", "--json",
+        )  # fmt: skip
+        token = json.loads(made)["token"]
         for words in ((), ("order",)):
             raw, found = self.exported(*words, "--token", token)
             self.assertEqual((found["aggregates"], found["events"], found["whole"]), (1, 1, False))
