@@ -29,6 +29,9 @@ from eventdbx.storage.headmap import BUCKETS, PARTITION
 from eventdbx.storage.interfaces import IReadView
 
 _WHOLE = "head map"
+EVENTS_READ = 16
+"""Of one aggregate in a row; a search for the newest one costs as much."""
+
 _AUDIT = keys.EVENT + AUDIT_TYPE.encode() + b"\x00"
 
 
@@ -142,7 +145,8 @@ def check_entries(
         last_id = _last_id(view, headmap.load_place(view).position)
     except StorageError:
         return  # Said where the top is checked.
-    for name, first in _timelines(view, after):
+    for line in _timelines(view, after):
+        name = line.name
         names = keys.split_name(name)
         number = sha256(name).digest()
         found: list[bytes] | None
@@ -153,8 +157,8 @@ def check_entries(
             found = None  # Said where buckets are checked.
         met, read, expected = bool(found), 0, None
         try:
-            met = records.event_id_of(first) <= tally.bound
-            expected, read = _expected(view, name, first, last_id)
+            met = records.event_id_of(line.first) <= tally.bound
+            expected, read = _expected(view, line, last_id)
         except StorageError:
             found = None  # Said where events are checked.
         if met:
@@ -166,29 +170,51 @@ def check_entries(
                 yield name, tally, fault
 
 
-def _timelines(view: IReadView, after: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield (name, record of the first event) of all that the log of events can name."""
+class _Timeline(NamedTuple):
+    """The canonical name of an aggregate, the record of its first event, and its newest event."""
+
+    name: bytes
+    first: bytes
+    version: int
+    newest: bytes
+
+
+def _timelines(view: IReadView, after: bytes) -> Iterator[_Timeline]:
+    """Yield all timelines of the log of events by name; of long ones not every event is read."""
     start = keys.after(keys.EVENT + after) if after else keys.EVENT
-    while True:
-        if start.startswith(_AUDIT):  # These have a log of their own.
-            start = keys.after(_AUDIT)
-        found = next(view.scan(start, keys.after(keys.EVENT)), None)
-        if found is None:
-            return
-        start = keys.after(found[0][:-8])
-        if not found[0].startswith(_AUDIT):
-            yield found[0][1:-8], found[1]
+    while start:
+        line: _Timeline | None = None
+        looked, scanned, start = 0, view.scan(start, keys.after(keys.EVENT)), b""
+        for key, record in scanned:
+            name, version = key[1:-8], keys.event_version(key)
+            if line is not None and line.name == name:
+                line, looked = _Timeline(name, line.first, version, record), looked + 1
+                if looked < EVENTS_READ:
+                    continue
+                start = keys.after(keys.EVENT + name)
+                newest = view.scan(key, start, reverse=True)
+                key, record = next(newest)
+                yield _Timeline(name, line.first, keys.event_version(key), record)
+                line = None
+                break
+            if line is not None:
+                yield line
+            line, looked = _Timeline(name, record, version, record), 1
+            if key.startswith(_AUDIT):  # These have a log of their own.
+                line, start = None, keys.after(_AUDIT)
+                break
+        if line is not None:
+            yield line
 
 
 def _expected(
-    view: IReadView, name: bytes, first: bytes, last_id: int
+    view: IReadView, line: _Timeline, last_id: int
 ) -> tuple[tuple[int, bytes] | None, int]:
     """Return version and root that an aggregate had when the map was made, and bytes read."""
+    name, first, high, record = line
+    read = len(first) + len(record)
     if records.event_id_of(first) > last_id:
-        return None, len(first)
-    start, stop = keys.event(name, 1), keys.event(name, eventlog.U64_MAX) + b"\x00"
-    newest, record = next(view.scan(start, stop, reverse=True))
-    high, read = keys.event_version(newest), len(record)
+        return None, read
     if records.event_id_of(record) > last_id:
         low = 1
         while high - low > 1:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
 
 from eventdbx import limits
+from eventdbx.application import headchecks
 from eventdbx.application.headchecks import Fault, verify_head_map
 from eventdbx.application.integrity.findings import Finding
 from eventdbx.application.integrity.pages import read_page
@@ -360,6 +361,23 @@ class DamageTests(MapCase):
         self.assertGreater(pages, 50)
         (found,) = findings
         self.assertIn("1 entries", found.message)
+
+    def test_long_timelines_beside_short_ones(self) -> None:
+        """Each is held against its entry, at any length, also as it was before later events."""
+        for count in (1, 15, 16, 17, 40):
+            self.write(*[self.append(f"long-{count}") for _ in range(count)])
+        self.advanced()
+        self.assertEqual(self.faults(), [])
+        for count in (1, 15, 16, 17, 40):
+            self.write(*[self.append(f"long-{count}") for _ in range(count)])
+        self.assertEqual(self.faults(), [])
+        self.patch(headchecks, "EVENTS_READ", 2)
+        self.assertEqual(self.faults(), [])
+        for number in (1, 15, 16, 17, 40):
+            key, entries = self.bucket(f"long-{number}")
+            hashed = domain.name_hash("order", f"long-{number}")
+            self.forge(key, [one for one in entries if not one.startswith(hashed)], -1)
+        self.assertEqual(self.named(), {f"long-{number}" for number in (1, 15, 16, 17, 40)})
 
     def forge(self, key: bytes, entries: list[bytes], count: int) -> None:
         """Put another bucket, and make the rest of the map right for it."""
