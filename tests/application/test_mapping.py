@@ -21,7 +21,7 @@ from eventdbx.domain import headmap as domain
 from eventdbx.domain.headmap import HeadProof, check_head
 from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.errors import StorageError
-from eventdbx.storage import eventlog, headmap, keys
+from eventdbx.storage import eventlog, headmap, keys, records
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import Store, Transaction, synchronous
@@ -175,6 +175,26 @@ class AdvanceTests(MapCase):
             self.assertEqual(self.faults(), [])
             self.assertEqual(self.proof("o-1").version, 1)
             self.assertEqual(self.advanced(HeadMap(self.store)), place)
+
+    def test_erased_events_stay_in_the_map(self) -> None:
+        """Their hashes are kept, so the map, a map made anew, and all proofs are as before."""
+        self.write(*[self.append("o-1") for _ in range(3)], self.append("o-2"))
+        place = self.advanced()
+        proof = self.proof("o-1")
+        name = keys.name("order", "o-1")
+        for version in (1, 3):
+            event = eventlog.load_event(self.store.view(), name, version)
+            assert event is not None
+            gone = event._replace(payload=b"", extensions=None, note=None, salt=b"", erased=True)
+            self.put(keys.event(name, version), records.encode_event(gone))
+            again = eventlog.load_event(self.store.view(), name, version)
+            assert again is not None and again.erased
+        self.assertEqual(self.faults(), [])
+        self.assertEqual(self.proof("o-1", HeadMap(self.store)), proof)
+        for key, _record in self.everything():
+            if key[:1] == b"m":
+                self.put(key, None)
+        self.assertEqual(self.advanced(HeadMap(self.store)), place)
 
     def test_many_may_ask_at_once(self) -> None:
         """Those who ask while a step is on a thread wait for it, and all get what is right."""
