@@ -6,6 +6,7 @@ Building needs no network, installing the wheel fetches its dependencies as pip 
 from __future__ import annotations
 
 import atexit
+import json
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,7 @@ class Distributions(SynchronousTestCase):
         """The wheel holds the schemas, the twistd plugin and the type marker, and no tests."""
         names = set(zipfile.ZipFile(self.wheel()).namelist())
         wanted = {f"eventdbx/_capnp/{schema}" for schema in SCHEMAS}
-        wanted |= {"twisted/plugins/eventdbx_plugin.py", "eventdbx/py.typed"}
+        wanted |= {"twisted/plugins/eventdbx_plugin.py", "eventdbx/py.typed", "eventdbx/verify.py"}
         self.assertEqual(wanted - names, set())
         self.assertTrue(SCHEMAS)
         packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}
@@ -113,6 +114,14 @@ class Distributions(SynchronousTestCase):
         self.assertEqual(workspace.stop(), 0, workspace.log)
         # With the server stopped, the same commands read the store themselves.
         self.assertIn("aggregate_id=p-001", workspace.run("aggregate", "list"))
+
+        # What it exports is verified by the file that it comes with.
+        workspace.run("audit", "export", "--out", "all.dbx-audit")
+        workspace.run("audit", "verifier", "--out", "verify.py")
+        key = json.loads(workspace.run("checkpoint", "--json"))["key"]
+        words = ["verify.py", "all.dbx-audit", "--key", key]
+        said = quiet(home / "bin" / "python", "-I", *words, folder=workspace.folder)
+        self.assertTrue(said.endswith("PROVEN.\n"), said)
 
         usage = quiet(home / "bin" / "twistd", "-n", "dbx", "--help", folder=workspace.folder)
         self.assertIn("--config", usage)
