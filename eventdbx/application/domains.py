@@ -17,6 +17,7 @@ from eventdbx.application.mapping import HeadMap
 from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
+from eventdbx.application.scrubbing import Scrub
 from eventdbx.application.views import Seen
 from eventdbx.application.writer import Writer
 from eventdbx.errors import ConfigError
@@ -64,6 +65,7 @@ class Domain:
         self.anchors: Callable[[], Anchors] = lambda: NO_ANCHORS
         """What its log is held against, as it is now; read before the view that is verified."""
         self.verifying = Places()
+        self.scrub = Scrub(name, load=lambda: None, keep=lambda _text: None, now_ns=lambda: 0)
         self.exports = Exports()
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)

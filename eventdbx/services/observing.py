@@ -145,6 +145,7 @@ class Observing(Service):
             "store": self._check_stores,
             "writer": self._check_commits,
             "checkpoints": self._check_checkpoints,
+            "scrub": self._check_scrubs,
             "listeners": lambda: "not all listen yet" if self.phase == "starting" else None,
             "draining": lambda: "the server is stopping" if self.phase == "stopping" else None,
             "disk": lambda: short_of_space(self._data_dir),
@@ -179,6 +180,12 @@ class Observing(Service):
         for domain in self._stores.opened():
             if (problem := domain.checkpoints.problem) is not None:
                 return f"{domain.name}: {problem}"
+        return None
+
+    def _check_scrubs(self) -> str | None:
+        for domain in self._stores.opened():
+            if found := domain.scrub.problems:
+                return f"{domain.name}: {found} damaged record(s) found, see `dbx scrub status`"
         return None
 
     def _check_clock(self) -> str | None:

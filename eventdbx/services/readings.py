@@ -78,6 +78,7 @@ class Readings:
             ),
             *await _of_plugins(domains),
             *_of_checkpoints(domains, self._now_ns()),
+            *_of_scrubs(domains, self._now_ns()),
             *slow,
             self._build(),
             gauge(
@@ -149,6 +150,36 @@ def _of_checkpoints(domains: list[Domain], now_ns: int) -> list[Family]:
             "eventdbx_checkpoint_witnessed_size",
             "Events under the newest checkpoint that a witness cosigned.",
             witnessed,
+            "domain",
+        ),
+    ]
+
+
+def _of_scrubs(domains: list[Domain], now_ns: int) -> list[Family]:
+    """Tell how the passes of the stores go, and what they have found."""
+    known = [((domain.name,), domain.scrub) for domain in domains]
+    ended = [(labels, scrub.last.ended_ns) for labels, scrub in known if scrub.last is not None]
+    running = [
+        (labels, 0.0 if scrub.running is None else float(scrub.running.read))
+        for labels, scrub in known
+    ]
+    return [
+        gauge(
+            "eventdbx_scrub_problems",
+            "Damaged records that scrubbing has found and not found whole since.",
+            [(labels, scrub.problems) for labels, scrub in known],
+            "domain",
+        ),
+        gauge(
+            "eventdbx_scrub_age_seconds",
+            "Seconds since the last pass over the whole store ended.",
+            [(labels, max(0, now_ns - (at or 0)) / 10**9) for labels, at in ended],
+            "domain",
+        ),
+        gauge(
+            "eventdbx_scrub_bytes",
+            "Bytes that the pass which runs has read, 0 while none does.",
+            running,
             "domain",
         ),
     ]

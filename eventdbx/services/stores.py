@@ -29,6 +29,7 @@ from eventdbx.services.anchoring import anchors_of
 from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
+from eventdbx.services.scrubbing import scrub_of
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.opening import open_store
 from eventdbx.storage.sealed import SealedStore
@@ -108,6 +109,7 @@ def open_domain(
         checkpoints_of(name, store, path.parent, config.integrity, keeps=backend is None),
     )
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
+    domain.scrub = scrub_of(name, path.parent)
     return domain
 
 

@@ -36,6 +36,7 @@ from eventdbx.services.mapping import MappingService
 from eventdbx.services.observing import Observing
 from eventdbx.services.reloading import LiveConfiguration, at_once, judging
 from eventdbx.services.reporting import report_on
+from eventdbx.services.scrubbing import ScrubService
 from eventdbx.services.settling import SettlingService
 from eventdbx.services.stores import StoreService
 from eventdbx.services.web import WebService
@@ -83,6 +84,7 @@ class Server(Service):
         checkpoints: CheckpointService,
         cosigning: CosigningService,
         mapping: MappingService,
+        scrubbing: ScrubService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -97,6 +99,7 @@ class Server(Service):
         self._checkpoints = checkpoints
         self._cosigning = cosigning
         self._mapping = mapping
+        self._scrubbing = scrubbing
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -117,6 +120,7 @@ class Server(Service):
         self._checkpoints.startService()
         self._cosigning.startService()
         self._mapping.startService()
+        self._scrubbing.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -152,6 +156,8 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
+        if self._scrubbing.running:
+            await self._scrubbing.stopService()
         if self._mapping.running:
             await self._mapping.stopService()
         if self._checkpoints.running:
@@ -272,6 +278,8 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     cosigning = CosigningService(lambda: live.config.integrity, reactor)
     stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, cosigning.add]
     stores.on_open.append(mapping.add)
+    scrubbing = ScrubService(lambda: live.config.integrity, run_slowly=run_slowly, clock=reactor)
+    stores.on_open.append(scrubbing.add)
     # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
     admission = make_admission(
         config,
@@ -339,12 +347,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         checkpoints,
         cosigning,
         mapping,
+        scrubbing,
     )
 
     def take_up(new: Config) -> None:
         stores.take_up(new)
         draining.take_up(new)
         mapping.take_up(new.integrity.heads_interval_secs)
+        scrubbing.look()
         routes.settings = answer_settings(new)
         factory.bounds = new.limits
         control.drain_s = new.limits.drain_timeout_secs

@@ -275,6 +275,7 @@ INTEGRITY: dict[str, Operation] = {
     "evidence": _evidence(),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
     "verify": _integrity(_needs("aggregate.read", on="all"), "verify"),
+    "scrub": _integrity(_needs("config.read", "config.write"), "scrub", action="stop"),
 }
 
 UNKNOWN: dict[str, Operation] = {

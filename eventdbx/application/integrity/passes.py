@@ -109,7 +109,8 @@ def walk(view: IReadView, task: Task, place: Place = START) -> Iterator[Step]:
         except StorageError as error:
             if "closed" in error.detail:
                 raise
-            yield place, elsewhere(f"stage {number}", error.detail)
+            what = _WHOLE.get(STAGES[number], f"stage {number + 1}")
+            yield place, elsewhere(what, f"it cannot be checked to its end: {error.detail}")
 
 
 def _aggregates(archived: bool) -> Stage:
@@ -298,6 +299,10 @@ STAGES: tuple[Stage, ...] = (
     _kept,
 )
 """All of a pass, in this order: what belongs to aggregates, then what does not."""
+
+_WHOLE: dict[Stage, str] = {_map_entries: "head map", _referrers: "index of referrers"}
+"""What is checked as a whole, and cannot be where the events or heads that it follows cannot be
+read."""
 
 REST = 2
 """The first stage that is no aggregate's own."""

@@ -30,11 +30,18 @@ def _remembered(view: IReadView, key: bytes, record: bytes) -> str | None:
     if records.encode_remembered(remembered) != record:
         return "it is not written as idempotency results are"
     for aggregate_type, aggregate_id, version in remembered.events:
-        if view.get(keys.event(keys.name(aggregate_type, aggregate_id), version)) is None:
+        if not _is_there(view, keys.event(keys.name(aggregate_type, aggregate_id), version)):
             return f"it leads to {aggregate_type}::{aggregate_id} v{version}, which is not there"
     if view.get(keys.idempotency_age(remembered.millis, key[1:])) is None:
         return "it is not in the index by age"
     return None
+
+
+def _is_there(view: IReadView, key: bytes) -> bool:
+    try:
+        return view.get(key) is not None
+    except StorageError:
+        return True  # That it is damaged is said of itself.
 
 
 def _remembered_age(view: IReadView, key: bytes, record: bytes) -> str | None:

@@ -23,6 +23,7 @@ from eventdbx.surfaces.admin import (
     remotes,
     schema_versions,
     schemas,
+    scrubs,
     status,
     tokens,
 )
@@ -44,6 +45,7 @@ MODULES: tuple[Any, ...] = (
     keys,
     audit,
     checkpoints,
+    scrubs,
     status,
 )
 """Each has ``SCHEMAS``, by name, and ``rows(installation)``."""

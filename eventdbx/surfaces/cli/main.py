@@ -50,6 +50,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "checkpoint_command",
         "Show the signed checkpoint of the log, or sign one",
     ),
+    "scrub": (
+        _HERE + "scrub_command",
+        "Check all records in the background, and show what was found",
+    ),
     "audit": (
         _HERE + "audit_command",
         "Show who administered what, and export evidence of events",
