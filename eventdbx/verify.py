@@ -621,23 +621,35 @@ def check_complete(
     return {}
 
 
-def check_aggregate_consistency(
-    asked: Asked, name: tuple[str, str], size: int, root: bytes, first: object, path: object
-) -> Document:
-    if not isinstance(first, dict):
-        refuse("the first tree is malformed")
-    begun, top = take(first, "size", "root", what="the first tree")
-    count, begin = number(begun, "the first size"), unbase64(top, "the first root", 32)
+def begun(tree: object, path: object, size: int, root: bytes) -> tuple[int, bytes]:
+    """Return the earlier tree that a proof shows to be the beginning of another."""
+    if not isinstance(tree, dict):
+        refuse("an earlier tree is malformed")
+    first, top = take(tree, "size", "root", what="an earlier tree")
+    count, begin = number(first, "the earlier size"), unbase64(top, "the earlier root", 32)
     check_consistent(count, begin, size, root, hashes(path, 2 * HASHES_MAX, "the hashes"))
+    return count, begin
+
+
+def check_aggregate_consistency(
+    asked: Asked, name: tuple[str, str], size: int, root: bytes, *trees: object
+) -> Document:
+    end = "it"
+    if trees[2:]:
+        size, root = begun(trees[2], trees[3], size, root)
+        end = f"its first {size}, under the root {root.hex()}"
+    count, begin = begun(trees[0], trees[1], size, root)
     asked.say(f"The first {count} events of {label(name)}, under the root "
-              f"{begin.hex()}, are still the beginning of it.")  # fmt: skip
-    return {"first": {"size": count, "root": begin.hex()}}
+              f"{begin.hex()}, are still the beginning of {end}.")  # fmt: skip
+    return {one: {"size": count, "root": top.hex()}
+            for one, count, top in (("first", count, begin), ("second", size, root))}  # fmt: skip
 
 
 KINDS: dict[object, tuple[tuple[str, ...], Callable[..., Document]]] = {
     "aggregate-event": (("version", "leaf", "salt", "hashes"), check_aggregate_event),
     "aggregate-complete": (("events",), check_complete),
     "aggregate-consistency": (("first", "hashes"), check_aggregate_consistency),
+    "aggregate-between": (("first", "hashes", "second", "onward"), check_aggregate_consistency),
 }
 """What else is in a proof that begins with an aggregate, and what checks it."""
 

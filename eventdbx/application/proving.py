@@ -18,6 +18,7 @@ from eventdbx.domain.headmap import heads_of
 from eventdbx.domain.notes import Note, NoteError, parse_note
 from eventdbx.domain.proofdocuments import (
     Anchor,
+    between_document,
     event_document,
     extra_data,
     growth_document,
@@ -116,17 +117,27 @@ def whole_timeline(view: IReadView, anchor: Anchor) -> Any:
     return timeline_document(anchor, [node(0, index) for index in range(count)])
 
 
-def growth(view: IReadView, anchor: Anchor, version: int) -> Any:
-    """Return the document that proves a version the beginning of a timeline. Raises ConfigError."""
-    if not 0 < version <= anchor.head.version:
-        raise ConfigError(
-            f"v{version} is no beginning of {anchor.aggregate_type}::{anchor.aggregate_id}, "
-            f"which has v1 to v{anchor.head.version}"
-        )
-    name = keys.name(anchor.aggregate_type, anchor.aggregate_id)
-    nodes = event_nodes(view, name)
-    hashes = consistency_proof(nodes, version, anchor.head.version)
-    return growth_document(anchor, version, tree_root(nodes, version), hashes)
+def growth(view: IReadView, anchor: Anchor, first: int, second: int | None = None) -> Any:
+    """Return the document that proves a version the beginning of a later one, by default of that
+    at the checkpoint. Raises ConfigError for versions that there are not.
+    """
+    now = anchor.head.version
+    name = f"{anchor.aggregate_type}::{anchor.aggregate_id}"
+    if not 0 < first <= now or not 0 < (second or first) <= now:
+        raise ConfigError(f"there is no such beginning of {name}, which has v1 to v{now}")
+    if second is not None and first > second:
+        raise ConfigError(f"v{first} of {name} is no beginning of v{second}")
+    nodes = event_nodes(view, keys.name(anchor.aggregate_type, anchor.aggregate_id))
+    begun = first, tree_root(nodes, first)
+    if second is None:
+        return growth_document(anchor, *begun, consistency_proof(nodes, first, now))
+    return between_document(
+        anchor,
+        begun,
+        consistency_proof(nodes, first, second),
+        (second, tree_root(nodes, second)),
+        consistency_proof(nodes, second, now),
+    )
 
 
 def check_order(first: int, second: int) -> None:
@@ -222,15 +233,15 @@ class Proving:
         return self._of_now(aggregate_type, aggregate_id, whole_timeline)
 
     def growth(
-        self, aggregate_type: str, aggregate_id: str, version: int
+        self, aggregate_type: str, aggregate_id: str, first: int, second: int | None = None
     ) -> Deferred[dict[str, Any]]:
-        """Fire with the proof that a version is the beginning of the timeline of now.
+        """Fire with the proof that a version is the beginning of a later one, by default of now.
 
-        Fails with ConfigError for a version that there is not.
+        Fails with ConfigError for versions that there are not.
         """
 
         def make(view: IReadView, anchor: Anchor) -> Any:
-            return growth(view, anchor, version)
+            return growth(view, anchor, first, second)
 
         return self._of_now(aggregate_type, aggregate_id, make)
 
@@ -293,6 +304,8 @@ class Proving:
     ) -> dict[str, Any]:
         least = _size_of(first)
         check_order(least, least if second is None else _size_of(second))
+        if least > (there := end_position(self._domain.store.view(), PARTITION)):
+            raise ConfigError(f"the log has only {there} entries, the first checkpoint {least}")
         begun = first if isinstance(first, Note) else self.stored(first)
         later = second if isinstance(second, Note) else await self.covering(least, second)
         found: dict[str, Any] = await self._run_slowly(

@@ -100,6 +100,22 @@ def growth_document(
     return anchor.document("aggregate-consistency", first=first, hashes=texts(hashes))
 
 
+def between_document(
+    anchor: Anchor,
+    first: tuple[int, bytes],
+    hashes: Sequence[bytes],
+    second: tuple[int, bytes],
+    onward: Sequence[bytes],
+) -> dict[str, Any]:
+    """Return the proof that a timeline at one size began with that at another, and begins that of
+    the checkpoint: sizes with their roots, and the hashes from the one to the next."""
+    trees = {
+        name: {"size": size, "root": to_base64(root)}
+        for name, (size, root) in (("first", first), ("second", second))
+    }
+    return anchor.document("aggregate-between", **trees, hashes=texts(hashes), onward=texts(onward))
+
+
 def log_document(first: Note, second: Note, hashes: Sequence[bytes]) -> dict[str, Any]:
     """Return the proof that the log of one checkpoint is the beginning of that of another."""
     return {
@@ -237,13 +253,30 @@ def _check_timeline(document: Any, trust: Trust, verify: Verify) -> Proven:
 def _check_growth(document: Any, trust: Trust, verify: Verify) -> Proven:
     *parts, first, listed = _take(document, *_AGGREGATE, "first", "hashes")
     name, size, root, checkpoint = _anchored(parts, trust, verify)
-    begun, top = _take(first, "size", "root")
-    count, hashes = _count(begun), _hashes(listed, _HASHES_MAX)
-    if not count:
-        raise ProofError("a timeline begins with one event at least")
-    check_consistency(count, _hash(top), size, root, hashes)
+    count = _beginning(first, listed, size, root)[0]
     words = f"the first {count} events of {name[0]}::{name[1]} are still its beginning"
     return Proven("aggregate-consistency", f"{words}; it had {size} events", checkpoint)
+
+
+def _check_between(document: Any, trust: Trust, verify: Verify) -> Proven:
+    *parts, first, listed, second, onward = _take(
+        document, *_AGGREGATE, "first", "hashes", "second", "onward"
+    )
+    name, size, root, checkpoint = _anchored(parts, trust, verify)
+    later = _beginning(second, onward, size, root)
+    count = _beginning(first, listed, *later)[0]
+    words = f"the first {count} events of {name[0]}::{name[1]} are the beginning of its first"
+    return Proven("aggregate-between", f"{words} {later[0]}; it had {size} events", checkpoint)
+
+
+def _beginning(tree: Any, listed: Any, size: int, root: bytes) -> tuple[int, bytes]:
+    """Return the earlier tree that hashes show to be the beginning of another."""
+    count, top = _take(tree, "size", "root")
+    begun, begun_root = _count(count), _hash(top)
+    if not begun:
+        raise ProofError("a timeline begins with one event at least")
+    check_consistency(begun, begun_root, size, root, _hashes(listed, _HASHES_MAX))
+    return begun, begun_root
 
 
 _KINDS = {
@@ -251,6 +284,7 @@ _KINDS = {
     "aggregate-event": _check_event,
     "aggregate-complete": _check_timeline,
     "aggregate-consistency": _check_growth,
+    "aggregate-between": _check_between,
 }
 
 

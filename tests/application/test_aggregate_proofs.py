@@ -141,10 +141,30 @@ class Growth(AggregateCase):
             self.assertEqual(from_base64(document["first"]["root"], ""), event.merkle_root)
             self.assertIn(f"first {event.version} events", self.check(document).words)
 
+    def test_between_versions(self) -> None:
+        """Every version is shown to be a beginning of every later one."""
+        for first in range(1, 8):
+            for second in range(first, 8):
+                made = self.successResultOf(self.proving.growth("order", "o-1", first, second))
+                self.assertIn(f"first {first} events", self.check(made).words)
+                self.assertIn(f"of its first {second}; it had 7", self.check(made).words)
+                roots = [from_base64(made[one]["root"], "") for one in ("first", "second")]
+                events = self.events[1::3]
+                self.assertEqual(
+                    roots, [events[first - 1].merkle_root, events[second - 1].merkle_root]
+                )
+                if first < second:
+                    self.unproven(made, first=made["second"])
+                if second < 7:
+                    self.unproven(made, onward=[])
+
     def test_no_version(self) -> None:
         """Versions that there are not are refused."""
         for version in (0, 8, (1 << 64) - 1):
             self.failureResultOf(self.proving.growth("order", "o-1", version), errors.ConfigError)
+            made = self.proving.growth("order", "o-1", 1, version)
+            self.failureResultOf(made, errors.ConfigError)
+        self.failureResultOf(self.proving.growth("order", "o-1", 3, 2), errors.ConfigError)
 
     def test_another_history(self) -> None:
         """Whoever kept another root gets no proof that holds."""
@@ -176,6 +196,7 @@ class Files(AggregateCase):
             self.timeline(),
             self.successResultOf(self.proving.in_aggregate(self.events[4])),
             self.successResultOf(self.proving.growth("order", "o-1", 3)),
+            self.successResultOf(self.proving.growth("order", "o-1", 3, 5)),
             self.successResultOf(self.proving.log_consistency(21)),
         ]
         for document in made:

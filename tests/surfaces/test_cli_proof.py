@@ -144,6 +144,13 @@ class Offline(ProofCase):
         """A version of an aggregate is the beginning of what it is now."""
         file = self.proof("consistency", "order", "o-1", "--from", "2")
         self.assertIn("the first 2 events of order::o-1", self.check(file)["proves"])
+        file = self.proof("consistency", "order", "o-1", "--from", "2", "--to", "4")
+        self.assertIn("are the beginning of its first 4; it had 5", self.check(file)["proves"])
+        document = json.loads(Path(file).read_text())
+        for name in ("first", "second"):
+            changed = {**document, name: {**document[name], "root": document["root"]}}
+            Path(file).write_text(json.dumps(changed))
+            self.refuted(file)
 
     def test_receipts(self) -> None:
         """The commands that write keep the receipt in a file, and print what they always print."""
@@ -201,6 +208,8 @@ class Offline(ProofCase):
             ("at least one event", ("consistency", "--from", "0")),
             ("first is the smaller one", ("consistency", "--from", "6", "--to", "5")),
             ("which has v1 to v5", ("consistency", "order", "o-1", "--from", "6")),
+            ("which has v1 to v5", ("consistency", "order", "o-1", "--from", "1", "--to", "6")),
+            ("no beginning of v2", ("consistency", "order", "o-1", "--from", "3", "--to", "2")),
             ("cannot read", ("consistency", "--from", str(self.home / "none"))),
         ):
             self.assertIn(reason, self.failed("proof", *arguments), arguments)
@@ -213,7 +222,7 @@ class Offline(ProofCase):
         for arguments in (
             ("event", "order", "o-1"), ("event", "order", "o-1", "1", "--event-id", "5"),
             ("consistency", "order", "--from", "1"), ("consistency",), ("check", "x"),
-            ("consistency", "order", "o-1", "--from", "1", "--to", "2"),
+            ("consistency", "order", "o-1", "--from", "1", "--to", "x"),
             ("event", "order", "o-1", "1", "--size", "6", "--in-aggregate"),
         ):  # fmt: skip
             self.misused("proof", *arguments)

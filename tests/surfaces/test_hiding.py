@@ -126,6 +126,11 @@ class HidingCase(SynchronousTestCase):
                 calls.list(filter=filter_text, sort="version:desc", include_archived=True),
                 calls.list(filter=filter_text, resolve=True),
             ]
+        one = {"aggregate_type": kind, "aggregate_id": identifier, "version": 1, "first": 1}
+        proofs = ("event_proof", "aggregate_event_proof", "aggregate_proof")
+        found += [
+            calls.integrity({"do": do, **one}) for do in (*proofs, "aggregate_consistency")
+        ]
         asked = ("audit", "audit_verify", "configuration", "status")
         found += [calls.administer({"do": one}) for one in asked]
         for raw in (False, True):

@@ -51,9 +51,16 @@ SCHEMAS: Mapping[str, Any] = {
     },
     "AggregateConsistency": {
         "type": "object",
-        "description": "A version of the aggregate is the beginning of what it is now.",
+        "description": "A version of the aggregate is the beginning of what it is now, or of the "
+        "version `second`, which is a beginning of it, too.",
         "required": [*_OF_AGGREGATE, "first", "hashes"],
-        "properties": {**_OF_AGGREGATE, "first": {"type": "object"}, "hashes": _HASHES},
+        "properties": {
+            **_OF_AGGREGATE,
+            "first": {"type": "object"},
+            "hashes": _HASHES,
+            "second": {"type": "object"},
+            "onward": _HASHES,
+        },
     },
     "LogConsistency": {
         "type": "object",
@@ -77,6 +84,7 @@ _IN = Parameter(
 )
 _SIZE = Parameter("size", _COUNT, "Under the stored checkpoint of this size; else the newest.")
 _VERSION = Parameter("first", _COUNT, "The earlier version.")
+_LATER = Parameter("second", _COUNT, "The later version; else the newest.")
 _FIRST = Parameter("first", _COUNT, "The size of the earlier checkpoint.")
 _SECOND = Parameter("second", _COUNT, "The size of the later checkpoint; else the newest.")
 
@@ -105,7 +113,7 @@ class _ProofRoutes:
 
     def growth(self, call: Call) -> Deferred[Answer]:
         """Prove a version the beginning of an aggregate."""
-        asked = _named(call) | _numbers(call, "first")
+        asked = _named(call) | _numbers(call, "first", "second")
         return self._ask(call, proofs.aggregate_consistency, asked)
 
     def log(self, call: Call) -> Deferred[Answer]:
@@ -163,10 +171,10 @@ def rows(installation: Installation) -> tuple[Row, ...]:
         Row(
             path=one + "/consistency",
             operation="getAggregateConsistency",
-            summary="The proof that a version of an aggregate is its beginning",
+            summary="The proof that a version of an aggregate is the beginning of a later one",
             handle=routes.growth,
             answers={200: "AggregateConsistency", 404: "Error"},
-            query=(_VERSION, DOMAIN),
+            query=(_VERSION, _LATER, DOMAIN),
             **reading,
         ),
         Row(

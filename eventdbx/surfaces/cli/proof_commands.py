@@ -141,14 +141,14 @@ def _register_consistency(group: click.Group) -> None:
         examples=(
             "dbx proof consistency --from 1000 --out grown.json",
             "dbx proof consistency --from january.checkpoint --to 52000",
-            "dbx proof consistency order o-1 --from 12",
+            "dbx proof consistency order o-1 --from 12 --to 40",
         ),
     )
     @MAYBE_AGGREGATE
     @option("--from", "first", required=True, metavar="SIZE|FILE",
             help="The earlier checkpoint, or the earlier version of the aggregate")  # fmt: skip
     @option("--to", "second", metavar="SIZE|FILE",
-            help="The later checkpoint [default: the newest]")  # fmt: skip
+            help="The later one [default: the newest]")  # fmt: skip
     @OUT
     @INCLUDE_HIDDEN
     @TOKEN
@@ -167,7 +167,7 @@ def _register_consistency(group: click.Group) -> None:
         """Prove that nothing before was changed
 
         The log of one checkpoint is the beginning of that of another; or a version of an aggregate
-        is the beginning of what it is now. A checkpoint is named by its size, or by the file in
+        is the beginning of a later one. A checkpoint is named by its size, or by the file in
         which somebody kept it.
         """
         if aggregate is None:
@@ -175,11 +175,13 @@ def _register_consistency(group: click.Group) -> None:
             if second is not None:
                 asked["second"] = _checkpoint(second)
         else:
-            if aggregate_id is None or second is not None or not first.isdecimal():
-                raise _misused(context, "of an aggregate its type, its id and one version are "
-                               "given; it is shown to begin what the aggregate is now")  # fmt: skip
-            names = {"aggregate_type": aggregate, "aggregate_id": aggregate_id}
-            asked = {"do": "aggregate_consistency", **names, "first": int(first)}
+            versions = {"first": first, "second": second}
+            given = {name: text for name, text in versions.items() if text is not None}
+            if aggregate_id is None or not all(map(_is_number, given.values())):
+                raise _misused(context, "of an aggregate its type, its id and versions are given")
+            asked = {name: int(text) for name, text in given.items()}
+            asked |= {"aggregate_type": aggregate, "aggregate_id": aggregate_id}
+            asked["do"] = "aggregate_consistency"
         _print_document(_asked(context, token, asked, out), out, as_json)
 
 
@@ -242,9 +244,13 @@ def _asked(
     return found
 
 
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and text.isascii() and len(text) <= 20
+
+
 def _checkpoint(text: str) -> int | str:
     """Return what names a checkpoint: its size, or its text that is in a file."""
-    if text.isdecimal() and text.isascii():
+    if _is_number(text):
         return int(text)
     return read_file(text).decode(errors="replace")
 

@@ -62,11 +62,11 @@ def aggregate_proof(work: Work) -> Deferred[Document]:
 
 
 def aggregate_consistency(work: Work) -> Deferred[Document]:
-    """A version of an aggregate as the beginning of the timeline of now."""
+    """A version of an aggregate as the beginning of a later one, by default of now."""
     names, first = names_of(work), work.asked.number("first")
     if first is None:
         raise ConfigError("'first' must be given: a version")
-    return proving(work).growth(*names, first)
+    return proving(work).growth(*names, first, work.asked.number("second"))
 
 
 def log_consistency(work: Work) -> Deferred[Document]:
