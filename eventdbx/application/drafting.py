@@ -17,11 +17,14 @@ from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
 from eventdbx.domain.delivery.targets import targets_as_given
 from eventdbx.domain.events import Actor
 from eventdbx.domain.identifiers import (
+    ERASED_TYPE,
+    SUBJECT_KEY,
     check_aggregate_id,
     check_aggregate_type,
     check_metadata,
     check_note,
     normalise_event_type,
+    normalise_extension_key,
 )
 from eventdbx.errors import InvalidSchema
 
@@ -83,15 +86,19 @@ def draft_write(write: Write, actor: Actor | None) -> DraftWrite:
         check_publish_target(target)
     check_aggregate_type(write.aggregate_type)
     event_type = normalise_event_type(write.event_type)
+    if event_type == ERASED_TYPE:
+        raise InvalidSchema(f"event_type {ERASED_TYPE} is reserved: only an erasure writes it")
     check_aggregate_id(write.aggregate_id)
     expected, key = write.expected_version, write.idempotency_key
     extensions: dict[str, JSON] | None = None
     extensions_json: bytes | None = None
+    subject = None
     if metadata is not None:
         check_metadata(metadata)
         assert isinstance(metadata, dict)
         expected, key, extensions = _reserved(metadata, expected, key)
         if extensions is not None:
+            subject = _subject(extensions)
             extensions_json = dump(extensions)
             if len(extensions_json) > limits.METADATA_BYTES_MAX:
                 raise InvalidSchema(
@@ -105,7 +112,18 @@ def draft_write(write: Write, actor: Actor | None) -> DraftWrite:
         check_idempotency_key(key)
     # Who has no session spells the type of an event only where it differs.
     raw = None if actor is None and write.event_type == event_type else write.event_type
-    draft = Draft(event_type, raw, payload, text, extensions, extensions_json, actor, write.note)
+    draft = Draft(
+        event_type,
+        raw,
+        payload,
+        text,
+        extensions,
+        extensions_json,
+        actor,
+        write.note,
+        None,
+        subject,
+    )
     return DraftWrite(write, draft, expected, key)
 
 
@@ -140,6 +158,32 @@ def _parse(text: str | bytes, field: str) -> JSON:
         return parse(text)
     except ValueError as error:
         raise InvalidSchema(f"invalid {field}: {error}") from None
+
+
+def _subject(extensions: dict[str, JSON]) -> str | None:
+    """Return whom an event is about, None if nobody is named."""
+    named = [value for key, value in extensions.items() if is_subject_key(key)]
+    if not named:
+        return None
+    if len(named) > 1:
+        raise InvalidSchema(f"metadata key '{SUBJECT_KEY}' is given more than once")
+    return check_subject(named[0])
+
+
+def is_subject_key(key: str) -> bool:
+    """Say whether a metadata key is that of the data subject, however it is spelled."""
+    return len(key) == len(SUBJECT_KEY) and normalise_extension_key(key) == SUBJECT_KEY
+
+
+def check_subject(name: JSON) -> str:
+    """Return the name of a data subject. Raises InvalidSchema unless it is a text of 1 to 256
+    bytes."""
+    if type(name) is not str or not 0 < len(name.encode()) <= limits.SUBJECT_BYTES_MAX:
+        raise InvalidSchema(
+            f"metadata key '{SUBJECT_KEY}' must be a string of 1 to {limits.SUBJECT_BYTES_MAX} "
+            "bytes"
+        )
+    return name
 
 
 def _reserved(

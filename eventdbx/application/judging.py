@@ -15,6 +15,7 @@ import orjson
 
 from eventdbx import limits
 from eventdbx.application.referring import NULLIFY_EVENT
+from eventdbx.domain.aggregate import folds
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.events import Event
 from eventdbx.domain.identifiers import AUDIT_TYPE
@@ -198,6 +199,7 @@ class _Judge:
         self._stream = b""
         self._known: set[str] = set()
         self._known_anyhow: set[str] = set()
+        self._gone = False
 
     def verdict(
         self, event: Event, contract: Contract, stream: bytes
@@ -210,8 +212,10 @@ class _Judge:
         if stream != self._stream:
             self._stream = stream
             self._known, self._known_anyhow = set(), set()
-        if event.event_type == NULLIFY_EVENT:
-            return None  # The store writes it, and nobody validates it.
+            self._gone = False
+        self._gone = self._gone or event.erased
+        if event.event_type == NULLIFY_EVENT or not folds(event):
+            return None  # The store writes it, and nobody validates it; or nothing is left of it.
         raw: JSON = orjson.loads(event.payload)
         payload = self._upcast(event, contract, raw)
         refusal = None
@@ -234,6 +238,8 @@ class _Judge:
                 found = contract.violations(kind, payload, self._known, off=off)
             else:
                 unless_patch = contract.refuse(kind, payload, self._known, off=off) is None
+        if self._gone:  # What a patch was made on top of may have been erased since.
+            found = [one for one in found if event.version == 1 or one.rule not in _LACKING]
         if not found:
             return None
         return [(one.rule, one.message) for one in found], unless_patch

@@ -12,7 +12,7 @@ from itertools import accumulate
 
 import orjson
 
-from eventdbx.domain.aggregate import PLAIN, Fold, Head
+from eventdbx.domain.aggregate import PLAIN, Fold, Head, folds
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.events import Event
 from eventdbx.domain.identifiers import AUDIT_TYPE
@@ -56,6 +56,8 @@ class TypeView:
         return field not in self._fields
 
     def _lifted(self, event: Event) -> JSON:
+        if not folds(event):
+            return None
         payload: JSON = orjson.loads(event.payload)
         upcasting = self._upcasts.get(event.event_type)
         if upcasting is None:
@@ -82,6 +84,8 @@ class TypeView:
 
         ``all_fields`` leaves hidden fields in.
         """
+        if event.erased:
+            return event
         upcasting = self._upcasts.get(event.event_type)
         if upcasting is not None and revision_of(event.schema) < upcasting.revision:
             return self._earlier(event, upcasting, raw, all_fields)
@@ -210,7 +214,7 @@ class Seen:
         view = self._types.get(event.aggregate_type)
         if view is None or self._all:
             return event
-        if view.hidden and event.version > 1:
+        if view.hidden and event.version > 1 and not event.erased:
             return event._replace(payload=b"{}", extensions=None, note=None)
         return view.event(event, raw=False, all_fields=False)
 

@@ -14,7 +14,7 @@ import orjson
 from eventdbx.domain import merkle
 from eventdbx.domain.canonical import JSON, dump, text_of
 from eventdbx.domain.events import Actor, Event, commitment, leaf_data
-from eventdbx.domain.identifiers import normalise_extension_key
+from eventdbx.domain.identifiers import ERASED_TYPE, normalise_extension_key
 from eventdbx.domain.timestamps import format_ns
 
 
@@ -55,7 +55,8 @@ class Head(NamedTuple):
 class Fold(NamedTuple):
     """How the events of an aggregate type make a state.
 
-    ``lift`` returns the payload of an event as it reads now; ``mark`` tells one lift from another
+    ``lift`` returns the payload of an event as it reads now, null for one that is not to be folded
+    (:func:`folds`); ``mark`` tells one lift from another
     and is empty for payloads as they are stored (docs/schema-upcasting.md).
     """
 
@@ -64,7 +65,10 @@ class Fold(NamedTuple):
 
 
 class Draft(NamedTuple):
-    """A checked event on its way to become a fact: everything but place, time and hash."""
+    """A checked event on its way to become a fact: everything but place, time and hash.
+
+    ``subject`` is whom it is about, as the extensions say it.
+    """
 
     event_type: str
     event_type_raw: str | None
@@ -75,12 +79,20 @@ class Draft(NamedTuple):
     issued_by: Actor | None
     note: str | None
     schema: bytes | None = None
+    subject: str | None = None
 
 
 def stored_payload(event: Event) -> JSON:
-    """Return the payload of an event as it was written."""
+    """Return what an event as it was written has for the state: null where it has nothing."""
+    if not folds(event):
+        return None
     payload: JSON = orjson.loads(event.payload)
     return payload
+
+
+def folds(event: Event) -> bool:
+    """Say whether an event is folded into the state: what is erased, and what says so, is not."""
+    return not event.erased and event.event_type != ERASED_TYPE
 
 
 PLAIN = Fold(b"", stored_payload)
@@ -157,7 +169,7 @@ def decide(
         head.aggregate_type,
         head.aggregate_id,
         version,
-        fold_state(head.state, draft.payload),
+        head.state if draft.event_type == ERASED_TYPE else fold_state(head.state, draft.payload),
         fold_extensions(head.extensions, draft.extensions),
         frontier,
         root,

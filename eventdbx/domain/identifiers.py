@@ -23,6 +23,12 @@ WHITE_SPACE = (
 AUDIT_TYPE = "dbx_admin"
 """The aggregate type of administrative actions: only the audit trail writes it."""
 
+ERASED_TYPE = "dbx_erased"
+"""The event type that records an erasure: only erasures write it, and no state has it in it."""
+
+SUBJECT_KEY = "@subject"
+"""The metadata key that names whom an event is about."""
+
 _AGGREGATE_TYPE = re.compile(r"[a-z][a-z0-9_]*")
 _EVENT_TYPE = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z][a-z0-9_]*)*")
 _AGGREGATE_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{limits.AGGREGATE_ID_BYTES_MAX - 1}}}")

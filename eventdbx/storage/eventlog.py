@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+import orjson
+
 from eventdbx.domain import merkle
-from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, new_head
+from eventdbx.domain.aggregate import PLAIN, Fold, Head, evolve, fold_extensions, new_head
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.events import Event
 from eventdbx.domain.proofs import Nodes, peaks
@@ -60,19 +62,25 @@ def load_event(reads: Reads, name: bytes, version: int) -> Event | None:
 def refolded(reads: Reads, head: Head, fold: Fold) -> Head:
     """Return a stored head with the state that a fold gives; itself when it has it already.
 
-    Otherwise every event of the aggregate is read, by point reads.
+    Otherwise every event of the aggregate is read, by point reads. Of a head that has lost its
+    content the extensions come back, too.
     """
     if head.fold_mark == fold.mark:
         return head
     state: dict[str, JSON] = {}
+    extensions = head.extensions
+    lost = head.fold_mark == records.ERASED_FOLD
     name = keys.name(head.aggregate_type, head.aggregate_id)
     for version in range(1, head.version + 1):
-        payload = fold.lift(_event(reads, name, head, version))
+        event = _event(reads, name, head, version)
+        payload = fold.lift(event)
+        if lost and event.extensions is not None:
+            extensions = fold_extensions(extensions, orjson.loads(event.extensions))
         if type(payload) is dict:
             state.update(payload)
         elif payload is not None:
             state["_value"] = payload
-    return head._replace(state=state, fold_mark=fold.mark)
+    return head._replace(state=state, extensions=extensions, fold_mark=fold.mark)
 
 
 def _event(reads: Reads, name: bytes, head: Head, version: int) -> Event:

@@ -44,6 +44,10 @@ TOKEN_WRITES_END: bytes = b"we"
 CHECKPOINT: bytes = b"k"
 MAP_BUCKET: bytes = b"mb"
 MAP_PLACE: bytes = b"mp"
+SUBJECT_SECRET: bytes = b"dk"
+SUBJECT: bytes = b"ds"
+SUBJECT_EVENT: bytes = b"de"
+ERASURE: bytes = b"dw"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -215,6 +219,38 @@ def unindexed(aggregate_type: str) -> bytes:
 def folded(aggregate_type: str) -> bytes:
     """Return the key of the fold mark that all heads of a type have."""
     return FOLDED + aggregate_type.encode() + b"\x00"
+
+
+def subject(digest: bytes) -> bytes:
+    """Return the key of a data subject, by a digest of its name."""
+    return SUBJECT + digest
+
+
+def subject_events(number: int, aggregate: bytes = b"") -> bytes:
+    """Return what the keys of all events about a data subject start with, in an aggregate or in
+    all."""
+    return SUBJECT_EVENT + _U64.pack(number) + aggregate
+
+
+def subject_event(number: int, aggregate: bytes, version: int) -> bytes:
+    """Return the key that says: this event is about that data subject."""
+    return subject_events(number, aggregate) + _U64.pack(version)
+
+
+def split_subject_event(key: bytes) -> tuple[bytes, int]:
+    """Return (canonical name, version) of such a key."""
+    return key[len(SUBJECT_EVENT) + 8 : -8], int.from_bytes(key[-8:], "big")
+
+
+def erasure(number: int, aggregate: bytes = b"") -> bytes:
+    """Return the key of an erasure that is under way, or of its work on one aggregate."""
+    return ERASURE + _U64.pack(number) + aggregate
+
+
+def split_erasure(key: bytes) -> tuple[int, bytes]:
+    """Return (number, canonical name) of such a key; the name is empty for the erasure itself."""
+    place = len(ERASURE)
+    return int.from_bytes(key[place : place + 8], "big"), key[place + 8 :]
 
 
 def after(prefix: bytes) -> bytes:
