@@ -29,7 +29,8 @@ try:
 except ImportError:
     sys.exit("verify.py needs the package cryptography: pip install cryptography")
 
-FILE_MAX = 64 << 20  # a proof; bundles are read line by line and may be of any size
+FILE_MAX = 8 << 20  # a proof; bundles are read line by line and may be of any size
+EVENT_MAX = 8 << 20  # an event as it is printed, with as much white space as its payload has signs
 LINE_MAX = 1 << 20  # 256 KiB of payload and 64 KiB of metadata in base64, with room
 NOTE_MAX = 256 << 10
 SIGNATURES_MAX = 64
@@ -107,7 +108,7 @@ def read_json(raw: bytes, what: str, numbers: Callable[[str], Any] | None = None
 
     whole = numbers or (lambda text: decimal(text, f"a number in {what}"))
     depth = 0
-    for part in re.finditer(rb'"(?:[^"\\]|\\.)*+"?|[\[{]|[\]}]', raw, re.DOTALL):
+    for part in re.finditer(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{]|[\]}]', raw, re.DOTALL):
         depth += {91: 1, 123: 1, 93: -1, 125: -1}.get(part[0][0], 0)
         if depth > DEPTH_MAX:
             refuse(f"{what} nests deeper than {DEPTH_MAX}")
@@ -302,7 +303,6 @@ class Checkpoint(NamedTuple):
     root: bytes
     heads: tuple[int, bytes] | None
     signers: list[str]
-    note: str
 
     def document(self) -> Document:
         return {"origin": self.origin, "size": self.size, "root": b64encode(self.root).decode(),
@@ -312,7 +312,8 @@ class Checkpoint(NamedTuple):
         root = b64encode(self.root).decode()
         signers = "; ".join(map(shown, self.signers))
         named = f"The checkpoint is of {shown(self.origin)} with {self.size} entries"
-        return f"{named}, root {root}, signed by {signers}."
+        heads = "" if self.heads is None else f"; its map of heads is of the first {self.heads[0]}"
+        return f"{named}, root {root}, signed by {signers}{heads}."
 
 
 def check_note(note: object, trust: Trust) -> Checkpoint:
@@ -344,18 +345,19 @@ def check_note(note: object, trust: Trust) -> Checkpoint:
         if len(signature) != 64 or not signed_by(key, signature, message.encode()):
             refuse(f"the signature of {key.name} below the checkpoint does not hold")
         signers[key.text] = said
-    if not any(key.text in signers for key in trust.logs):
+    logs = {key.name for key in trust.logs if key.text in signers}
+    if not logs:
         refuse("the checkpoint is not signed with the key of the log")
     if len(cosigned) < trust.quorum:
         refuse(f"{len(cosigned)} of the witnesses cosigned the checkpoint, not {trust.quorum}")
-    return parse_checkpoint(text, list(signers.values()), note)
+    return parse_checkpoint(text, logs, list(signers.values()))
 
 
-def parse_checkpoint(text: str, signers: list[str], note: str) -> Checkpoint:
+def parse_checkpoint(text: str, logs: set[str], signers: list[str]) -> Checkpoint:
     origin, *lines = text[:-1].split("\n")
     if len(lines) < 2 or not all((origin, *lines)):
         refuse("a checkpoint has an origin, a size and a root, and no empty line")
-    if origin not in signers:
+    if origin not in logs:
         refuse("the checkpoint is of another log than the key")
     size, root = decimal(lines[0], "the size"), unbase64(lines[1], "the root", 32)
     heads = None
@@ -365,7 +367,7 @@ def parse_checkpoint(text: str, signers: list[str], note: str) -> Checkpoint:
             if not found or heads or (position := decimal(found[1], "the position")) > size:
                 refuse("the line of the checkpoint about the map of heads is malformed")
             heads = position, unbase64(found[2], "the root of the map", 32)
-    return Checkpoint(origin, size, root, heads, signers, note)
+    return Checkpoint(origin, size, root, heads, signers)
 
 
 # -- events: the leaf, and what it commits to (docs/storage-format.md, "The leaf")
@@ -492,6 +494,8 @@ def check_event(raw: bytes, leaf: Leaf, salt: bytes, root: bytes | None) -> str:
         refuse("the event's merkle_root is not the root of its aggregate")
     kept = "" if root is not None or merkle_root is None else " Its merkle_root is not compared."
     if erased is not False:
+        if erased is not True or (payload, given, note, extensions) != (None, None, None, {}):
+            refuse("the event says that it was erased, and has content")
         return "The event that was given says of itself that it was erased; no content to compare."
     if not any(salt):
         refuse("the content of the event cannot be compared: the salt was erased, or held back")
@@ -516,9 +520,13 @@ class Asked(NamedTuple):
     say: Callable[[str], None]
 
 
-def compare(asked: Asked, leaf: Leaf, salt: bytes, root: bytes | None = None) -> None:
-    if asked.event is not None:
-        asked.say(check_event(asked.event, leaf, salt, root))
+def compare(asked: Asked, leaf: Leaf, salt: bytes, root: bytes | None = None) -> Document:
+    """Return what was compared of the event that was given, if one was."""
+    if asked.event is None:
+        return {}
+    said = check_event(asked.event, leaf, salt, root)
+    asked.say(said)
+    return {"compared": said}
 
 
 def check_tlog_proof(raw: bytes, asked: Asked) -> Document:
@@ -542,9 +550,9 @@ def check_tlog_proof(raw: bytes, asked: Asked) -> Document:
         refuse(f"{leaf.words()}, is not entry {index} of the log")
     asked.say(f"{leaf.words()}, is entry {index} of the log.")
     asked.say(checkpoint.sentence())
-    compare(asked, leaf, salt)
+    compared = compare(asked, leaf, salt)
     return {"kind": "log-event", "event": leaf.document(), "index": index,
-            "checkpoint": checkpoint.document()}  # fmt: skip
+            "checkpoint": checkpoint.document(), **compared}  # fmt: skip
 
 
 AGGREGATE = ("aggregate_type", "aggregate_id", "size", "root", "heads", "checkpoint")
@@ -555,6 +563,8 @@ def check_json_proof(raw: bytes, asked: Asked) -> Document:
     if document.pop("format", None) != "eventdbx-proof/1":
         refuse("this is neither a .tlog-proof nor a proof or bundle of EventDBX")
     kind = document.pop("kind", None)
+    if asked.event is not None and kind != "aggregate-event":
+        refuse("the proof is of no single event, so none can be compared with it")
     if kind == "log-consistency":
         return check_log_consistency(document, asked)
     if not isinstance(kind, str) or kind not in KINDS:
@@ -600,8 +610,8 @@ def check_aggregate_event(
     if included(leaf.hash, version - 1, size, path) != root:
         refuse(f"{leaf.words()}, is not in the tree of its aggregate")
     asked.say(f"{leaf.words()}, is in the tree of its aggregate.")
-    compare(asked, leaf, salt, root if version == size else None)
-    return {"event": leaf.document()}
+    compared = compare(asked, leaf, salt, root if version == size else None)
+    return {"event": leaf.document(), **compared}
 
 
 def check_complete(
@@ -613,11 +623,6 @@ def check_complete(
     if (tree.size, tree.root()) != (size, root):
         refuse(f"these {tree.size} events are not all of {label(name)}, in order")
     asked.say(f"These {size} events are all of {label(name)}, in order.")
-    if asked.event is not None:
-        seen = read_json(asked.event, "the event", Number).get("hash")
-        if seen not in [leaf.hex() for leaf in leaves]:
-            refuse("the event that was given is not among them")
-        asked.say(f"The hash {shown(str(seen))} is among them.")
     return {}
 
 
@@ -689,6 +694,7 @@ class Bundle:
         self.missing = {one for one in self.selected or () if one[1] is not None}
         self.wanted = wanted_id(asked.event)
         self.counts = {"aggregates": 0, "events": 0, "erased": 0, "withheld": 0}
+        self.compared: Document = {}
         self.entries: list[tuple[bytes, bytes]] = []
         self.name, self.size, self.root = ("", ""), 0, b""
         self.complete, self.begun, self.ended = False, False, False
@@ -725,10 +731,10 @@ class Bundle:
         self.counts["aggregates"] += 1
 
     def event(self, document: Document) -> None:
-        erased, withheld = document.pop("erased", None), document.pop("withheld", None)
-        bare = (erased, withheld) in ((True, None), (None, True))
-        if not bare and (erased, withheld) != (None, None):
+        flags = [one for one in ("erased", "withheld") if one in document]
+        if len(flags) > 1 or any(document.pop(one) is not True for one in flags):
             refuse("an event is neither there, nor erased, nor withheld")
+        bare = bool(flags)
         content = () if bare else ("salt", "payload", "extensions", "note")
         data, index, path, *rest = take(
             document, "leaf", "index", "path", *content, what="an event"
@@ -749,15 +755,15 @@ class Bundle:
             refuse(f"{leaf.words()}: {error}")
         self.tree.add(leaf.hash)
         self.counts["events"] += 1
-        self.counts["withheld"] += withheld is True
-        if erased is True:
-            self.counts["erased"] += 1
+        for flag in flags:
+            self.counts[flag] += 1
+        if "erased" in flags:
             self.gone.add(version)
         if self.wanted == str(leaf.event_id):
             self.wanted = None
             self.asked.say(f"{leaf.words()}, is entry {self.index} of the log.")
             salt = bytes(16) if bare else unbase64(rest[0], "the salt", 16)
-            compare(self.asked, leaf, salt, self.tree.root())
+            self.compared = compare(self.asked, leaf, salt, self.tree.root())
 
     def logged(self, leaf: Leaf, index: object, path: object) -> None:
         before, self.index = self.index, number(index, "the index")
@@ -796,7 +802,8 @@ class Bundle:
 
     def end(self, document: Document) -> None:
         counted_ = take(document, "aggregates", "events", what="the last line")
-        if counted_ != [self.counts["aggregates"], self.counts["events"]]:
+        said = [number(one, "how much there is") for one in counted_]
+        if said != [self.counts["aggregates"], self.counts["events"]]:
             refuse("the bundle does not hold as much as its last line says")
         if self.missing:
             refuse(f"{label(min(self.missing, key=str))} is not in the bundle, which says it is")
@@ -817,7 +824,7 @@ class Bundle:
             else "Nothing is proven of aggregates that are not in the bundle.")  # fmt: skip
         say(self.checkpoint.sentence())
         return {"kind": "bundle", "whole": self.whole, **counts,
-                "checkpoint": self.checkpoint.document()}  # fmt: skip
+                "checkpoint": self.checkpoint.document(), **self.compared}  # fmt: skip
 
 
 class Ranges:
@@ -937,7 +944,7 @@ def main(arguments: list[str] | None = None) -> int:
         event = None
         if given.event is not None:
             with open(given.event, "rb") as file:
-                event = file.read(LINE_MAX)
+                event = file.read(EVENT_MAX)
         with open(given.file, "rb") as file:
             proven = check(file, Asked(trust, event, sentences))
     except Refuted as error:
@@ -953,4 +960,6 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(main())

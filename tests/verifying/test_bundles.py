@@ -137,6 +137,22 @@ class Bundles(SynchronousTestCase):
                 lines = [*WHOLE[:place], json.dumps(changed).encode() + b"\n", *WHOLE[place + 1 :]]
                 self.refused(lines, "its payload, metadata or note is not what was logged")
 
+    def test_flags(self) -> None:
+        """Content is missing under the one word or the other, which is true and nothing like it."""
+        place = next(p for p, line in enumerate(WHOLE) if b'"leaf"' in line)
+        event = json.loads(WHOLE[place])
+        bare = {name: event[name] for name in ("leaf", "index", "path")}
+        for flags in (
+            {"erased": 1}, {"withheld": 1}, {"erased": False}, {"withheld": "yes"}, {},
+            {"erased": None}, {"erased": True, "withheld": True}, {"withheld": True, "erased": 0},
+        ):  # fmt: skip
+            for content in (bare, event):
+                line = json.dumps({**content, **flags}).encode() + b"\n"
+                if line != json.dumps(event).encode() + b"\n":
+                    self.refused([*WHOLE[:place], line, *WHOLE[place + 1 :]], f"line {place + 1}: ")
+        one = ORDERS.lines([("order", "o-0")], [("order", "o-0")])
+        self.refused([*one[:-1], b'{"aggregates":true,"events":true}\n'], "no number")
+
     def test_erased(self) -> None:
         """Content may only be missing where a later event of the aggregate says so."""
         raw = json.loads(WHOLE[next(p for p, line in enumerate(WHOLE) if b'"leaf"' in line)])
@@ -301,7 +317,10 @@ def rewritten(draw: st.DrawFn) -> bytes:
     if isinstance(where[name], dict) and draw(st.booleans()):
         where = where[name]
         name = draw(st.sampled_from(sorted(where)))
-    if isinstance(where[name], list) and where[name] and draw(st.booleans()):
+    if draw(st.booleans()):
+        del document[draw(st.sampled_from(sorted(document)))]
+        document[draw(st.sampled_from(["erased", "withheld", "more"]))] = draw(st.sampled_from(ODD))
+    elif isinstance(where[name], list) and where[name] and draw(st.booleans()):
         where[name][0] = draw(st.sampled_from(ODD))
     else:
         where[name] = draw(st.sampled_from(ODD))
@@ -320,6 +339,16 @@ class Hostile(SynchronousTestCase):
             checked(raw, whom=trust(witnesses=True))
         except verify.Refuted:
             pass
+
+    @settings(deadline=None, max_examples=300)
+    @given(rewritten())
+    def test_another_member(self, raw: bytes) -> None:
+        """A file one member of which is another says the same as before, or nothing."""
+        try:
+            found = checked(raw)[0]
+        except verify.Refuted:
+            return
+        self.assertIn(found, [checked(seed)[0] for seed in SEEDS])
 
     @settings(deadline=None, max_examples=200)
     @given(mutated() | rewritten() | st.binary(max_size=200), st.data())

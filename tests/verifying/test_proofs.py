@@ -57,7 +57,7 @@ class Proofs(SynchronousTestCase):
             "2027-01-15T08:00:00.127456789Z by ops/alice, is entry 4 of the log.",
         )
         self.assertIn("The checkpoint is of example.org/main with 9 entries", said[1])
-        self.assertIn("signed by example.org/main.", said[1])
+        self.assertIn("signed by example.org/main; its map of heads is of the first 9.", said[1])
         self.assertEqual((document["index"], document["event"]["version"]), (4, 2))
 
     def test_witnesses(self) -> None:
@@ -190,8 +190,27 @@ class Events(SynchronousTestCase):
         shown = event_document(ORDERS.events[erased])
         self.assertIn("was erased", str(self.assertRaises(verify.Refuted, checked, raw, shown)))
         gone = {**orjson.loads(shown), "payload": None, "erased": True}
-        _, said = checked(raw, orjson.dumps(gone))
+        found, said = checked(raw, orjson.dumps(gone))
         self.assertIn("no content to compare", said[-1])
+        self.assertEqual(found["compared"], said[-1])
+        wrong: list[dict[str, Any]] = [{"payload": {"a": 1}}, {"extensions": {}}, {"erased": 1}]
+        for more in wrong:
+            error = self.assertRaises(verify.Refuted, checked, raw, orjson.dumps({**gone, **more}))
+            self.assertIn("and has content", str(error))
+
+    def test_no_single_event(self) -> None:
+        """A proof of many events is compared with none: nobody is to believe that it was."""
+        raw = ORDERS.aggregate_proof("aggregate-complete", ONE, events=tree_of(ORDERS, ONE))
+        error = self.assertRaises(verify.Refuted, checked, raw, as_printed(ORDERS.of(ONE)[0]))
+        self.assertIn("of no single event", str(error))
+
+    def test_a_large_event(self) -> None:
+        """The largest payload is read in the largest form in which it is printed."""
+        story = Story()
+        event = story.tell(("a", "1"), "told", {"a": [{"b": {"c": [1] * 130_000}}]})
+        printed = as_printed(event)
+        self.assertGreater(len(printed), 1 << 20)
+        checked(story.tlog_proof(0), printed)
 
     @settings(deadline=None, max_examples=60)
     @given(
