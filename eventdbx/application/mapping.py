@@ -16,7 +16,7 @@ from eventdbx.domain.headmap import HeadProof, heads_line
 from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, headmap
 from eventdbx.storage.headmap import PARTITION, Place, Step, Top
-from eventdbx.storage.store import Store
+from eventdbx.storage.store import Store, Transaction
 
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 """Runs a plain function on another thread."""
@@ -35,6 +35,7 @@ class HeadMap:
     - ``lines()``: what a checkpoint says of it.
     - ``advance() -> bool``: one bounded step; whether the log went on after it.
     - ``advance_to(position)``: until the map covers that much of the log, or all that is durable.
+    - ``begin_again()``: drop the map.
     - ``prove(name) -> HeadProof``: what the map says of a canonical name, at its place.
     """
 
@@ -112,6 +113,27 @@ class HeadMap:
         while self.place.position < position and await self.advance():
             pass
         return self.place
+
+    async def begin_again(self) -> None:
+        """Drop the map in one commit, as if it had never been made: what to do with a damaged one.
+
+        Whoever advances it next makes it anew from the beginning of the log.
+        """
+        await self._lock.acquire()
+        try:
+            self._check_running()
+            view = self._store.view()
+            kept: list[bytes] = await self._run_slowly(lambda: headmap.kept_keys(view))
+
+            def drop(step: Transaction) -> None:
+                for key in kept:
+                    step.delete(key)
+
+            await self._store.transact(drop)
+            self._top = self._underway = None
+            self._went_to(headmap.NOWHERE)
+        finally:
+            self._lock.release()
 
     async def prove(self, name: bytes) -> HeadProof:
         """Return what the map says of an aggregate, at the place that it has then.

@@ -147,6 +147,19 @@ def load_top(view: IReadView) -> Top:
     return top
 
 
+def kept_keys(view: IReadView) -> list[bytes]:
+    """Return the key of every record of the map, some hundred bytes each: for a thread."""
+    buckets = [keys.map_bucket(PARTITION, number) for number in range(BUCKETS)]
+    return [key for key in (*buckets, keys.map_place(PARTITION)) if _is_kept(view, key)]
+
+
+def _is_kept(view: IReadView, key: bytes) -> bool:
+    try:
+        return view.get(key) is not None
+    except StorageError:
+        return True  # Nobody can read it; it is there.
+
+
 class Step(NamedTuple):
     """One advance that has been prepared: buckets and upper nodes that change, and the places."""
 

@@ -344,6 +344,19 @@ class DamageTests(MapCase):
         self.failureResultOf(asked_on, StorageError)
         self.assertEqual(heads.place.position, 100)
 
+    def test_a_damaged_map_is_made_anew(self) -> None:
+        """It is dropped, whatever is wrong with it, and made again from the log."""
+        kept = [pair for pair in self.everything() if pair[0][:1] == b"m"]
+        self.put(self.buckets[0][0], b"?")
+        self.put(keys.map_place(0), b"?")
+        heads = HeadMap(self.store)
+        self.successResultOf(Deferred.fromCoroutine(heads.begin_again()))
+        self.assertEqual([key for key, _ in self.everything() if key[:1] == b"m"], [])
+        self.assertEqual((heads.lines(), heads.behind), ((), 100))
+        self.advanced(heads)
+        self.assertEqual([pair for pair in self.everything() if pair[0][:1] == b"m"], kept)
+        self.assertEqual(self.proof("o-7", heads).version, 3)
+
     def test_a_gap_of_the_log_stops_the_map(self) -> None:
         """It goes up to there, and says so."""
         self.write(*[self.append(f"o-{number}") for number in range(3)])

@@ -71,6 +71,7 @@ AGGREGATES: dict[str, Command] = {
     "scrub start": Command("scrub start", _needs("config.read", "config.write")),
     "scrub stop": Command("scrub stop", _needs("config.read", "config.write")),
     "checkpoint": Command("checkpoint --key", _needs("aggregate.read")),
+    "head-map": Command("head-map", _needs("config.read")),
     "audit export": Command("audit export order {one} --out -", READ_ONE),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),

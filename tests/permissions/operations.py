@@ -272,6 +272,7 @@ INTEGRITY: dict[str, Operation] = {
     "aggregate_proof": _proof("aggregate_proof"),
     "aggregate_consistency": _proof("aggregate_consistency", first=1),
     "checkpoint": _integrity(_needs("aggregate.read"), "checkpoint", sign=True),
+    "head_map": _integrity(_needs("config.read", "config.write"), "head_map", again=True),
     "evidence": _evidence(),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
     "verify": _integrity(_needs("aggregate.read", on="all"), "verify"),

@@ -50,6 +50,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "checkpoint_command",
         "Show the signed checkpoint of the log, or sign one",
     ),
+    "head-map": (
+        _HERE + "headmap_command",
+        "Show how far the map of all aggregates is, or make it anew",
+    ),
     "scrub": (
         _HERE + "scrub_command",
         "Check all records in the background, and show what was found",

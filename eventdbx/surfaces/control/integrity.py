@@ -13,7 +13,7 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx.errors import ConfigError
-from eventdbx.surfaces.control import checkpoints, exporting, proofs, scrubs, verifying
+from eventdbx.surfaces.control import checkpoints, exporting, headmaps, proofs, scrubs, verifying
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -63,6 +63,7 @@ OPERATIONS: dict[str, Operation] = {
     "log_consistency": Operation("aggregate.read", proofs.log_consistency),
     "evidence": Operation("aggregate.read", exporting.evidence),
     "checkpoint": Operation("aggregate.read", checkpoints.checkpoint),
+    "head_map": Operation(headmaps.READS, headmaps.head_map),
     "scrub": Operation(scrubs.READS, scrubs.scrub),
     "verify": Operation("aggregate.read", verifying.verify_store),
 }
