@@ -58,7 +58,8 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "cryptography": (
         "verify.py",
         "wire/noise.py",
-        "storage/records.py",
+        "storage/keyslots.py",
+        "storage/sealed.py",
         "application/token_keys.py",
         "application/tokens.py",
         "application/checkpoint_keys.py",
