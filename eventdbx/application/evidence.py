@@ -21,7 +21,7 @@ from eventdbx.domain.checkpoints import parse_checkpoint
 from eventdbx.domain.events import Event
 from eventdbx.domain.grants import Grant
 from eventdbx.domain.headmap import heads_of
-from eventdbx.domain.identifiers import AUDIT_TYPE
+from eventdbx.domain.identifiers import AUDIT_TYPE, ERASED_TYPE
 from eventdbx.domain.notes import Note
 from eventdbx.domain.proofs import inclusion_proof
 from eventdbx.errors import AggregateNotFound, ConfigError, StorageError, UnknownName
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PARTITION = 0
 READS = "aggregate.read"
-ERASING = "dbx_erased"
 _ATTEMPTS = 16
 """The head map may move on between its place and the checkpoint that speaks of it."""
 
@@ -64,7 +63,7 @@ class Asking(NamedTuple):
         """Return why the content of an event is not exported, None where it is."""
         if event.erased:
             return evidence.ERASED
-        if event.event_type != ERASING and self.seen.event(event, raw=True) != event:
+        if event.event_type != ERASED_TYPE and self.seen.event(event, raw=True) != event:
             return evidence.WITHHELD
         return None
 

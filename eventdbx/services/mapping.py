@@ -47,7 +47,7 @@ class MappingService(Service):
         self._troubles: dict[str, str] = {}
 
     def add(self, domain: Domain) -> None:
-        """Advance the map of a domain, too, from the next time on."""
+        """Advance the map of a domain, too, from the next time on, and time its exports."""
         domain.heads.start(self._run_slowly)
         domain.exports.start(self._clock)
         self._domains.append(domain)
@@ -72,6 +72,7 @@ class MappingService(Service):
 
     async def _stop(self) -> None:
         for domain in self._domains:
+            domain.exports.clear()
             await domain.heads.stop()
         if self._turn is not None:
             await self._turn

@@ -12,6 +12,7 @@ from eventdbx import errors, limits, verify
 from eventdbx.application.evidence import Asking, Export, Exports, Place, Selector, begin
 from eventdbx.domain.commands import Write
 from eventdbx.domain.grants import Grant
+from eventdbx.storage import eventlog, keys, records
 from tests.application.test_log_proofs import KEY, ProvingCase, now
 from tests.application.test_writer import ALICE
 
@@ -97,6 +98,26 @@ class Bundles(ExportCase):
         for bytes_max, names_max in ((1, 10_000), (1 << 20, 1), (3_000, 2)):
             again = self.lines(export, bytes_max=bytes_max, names_max=names_max)
             self.assertEqual(again, whole)
+
+    def test_erased(self) -> None:
+        """Of an erased event the leaf is exported; without a dbx_erased event it is refused."""
+        self.take_away("o-1", 3)
+        raw = self.lines(self.begin(("order", "o-1")))
+        self.assertEqual(raw.count(b'"erased":true'), 1)
+        self.assertEqual(raw.count(b'"payload"'), 6)
+        error = self.assertRaises(verify.Refuted, self.checked, raw)
+        self.assertIn("version 3 of order::o-1 is erased, and no dbx_erased says so", str(error))
+
+    def take_away(self, one: str, version: int) -> None:
+        """Take the content of an event away, as whoever has the files could."""
+        name = keys.name("order", one)
+        event = eventlog.load_event(self.store.view(), name, version)
+        assert event is not None
+        gone = event._replace(payload=b"", extensions=None, note=None, salt=b"", erased=True)
+        record = records.encode_event(gone)
+        self.successResultOf(
+            self.store.transact(lambda step: step.put(keys.event(name, version), record))
+        )
 
     def test_nothing(self) -> None:
         """Aggregates that there are not; of an empty store nothing can be proven."""
