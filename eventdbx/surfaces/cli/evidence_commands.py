@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -144,12 +145,22 @@ def _new_file(name: str) -> Iterator[TextIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.link(left, path)  # unlike a rename it fails where somebody was quicker
+        _give_name(left, path)
     except OSError as error:
         raise Failure(f"cannot write {name}", str(error.strerror), code="io") from None
     finally:
         if left is not None:
-            os.unlink(left)
+            Path(left).unlink(missing_ok=True)
+
+
+def _give_name(temporary: str, path: Path) -> None:
+    """Give a file its name; unlike a rename a link fails where somebody was quicker."""
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP):
+            raise
+        os.rename(temporary, path)  # A file system without links.
 
 
 def _register_check(group: click.Group) -> None:
