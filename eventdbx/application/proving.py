@@ -304,9 +304,9 @@ class Proving:
     ) -> dict[str, Any]:
         least = _size_of(first)
         check_order(least, least if second is None else _size_of(second))
+        begun = first if isinstance(first, Note) else self.stored(first)
         if least > (there := end_position(self._domain.store.view(), PARTITION)):
             raise ConfigError(f"the log has only {there} entries, the first checkpoint {least}")
-        begun = first if isinstance(first, Note) else self.stored(first)
         later = second if isinstance(second, Note) else await self.covering(least, second)
         found: dict[str, Any] = await self._run_slowly(
             lambda: log_consistency(self._domain.store.view(), begun, later)

@@ -101,6 +101,14 @@ class EventProofs(ProvingCase):
         self.assertEqual(proof.extra[1:17], bytes(16))
         check_tlog_proof(proof, leaf_of(proof.extra), TRUST, verify)
 
+    def test_erased(self) -> None:
+        """An erased event is proven as before: its leaf is there, salt and content are not."""
+        erased = self.events[6]._replace(erased=True, salt=b"", payload=b"null", note=None)
+        proof = self.proof(erased)
+        self.assertEqual(proof.extra, b"\x01" + bytes(16) + erased.leaf)
+        check_tlog_proof(proof, leaf_of(proof.extra), TRUST, verify)
+        self.assertEqual(proof.hashes, self.proof(self.events[6]).hashes)
+
     def test_event_that_the_log_does_not_have(self) -> None:
         """Nothing is proven of an event that is stored otherwise than it was logged."""
         changed = self.events[4]._replace(hash=bytes(32))
