@@ -357,6 +357,9 @@ class Checkpoints:
             forget()
             entry.newest = signed
             self.trouble = None
+            seen = self._witnessed and self._witnessed[0]
+            if partition == 0 and seen and seen.size == signed.size:
+                self._witnessed = None  # It was replaced by one with other extension lines.
             for waiter in waiters:
                 waiter.callback(signed.note)
             for call in tuple(self.on_signed):

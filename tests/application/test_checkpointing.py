@@ -240,6 +240,18 @@ class Cosigning(CheckpointCase):
             for found in (self.checkpoints.newest(), self.make().newest(), self.make().at(6)):
                 self.assertEqual(found and found.note, note)
 
+    def test_replaced_by_one_of_the_same_size(self) -> None:
+        """A cosignature is one of a text: with other lines below the root it has to come again."""
+        self.successResultOf(self.checkpoints.add_signatures(6, [self.cosignature()], [WITNESS]))
+        witnessed = self.checkpoints.witnessed()
+        self.assertEqual(witnessed and witnessed.size, 6)
+        self.checkpoints.extensions = lambda: ("heads 6 abc",)
+        note = self.successResultOf(self.checkpoints.renew())
+        self.assertIsNone(self.checkpoints.witnessed())
+        again = cosign(note.text, WITNESS, 1_700_000_001, WITNESS_SIGN)
+        self.successResultOf(self.checkpoints.add_signatures(6, [again], [WITNESS]))
+        self.assertEqual(self.checkpoints.witnessed(), self.checkpoints.newest())
+
     def test_refused(self) -> None:
         """Strangers, other texts, other sizes: refused, and nothing has changed."""
         good = self.cosignature()

@@ -203,6 +203,12 @@ class Keeping(WitnessCase):
         self.memory.error = None
         self.cosigned(request(9, 12), 12)
 
+    def test_same_tree_again(self) -> None:
+        """A tree that was cosigned is cosigned again without touching the disk."""
+        self.cosigned(request(0, 9), 9)
+        self.memory.error = IoError("the disk is full")
+        self.cosigned(request(9, 9), 9)
+
     def test_two_at_once(self) -> None:
         """Of two that grow from the same size only one is cosigned: the race of the standard."""
         self.cosigned(request(0, 9), 9)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -44,6 +45,27 @@ class WithoutServer(CommandLineCase):
         self.assertEqual(checked(newer["checkpoint"], keys).size, 3)
         self.assertEqual(self.dbx("checkpoint", "--size", "2").stdout, signed)
         self.assertEqual(self.attempt("checkpoint", "--size", "1").status, 1)
+
+    def test_store_that_was_put_back(self) -> None:
+        """An older store in place of the one that was signed is named, and nothing is signed."""
+        self.create("order", "o-1")
+        data = self.home / ".eventdbx"
+        shutil.copytree(data / "event_store", self.home / "older")
+        self.create("order", "o-2")
+        self.dbx("checkpoint", "--sign")
+        shutil.rmtree(data / "event_store")
+        shutil.copytree(self.home / "older", data / "event_store")
+        ended = self.attempt("checkpoint", "--json")
+        self.assertIn("the log has 1 events, and 2 were signed", ended.document["problem"])
+        self.assertIn("2 were signed", ended.stderr)
+        self.create("order", "o-3")
+        self.create("order", "o-4")
+        ended = self.attempt("checkpoint", "--sign")
+        self.assertEqual(ended.status, 1)
+        self.assertIn("not those that were signed", ended.stderr)
+        ended = self.attempt("doctor")
+        self.assertEqual(ended.status, 1)
+        self.assertIn("fail  checkpoints: the first 2 events are not those", ended.stdout)
 
     def test_wrong_usage(self) -> None:
         """What is signed now has no size to choose."""
