@@ -22,6 +22,12 @@ COMMENT_BYTES_MAX = 4_096
 SUBJECT_BYTES_MAX = 256
 """The name of a data subject."""
 
+ERASED_RANGES_MAX = 4_096
+"""Ranges of versions that one event names which records an erasure."""
+
+REFOLD_SNAPSHOTS = 32
+"""Snapshots that are folded anew in one commit."""
+
 DOMAIN_NAME_BYTES_MAX = 64
 
 JSON_DEPTH_MAX = 64
@@ -374,6 +380,12 @@ KEY_SLOTS_BLOCK_MAX = 4_096
 
 KEY_SLOTS_WRAPPED_AT_ONCE = 512
 """Data keys that are wrapped anew between two pauses: about 2 ms."""
+
+VALUES_LOOKED_AT = 2_000
+"""Values of a store that are looked at between two pauses, for those that are not sealed."""
+
+VALUES_SEALED_BYTES = 256 << 10
+"""Bytes of values that are sealed between two pauses, about."""
 
 VALUES_OF_OPENING_MAX = 1 << 32
 """Values that are sealed under one key: far below what AES-GCM allows for a counted nonce."""

@@ -396,10 +396,14 @@ class Config:
         None, low=1, high=_U64, live=True, about="events between snapshots, for new schemas"
     )
     data_encryption_key: str | None = _key(
-        None, check=check_data_key, secret=True, about="key for data at rest: 32 bytes as base64"
+        None,
+        check=check_data_key,
+        secret=True,
+        live=True,
+        about="key for data at rest: 32 bytes as base64",
     )
     data_encryption_keys: tuple[str, ...] = _key(
-        (), check=check_data_key, secret=True, about="older keys that still read"
+        (), check=check_data_key, secret=True, live=True, about="older keys that still read"
     )
     encryption: bool = _key(
         True, about="seal the stores with the data key; off: what is written from now on is plain"

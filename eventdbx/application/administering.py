@@ -48,6 +48,12 @@ class Administration(Protocol):
     def delete_remote(self, name: str) -> Deferred[bool]:
         """Remove a remote; fires with False when there is none of that name."""
 
+    def data_keys(self) -> Deferred[dict[str, Any]]:
+        """Return how the data keys of each domain are wrapped, and what is not sealed yet."""
+
+    def rotate_data_key(self) -> Deferred[Reloaded]:
+        """Make a new key the present one; the stores follow in the background."""
+
     def status(self) -> Deferred[dict[str, Any]]:
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
 

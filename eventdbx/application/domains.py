@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application.checkpoint_keys import Signer
 from eventdbx.application.checkpointing import Checkpoints
+from eventdbx.application.datakeys import DataKeys
 from eventdbx.application.delivering import Delivering
 from eventdbx.application.evidence import Exports
 from eventdbx.application.folding import Folding
@@ -67,6 +68,7 @@ class Domain:
         self.verifying = Places()
         self.scrub = Scrub(name, load=lambda: None, keep=lambda _text: None, now_ns=lambda: 0)
         self.exports = Exports()
+        self.data_keys = DataKeys(store, writer)
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake

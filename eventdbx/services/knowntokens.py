@@ -227,7 +227,7 @@ def make_admission(
         is_revoked=workspace.is_revoked,
         newer_keys=KeyWatch(workspace, lambda: config),
     )
-    data_keys = [key for key in (config.data_encryption_key, *config.data_encryption_keys) if key]
+    data_keys = workspace.shared_keys
     issued = KnownTokens(workspace.data_dir / LEDGER_NAME, data_keys)
     issued.look()
     issued.read_slowly_by(run_slowly)

@@ -15,7 +15,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.python.failure import Failure
 
 from eventdbx.application.auditing import Action
-from eventdbx.config import Config
+from eventdbx.config import Config, decode_data_key
 from eventdbx.domain.grants import Grant
 from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
@@ -76,6 +76,10 @@ class OfflineStore:
             plugins_path=workspace.plugins_path(domain),
         )
         self._reading = backend
+        if writes and config.data_encryption_key is not None:
+            present = decode_data_key(config.data_encryption_key)
+            while _result(Deferred.fromCoroutine(self._domain.data_keys.rewrap_some(present))):
+                pass
         self._place = place
         self._drainer: Drainer | None = None
         if writes:
@@ -132,6 +136,13 @@ class OfflineStore:
         """Record what was done on the store as the doing of who runs the command."""
         way = action.way.replace("control ", "offline ", 1)
         return self._trail.record(action._replace(actor=operator(os.environ), way=way))
+
+    def seal_some(self) -> tuple[int, float] | None:
+        """Seal some of what is plain; return how many values were and how far that is, None at
+        the end."""
+        keys = self._domain.data_keys
+        more = _result(Deferred.fromCoroutine(keys.seal_some()))
+        return keys.sealing() if more else None
 
     def close(self) -> None:
         """Give the store back."""

@@ -7,9 +7,9 @@ is that part's own business (:class:`Part`), put in by the service tree.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
-from twisted.internet.defer import Deferred, DeferredLock
+from twisted.internet.defer import Deferred, DeferredLock, fail
 from twisted.logger import Logger
 
 from eventdbx.application.administering import Reloaded
@@ -17,6 +17,7 @@ from eventdbx.application.admission import Admission
 from eventdbx.application.auditing import Action, Trail
 from eventdbx.application.token_keys import verification_keys
 from eventdbx.config import Config, Value, shown_document
+from eventdbx.errors import ConfigError
 from eventdbx.keys import Taken, taken_up, with_value
 from eventdbx.services.remotes import Remotes
 from eventdbx.services.workspace import Workspace
@@ -57,6 +58,22 @@ def judging(admission: Admission) -> Part:
     return prepare
 
 
+class Keys(Protocol):
+    """Who looks after the data keys of the stores."""
+
+    def status(self) -> Deferred[dict[str, Any]]: ...
+
+    def rotate(self) -> Deferred[Reloaded]: ...
+
+
+class _NoKeys:
+    def status(self) -> Deferred[dict[str, Any]]:
+        return fail(ConfigError("no data keys are looked after here"))
+
+    def rotate(self) -> Deferred[Reloaded]:
+        return fail(ConfigError("no data keys are looked after here"))
+
+
 class LiveConfiguration:
     """The configuration in force, as :class:`eventdbx.application.administering.Administration`.
 
@@ -77,6 +94,7 @@ class LiveConfiguration:
         self.config = config
         self.parts: list[Part] = []
         self.trail: Trail | None = None
+        self.keys: Keys = _NoKeys()
         self.restart_required: tuple[str, ...] = ()
         self._workspace = workspace
         self._run_slowly = run_slowly
@@ -160,6 +178,14 @@ class LiveConfiguration:
             return found
 
         return self._in_turn(delete)
+
+    def data_keys(self) -> Deferred[dict[str, Any]]:
+        """Return how the data keys of each domain are wrapped, and what is not sealed yet."""
+        return self.keys.status()
+
+    def rotate_data_key(self) -> Deferred[Reloaded]:
+        """Make a new key the present one; the stores follow in the background."""
+        return self.keys.rotate()
 
     def status(self) -> Deferred[dict[str, Any]]:
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,36 @@ class Remotes:
             self._path_of(name).unlink(missing_ok=True)
             found = True
         return found
+
+    def sealed_texts(self) -> Iterator[tuple[str, str]]:
+        """Yield (where, text) of what is sealed with a data key. Raises what reading raises."""
+        for one in self._workspace.read().remotes:
+            if one.token is not None and one.token.startswith(_SEALED):
+                yield f"remotes.{one.name}.token", one.token
+        for domain in self._workspace.domain_names():
+            text = read_text(self._path_of(domain))
+            with suppress(SerializationError):
+                sealed = None if text is None else _parsed(text).get(_WRAPPED)
+                if isinstance(sealed, str):
+                    yield str(self._path_of(domain)), sealed
+
+    def seal_anew(self) -> None:
+        """Seal every token once more, with the present key. Raises what opening them raises."""
+        from eventdbx.application.sealing import unseal
+
+        path, keys = self._workspace.config_path, self._workspace.data_keys
+        with locked_directory(path.parent):
+            text = before = read_text(path) or ""
+            for one in self._workspace.read().remotes:
+                if one.token is not None and one.token.startswith(_SEALED):
+                    token = self._sealed(unseal(one.token, keys, "remotes"))
+                    text = with_remote(text, one.name, _members(replace(one, token=token)))
+            if text != before:
+                replace_text(path, text)
+        for domain, remote in self._of_domains().items():
+            text = read_text(self._path_of(domain)) or ""
+            if _WRAPPED in _parsed(text):
+                self._write_of_domain(remote, remote.token)
 
     def _sealed(self, token: str) -> str:
         from eventdbx.application.sealing import seal

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from eventdbx.application.datakeys import DataKeys
 from eventdbx.application.domains import Domain
 from eventdbx.application.plugins import Plugins
 from eventdbx.application.schemas import Catalogue
@@ -108,6 +109,8 @@ def open_domain(
         plugins,
         checkpoints_of(name, store, path.parent, config.integrity, keeps=backend is None),
     )
+    if isinstance(opened, SealedStore):
+        domain.data_keys = DataKeys(store, writer, opened.seals)
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)
     return domain

@@ -172,6 +172,14 @@ class TokenFiles:
         with locked_directory(self._folder):
             self._settle()
 
+    def seal_anew(self) -> None:
+        """Write both files once more, sealed with the present key, and no journal.
+
+        Raises what :meth:`read` raises.
+        """
+        with locked_directory(self._folder):
+            self._checkpoint(self._load())
+
     def _settle(self) -> None:
         """Bring revocations of the journal to where servers look; records can wait."""
         journal = self._journal.identity()

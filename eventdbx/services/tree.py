@@ -34,6 +34,7 @@ from eventdbx.services.knowntokens import make_admission
 from eventdbx.services.listening import ControlService, addresses, listener_on
 from eventdbx.services.mapping import MappingService
 from eventdbx.services.observing import Observing
+from eventdbx.services.rekeying import RekeyingService
 from eventdbx.services.reloading import LiveConfiguration, at_once, judging
 from eventdbx.services.reporting import report_on
 from eventdbx.services.scrubbing import ScrubService
@@ -85,6 +86,7 @@ class Server(Service):
         cosigning: CosigningService,
         mapping: MappingService,
         scrubbing: ScrubService,
+        rekeying: RekeyingService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -100,6 +102,7 @@ class Server(Service):
         self._cosigning = cosigning
         self._mapping = mapping
         self._scrubbing = scrubbing
+        self._rekeying = rekeying
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -121,6 +124,7 @@ class Server(Service):
         self._cosigning.startService()
         self._mapping.startService()
         self._scrubbing.startService()
+        self._rekeying.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -156,6 +160,8 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
+        if self._rekeying.running:
+            await self._rekeying.stopService()
         if self._scrubbing.running:
             await self._scrubbing.stopService()
         if self._mapping.running:
@@ -275,11 +281,15 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     mapping = MappingService(
         config.integrity.heads_interval_secs, run_slowly=run_slowly, clock=reactor
     )
+    rekeying = RekeyingService(
+        workspace, live, run_slowly=run_slowly, run_on_files=run_on_files, clock=reactor
+    )
+    live.keys = rekeying
     cosigning = CosigningService(lambda: live.config.integrity, reactor)
     stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, cosigning.add]
     stores.on_open.append(mapping.add)
     scrubbing = ScrubService(lambda: live.config.integrity, run_slowly=run_slowly, clock=reactor)
-    stores.on_open.append(scrubbing.add)
+    stores.on_open += [scrubbing.add, rekeying.add]
     # Neither behind the scans nor behind who waits for a lock: strangers wait for it.
     admission = make_admission(
         config,
@@ -348,6 +358,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         cosigning,
         mapping,
         scrubbing,
+        rekeying,
     )
 
     def take_up(new: Config) -> None:
@@ -359,7 +370,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         factory.bounds = new.limits
         control.drain_s = new.limits.drain_timeout_secs
 
-    live.parts += [at_once(take_up), judging(admission), web.take_up]
+    live.parts += [rekeying.take_up, at_once(take_up), judging(admission), web.take_up]
     routes.administration.offer_installation(live, lambda: live.config.domain)
     offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server

@@ -10,7 +10,7 @@ import base64
 import os
 import pwd
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -84,6 +84,20 @@ class Workspace:
     def data_keys(self) -> list[str]:
         """The keys for data at rest, that in use first."""
         return list(self._data_keys)
+
+    def take_up_keys(self, keys: Sequence[str]) -> None:
+        """Seal by the first of other keys from now on, here and wherever :attr:`shared_keys` is."""
+        self._data_keys[:] = keys
+
+    @property
+    def shared_keys(self) -> Sequence[str]:
+        """The keys for data at rest as they are at any time."""
+        return self._data_keys
+
+    @property
+    def given(self) -> Mapping[str, str]:
+        """The environment as it was given, without what files hold that it names."""
+        return self._source[1]
 
     @property
     def pid_path(self) -> Path:

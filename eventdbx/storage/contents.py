@@ -67,6 +67,14 @@ def parts(record: bytes) -> tuple[int, bool, tuple[int, ...], int, int]:
     return form, erased, slots, start, content_at
 
 
+def with_slots(record: bytes, slots: Sequence[int]) -> bytes:
+    """Return a record whose content is sealed with other keys; an erased one as it is."""
+    form, erased, _slots, start, content_at = parts(record)
+    if erased:
+        return record
+    return begin(form, slots, content_at - start) + record[start:]
+
+
 def without_content(record: bytes) -> bytes:
     """Return a record as it is once its content is erased."""
     content_at = parts(record)[4]

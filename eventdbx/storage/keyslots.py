@@ -12,7 +12,7 @@ files nor anything else that is sealed with the configured key share one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from struct import Struct
@@ -201,15 +201,25 @@ class KeySlots:
             except OSError as error:
                 raise _trouble(self.path, error) from error
 
-    def destroyed(self) -> int:
-        """Count the slots whose keys are destroyed. Reads the whole file. Raises StorageError."""
-        found, block = 0, limits.KEY_SLOTS_BLOCK_MAX
+    def destroyed(self) -> Iterator[int]:
+        """Yield the slots whose keys are destroyed. Reads the whole file. Raises StorageError."""
+        for slot, row in self._all_rows():
+            if row == _DESTROYED:
+                yield slot
+
+    def check(self) -> None:
+        """Unwrap every key. Raises StorageError for the first that does not open."""
+        for slot, row in self._all_rows():
+            if row != _NEVER:
+                self._unwrapped(slot, row)
+
+    def _all_rows(self) -> Iterator[tuple[int, bytes]]:
+        block = limits.KEY_SLOTS_BLOCK_MAX
         for start in range(1, self._end, block):
             with self._lock:
                 rows = self._rows(self._descriptor, start, min(start + block, self._end))
-            places = range(0, len(rows), _SLOT_BYTES)
-            found += sum(rows[place : place + _SLOT_BYTES] == _DESTROYED for place in places)
-        return found
+            for place in range(0, len(rows), _SLOT_BYTES):
+                yield start + place // _SLOT_BYTES, rows[place : place + _SLOT_BYTES]
 
     def rewrap(self, wrapping: bytes) -> Generator[tuple[int, int], None, None]:
         """Wrap every key by another configured key; yields (done, all) as it goes.

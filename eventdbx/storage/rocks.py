@@ -47,7 +47,7 @@ _PARTITION_BYTES = 4_096
 
 _LOGS_RECYCLED = 4
 
-_LOCK_NAME = "eventdbx.lock"
+LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
 _SIDE_TEXT = '{"raw_mode":true,"prefix_extractors":{}}'
 
@@ -208,7 +208,7 @@ class RocksStore:
                 raise StorageError(f"there is no event store at {path}")
         except OSError as error:
             raise StorageError(f"cannot create {path}: {error.strerror}") from error
-        lock = None if read_only else ProcessLock(os.path.join(path, _LOCK_NAME))
+        lock = None if read_only else ProcessLock(os.path.join(path, LOCK_NAME))
         try:
             if not read_only:
                 _mend_side_file(path)

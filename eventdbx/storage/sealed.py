@@ -234,6 +234,33 @@ class SealedView:
         pairs = self._view.scan(start, stop, reverse=reverse)
         return ((key, opened(key, stored)) for key, stored in pairs)
 
+    def unsealed(self, start: bytes, most: int) -> tuple[list[bytes], bytes | None]:
+        """Return keys from a place on whose values are not sealed as they should be.
+
+        That is what is plain, and content that has no key which could be destroyed. ``most`` keys
+        are found, of a bounded part of the store; with them comes where the next part begins,
+        None at the end.
+        """
+        found: list[bytes] = []
+        looked = size = 0
+        for key, stored in self._view.scan(start, b"\xff" * 8):
+            looked += 1
+            if looked > limits.VALUES_LOOKED_AT or size > limits.VALUES_SEALED_BYTES:
+                return found, key
+            if not stored or not key[0] or stored[0] == PARTED:
+                continue
+            if stored[0] != PLAIN:
+                if key[0] not in FAMILIES:
+                    continue
+                _form, erased, slots, _start, _at = parts(self._seals.opened(key, stored))
+                if erased or slots:
+                    continue
+            if len(found) == most:
+                return found, key
+            found.append(key)
+            size += len(stored)
+        return found, None
+
 
 @implementer(IOrderedStore)
 class SealedStore:

@@ -13,7 +13,7 @@ while it is not (``storage.hops``).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -258,6 +258,10 @@ class Store:
         numbers["waiting_bytes"] = self.waiting_bytes
         numbers["waiting_count"] = self.waiting_count
         return numbers
+
+    def purge(self, ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
+        """Rewrite ranges of the files (:meth:`IOrderedStore.purge`). For another thread."""
+        self._backend.purge(ranges, logs=logs)
 
     def close(self) -> Deferred[None]:
         """Commit what was accepted, acknowledge it, sync, close the backend; then fire.

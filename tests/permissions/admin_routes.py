@@ -113,6 +113,8 @@ ROUTES: dict[str, Route] = {
     "getConfig": Route(_needs("config.read")),
     "changeConfig": Route(_needs("config.write"), {"list_page_size": 10}),
     "reloadConfig": Route(_needs("config.write")),
+    "getDataKeys": Route(_needs("*.*")),
+    "rotateDataKey": Route(_needs("*.*")),
     "getCheckpoint": Route(Needs(("aggregate.read",))),
     "getScrub": Route(_needs("config.read")),
     "startScrub": Route(_needs("config.write")),

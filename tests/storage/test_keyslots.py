@@ -188,9 +188,10 @@ class KeySlotsTests(SynchronousTestCase):
         self.assertRaises(StorageError, found.key, slot + 1)
         list(found.rewrap(NEW))
         self.assertEqual(self.open(NEW).key(slot), found.key(slot))
-        self.assertEqual(found.destroyed(), 0)
+        self.assertEqual(list(found.destroyed()), [])
         found.destroy([slot])
-        self.assertEqual(found.destroyed(), 1)
+        self.assertEqual(list(found.destroyed()), [slot])
+        found.check()
 
     def test_full(self) -> None:
         """When the numbers are used up, openings still get one; nothing begins again at 1."""

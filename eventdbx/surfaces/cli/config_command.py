@@ -23,7 +23,7 @@ from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, pri
 from eventdbx.surfaces.cli.session import database, opened, server_address
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
-_DATA_KEYS = {"data_encryption_key", "data_encryption_keys"}
+_DATA_KEY = "data_encryption_key"
 WORD = click.Choice(["true", "false"])
 
 
@@ -232,10 +232,12 @@ def _adjusted(place: Opened, changes: dict[str, Value]) -> dict[str, Value]:
     if isinstance(most, int):
         least = depth if isinstance(depth, int) else place.config.reference_default_depth
         changes["reference_max_depth"] = max(most, least)
-    key, old = changes.get("data_encryption_key"), place.config.data_encryption_key
-    if key is not None and old is not None and key != old:
+    key, old = changes.get(_DATA_KEY), place.config.data_encryption_key
+    given = any(place.workspace.environ.get(name) for name in environment_names(_DATA_KEY))
+    if key is not None and old is not None and key != old and not given:
         # What was written under the old key stays readable.
-        changes["data_encryption_keys"] = (*place.config.data_encryption_keys, old)
+        older = tuple(one for one in place.config.data_encryption_keys if one != key)
+        changes["data_encryption_keys"] = (old, *older)
     return changes
 
 
@@ -342,11 +344,18 @@ def _others(warnings: Sequence[str]) -> list[str]:
     return [one for one in warnings if not one.startswith("unknown configuration key")]
 
 
-def _keep_key_of_running_server(place: Opened, changes: Mapping[str, Value]) -> None:
-    """Refuse another data key beside a server: it could not read tokens that are sealed anew."""
-    other = any(changes[key] != getattr(place.config, key) for key in _DATA_KEYS & changes.keys())
-    if other and places.daemon_runs(place):
-        raise Failure("the data key cannot be changed while the server runs", hint="dbx stop")
+def _keep_keys_in_use(place: Opened, changes: Mapping[str, Value]) -> None:
+    """Refuse to let go of a data key that something is still encrypted with."""
+    if not changes.keys() & {_DATA_KEY, "data_encryption_keys"}:
+        return
+    from eventdbx.services.keyuse import lost
+
+    files = lost(place.workspace, place.config, place.workspace.read(changes))
+    if files:
+        raise ConfigError(
+            f"a key that would be removed is still needed to read {', '.join(files)}; "
+            "`dbx keys status` says when it is not"
+        )
 
 
 def _carry_out(
@@ -362,7 +371,7 @@ def _carry_out(
     if again and address is None:
         raise Failure("no server runs that could reload its configuration", hint="dbx start")
     if changes:
-        _keep_key_of_running_server(place, changes)
+        _keep_keys_in_use(place, changes)
         _save(place, changes)
         _tell_what_beats_the_file(changes)
         note_on_terminal(f"Configuration saved to {place.workspace.config_path}")

@@ -54,6 +54,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "headmap_command",
         "Show how far the map of all aggregates is, or make it anew",
     ),
+    "keys": (
+        _HERE + "keys_command",
+        "Look after the keys that the stores are encrypted with",
+    ),
     "scrub": (
         _HERE + "scrub_command",
         "Check all records in the background, and show what was found",

@@ -78,6 +78,23 @@ class AdministrationRoutes:
         def status(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
             return installation.status().addCallback(status_for, grant)
 
+        def data_keys(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            require_active(grant)
+            return installation.data_keys()
+
+        def rotate(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            require_active(grant)
+
+            def recorded(reloaded: Reloaded) -> Any:
+                keys = ", ".join(reloaded.changed)
+                way = "control administer rotate_data_key"
+                change = Change("config", "data_key_rotated", keys, way)
+                return self._routes.recording.done(session, grant, change, reloaded.document())
+
+            return installation.rotate_data_key().addCallback(recorded)
+
+        self.offer("data_keys", ROOT, data_keys)
+        self.offer("rotate_data_key", ROOT, rotate)
         self.offer("reload", "config.write", reload)
         self.offer("configuration", "config.read", configuration)
         self.offer("status", "metrics.read", status)
