@@ -71,7 +71,12 @@ class HeadMap:
     @property
     def behind(self) -> int:
         """How many events are durable that the map does not cover. Raises StorageError."""
-        return eventlog.end_position(self._store.view(), PARTITION) - self.place.position
+        return self.end - self.place.position
+
+    @property
+    def end(self) -> int:
+        """How many events are durable. Raises StorageError."""
+        return eventlog.end_position(self._store.view(), PARTITION)
 
     def lines(self) -> tuple[str, ...]:
         """Return the lines of a checkpoint of all that is durable now: one, or none without map.

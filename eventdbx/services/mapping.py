@@ -21,6 +21,10 @@ from eventdbx.application.domains import Domain
 PAUSE_S = 0.02
 """Between two steps of a map that is far behind, which may take as long: requests come first."""
 
+BUSY_PAUSES = 9
+"""While events are written, a step is followed by a pause that many times as long as it took: the
+map of new aggregates costs as much as writing them, and can wait until they are written."""
+
 
 class MappingService(Service):
     """Advances the maps of all domains that were added, ``interval_s`` after the last time.
@@ -99,8 +103,14 @@ class MappingService(Service):
     async def _advance_all(self) -> None:
         for domain in tuple(self._domains):
             try:
-                while self.running and await domain.heads.advance():
-                    self._pausing = deferLater(self._clock, PAUSE_S)
+                while self.running:
+                    end, began = domain.heads.end, self._clock.seconds()
+                    if not await domain.heads.advance():
+                        break
+                    pause_s = PAUSE_S
+                    if domain.heads.end != end:
+                        pause_s = max(pause_s, BUSY_PAUSES * (self._clock.seconds() - began))
+                    self._pausing = deferLater(self._clock, pause_s)
                     await self._pausing
                 self._troubles.pop(domain.name, None)
             except CancelledError:

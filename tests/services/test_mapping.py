@@ -17,7 +17,7 @@ from eventdbx.config import Config, Integrity
 from eventdbx.domain.checkpoints import parse_checkpoint
 from eventdbx.domain.commands import Write
 from eventdbx.domain.headmap import check_head, heads_of
-from eventdbx.services.mapping import PAUSE_S, MappingService
+from eventdbx.services.mapping import BUSY_PAUSES, PAUSE_S, MappingService
 from eventdbx.services.stores import StoreService
 from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous
@@ -75,6 +75,38 @@ class MappingServiceTests(SynchronousTestCase):
             self.assertEqual(self.domain.heads.place.position, position)
         self.write(1)
         self.clock.advance(60)
+        self.assertEqual(self.domain.heads.place.position, 6)
+        self.stop()
+
+    def test_writes_come_first(self) -> None:
+        """While events are written, the pauses are a multiple of what the steps take."""
+        slow: list[tuple[Callable[[], Any], Deferred[Any]]] = []
+
+        def later(work: Callable[[], Any]) -> Deferred[Any]:
+            slow.append((work, Deferred()))
+            return slow[-1][1]
+
+        def work(took_s: float, writes: int) -> None:
+            while slow:
+                work, done = slow.pop()
+                self.write(writes)
+                writes = 0
+                self.clock.advance(took_s)
+                took_s = 0
+                done.callback(work())
+
+        self.run_slowly = later
+        self.write(5)
+        self.clock.advance(60)
+        work(2, 1)
+        self.assertEqual(self.domain.heads.place.position, 2)
+        self.clock.advance(2 * BUSY_PAUSES - 0.1)
+        self.assertEqual(slow, [])
+        self.clock.advance(0.1)
+        work(2, 0)
+        self.assertEqual(self.domain.heads.place.position, 4)
+        self.clock.advance(PAUSE_S)
+        work(0, 0)
         self.assertEqual(self.domain.heads.place.position, 6)
         self.stop()
 
