@@ -16,7 +16,7 @@ from eventdbx import limits
 from eventdbx.domain import merkle
 from eventdbx.domain.canonical import parse
 from eventdbx.domain.checkpoints import Checkpoint, Trust, check_checkpoint, parse_checkpoint
-from eventdbx.domain.events import LEAF_FORMAT, SALT_BYTES, Event
+from eventdbx.domain.events import LEAF_FORMAT, MARK_BYTES, SALT_BYTES, Actor, Event
 from eventdbx.domain.headmap import HeadProof, check_head, heads_of
 from eventdbx.domain.notes import Note, NoteError, Verify, from_base64, parse_note, to_base64
 from eventdbx.domain.proofs import ProofError, check_consistency, check_inclusion
@@ -137,6 +137,7 @@ class Leaf(NamedTuple):
     aggregate_type: str
     aggregate_id: str
     event_type: str
+    issued_by: Actor | None
     hash: bytes
 
     @property
@@ -153,22 +154,32 @@ def read_leaf(data: bytes) -> Leaf:
     try:
         if data[:1] != LEAF_FORMAT:
             raise ProofError("the leaf of the event is of an unknown format")
-        version, event_id, created_at, committed = _LEAF.unpack_from(data, 1)
-        *names, _rest = data[1 + _LEAF.size :].split(b"\x00", 3)
-        aggregate_type, aggregate_id, event_type = (name.decode() for name in names)
-        found = merkle.leaf_hash(data)
-        return Leaf(
-            version,
-            event_id,
-            created_at,
-            committed,
-            aggregate_type,
-            aggregate_id,
-            event_type,
-            found,
-        )
-    except (ValueError, StructError) as error:
-        raise ProofError("the leaf of the event is malformed") from error
+        numbers = version, _id, _at, _committed = _LEAF.unpack_from(data, 1)
+        *names, rest = data[1 + _LEAF.size :].split(b"\x00", 3)
+        rest = rest[1:].split(b"\x00", 1)[1] if rest[0] else rest[1:]  # The type as it was sent.
+        actor, rest = _actor(rest)
+        if version < 1 or (rest != b"\x00" and (rest[0] != 1 or len(rest) != 1 + MARK_BYTES)):
+            raise ProofError("the leaf of the event is malformed")
+        texts = [name.decode() for name in names]
+        return Leaf(*numbers, *texts, actor, merkle.leaf_hash(data))  # type: ignore[call-arg]
+    except (ValueError, IndexError, StructError):
+        raise ProofError("the leaf of the event is malformed") from None
+
+
+def _actor(rest: bytes) -> tuple[Actor | None, bytes]:
+    """Return who issued an event, and what of the leaf is behind that."""
+    if not rest[0]:
+        return None, rest[1:]
+    group, rest = _counted(rest[1:])
+    user, rest = _counted(rest)
+    return Actor(group, user), rest
+
+
+def _counted(data: bytes) -> tuple[str, bytes]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    if end > len(data):
+        raise ProofError("the leaf of the event is malformed")
+    return data[4:end].decode(), data[end:]
 
 
 class Proven(NamedTuple):

@@ -89,7 +89,10 @@ class Offline(ProofCase):
         self.assertIn("are what was logged", found["content"])
         document = json.loads(Path(event).read_text())
         for change in ({"payload": {"total": 13}}, {"event_type": "order_paid"}, {"version": 2},
-                       {"metadata": {**document["metadata"], "note": "other"}}):  # fmt: skip
+                       {"metadata": {**document["metadata"], "note": "other"}}, {"more": 1},
+                       {"metadata": {**document["metadata"], "issued_by": {"group": "x"}}},
+                       {"metadata": {**document["metadata"], "created_at": "2020-01-01"}},
+                       {"metadata": {**document["metadata"], "more": 1}}):  # fmt: skip
             Path(event).write_text(json.dumps({**document, **change}))
             self.refuted(file, "--event", event)
 

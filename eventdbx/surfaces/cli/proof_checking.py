@@ -12,6 +12,7 @@ from eventdbx.domain.events import commitment
 from eventdbx.domain.notes import NoteError, parse_vkey
 from eventdbx.domain.proofdocuments import NO_SALT, Leaf, Proven, check_file
 from eventdbx.domain.proofs import ProofError
+from eventdbx.domain.timestamps import format_ns
 from eventdbx.surfaces.cli.failures import Failure
 
 Document = dict[str, Any]
@@ -68,19 +69,24 @@ def compare(proven: Proven, raw: bytes) -> str:
         raise ProofError("the event has no metadata")
     _compare_names(leaf, event, metadata)
     if event.get("erased") is True:
+        if event.get("payload") is not None:
+            raise ProofError("the event is said to be erased, and has a payload")
         return "the event was erased, there is nothing to compare"
     if proven.salt == NO_SALT:
         return "not compared: the proof has no salt"
     extensions = event.get("extensions")
-    if extensions is None:
-        extensions = {key: value for key, value in metadata.items() if key.startswith("@")} or None
-    kept = None if extensions is None else dump(extensions)
+    among = {key: value for key, value in metadata.items() if key.startswith("@")}
+    if extensions is not None and among:
+        raise ProofError("the event has its metadata twice")
+    kept = dump(among if extensions is None else extensions)
     note = metadata.get("note")
     if note is not None and type(note) is not str:
         raise ProofError("the note of the event is no text")
-    if commitment(proven.salt, dump(event.get("payload")), kept, note) != leaf.committed:
-        raise ProofError("payload, metadata or note of the event are not what was logged")
-    return "payload, metadata and note of the event are what was logged"
+    # None at all and none in an object are shown alike.
+    for option in (kept, None) if kept == b"{}" else (kept,):
+        if commitment(proven.salt, dump(event.get("payload")), option, note) == leaf.committed:
+            return "payload, metadata and note of the event are what was logged"
+    raise ProofError("payload, metadata or note of the event are not what was logged")
 
 
 def _event(raw: bytes) -> Document:
@@ -93,15 +99,29 @@ def _event(raw: bytes) -> Document:
     return event
 
 
+_MEMBERS = frozenset(
+    "aggregate_type aggregate_id event_type event_type_raw version hash merkle_root payload "
+    "extensions metadata erased schema position".split()
+)
+_METADATA = frozenset({"event_id", "created_at", "issued_by", "note"})
+
+
 def _compare_names(leaf: Leaf, event: Document, metadata: Document) -> None:
+    more = event.keys() - _MEMBERS
+    more |= {name for name in metadata.keys() - _METADATA if not name.startswith("@")}
+    if more:
+        raise ProofError(f"the event has a member that no proof covers: {min(more)[:64]}")
+    actor = leaf.issued_by
     said = {
         "aggregate_type": (event.get("aggregate_type"), leaf.aggregate_type),
         "aggregate_id": (event.get("aggregate_id"), leaf.aggregate_id),
         "event_type": (event.get("event_type"), leaf.event_type),
         "version": (event.get("version"), leaf.version),
         "event_id": (metadata.get("event_id"), str(leaf.event_id)),
+        "created_at": (metadata.get("created_at"), format_ns(leaf.created_at)),
+        "issued_by": (metadata.get("issued_by"), None if actor is None else actor._asdict()),
         "hash": (event.get("hash"), leaf.hash.hex()),
     }
     for name, (found, wanted) in said.items():
-        if found != wanted:
+        if found != wanted or type(found) is not type(wanted):
             raise ProofError(f"the {name} of the event is not that of the proven one")

@@ -195,7 +195,7 @@ def _register_check(group: click.Group) -> None:
     )
     @argument("file", help="A proof of any kind, - for stdin")
     @option("--key", "keys", required=True, multiple=True, metavar="VKEY",
-            help="Key of the log that is believed, as `dbx checkpoint key` prints it")  # fmt: skip
+            help="Key of the log that is believed, as `dbx checkpoint --key` says")  # fmt: skip
     @option("--witness", "witnesses", multiple=True, metavar="VKEY",
             help="Key of a witness that is believed")  # fmt: skip
     @option("--quorum", type=U32, metavar="N",
