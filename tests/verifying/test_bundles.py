@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from hypothesis import given, settings
@@ -14,7 +18,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx import verify
 from eventdbx.domain import evidence
 from eventdbx.domain.events import event_document
-from tests.verifying.story import Story, checked, orders, tree_of, trust
+from tests.verifying.story import LOG, Story, checked, orders, tree_of, trust
 
 ORDERS = orders()
 NAMES = ORDERS.names()
@@ -349,6 +353,25 @@ class Hostile(SynchronousTestCase):
         except verify.Refuted:
             return
         self.assertIn(found, [checked(seed)[0] for seed in SEEDS])
+
+    @settings(deadline=None, max_examples=100)
+    @given(mutated() | rewritten() | st.binary(max_size=200), st.booleans(), st.booleans())
+    def test_the_command(self, raw: bytes, as_json: bool, compared: bool) -> None:
+        """The command ends with 0 or 1 and prints one verdict, whatever it is given."""
+        with TemporaryDirectory() as folder:
+            file, event = Path(folder) / "file", Path(folder) / "event"
+            file.write_bytes(raw)
+            event.write_bytes(raw if compared else event_document(ORDERS.events[4]))
+            words = [str(file), "--key", LOG.vkey(), "--event", str(event)]
+            with redirect_stdout(StringIO()) as out:
+                code = verify.main([*words, *(["--json"] if as_json else [])])
+        last = out.getvalue().splitlines()[-1]
+        self.assertIn(code, (0, 1))
+        if as_json:
+            self.assertEqual(json.loads(out.getvalue())["proven"], code == 0)
+        else:
+            self.assertEqual(last.startswith("NOT PROVEN: "), code == 1)
+            self.assertEqual(last == "PROVEN.", code == 0)
 
     @settings(deadline=None, max_examples=200)
     @given(mutated() | rewritten() | st.binary(max_size=200), st.data())
