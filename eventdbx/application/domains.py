@@ -10,6 +10,7 @@ from eventdbx.application.checkpoint_keys import Signer
 from eventdbx.application.checkpointing import Checkpoints
 from eventdbx.application.datakeys import DataKeys
 from eventdbx.application.delivering import Delivering
+from eventdbx.application.erasing import Erasing
 from eventdbx.application.evidence import Exports
 from eventdbx.application.folding import Folding
 from eventdbx.application.integrity.anchors import NO_ANCHORS, Anchors
@@ -68,6 +69,7 @@ class Domain:
         self.verifying = Places()
         self.scrub = Scrub(name, load=lambda: None, keep=lambda _text: None, now_ns=lambda: 0)
         self.exports = Exports()
+        self.erasing = Erasing(store, writer)
         self.data_keys = DataKeys(store, writer)
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)

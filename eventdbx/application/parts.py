@@ -37,6 +37,17 @@ _GAP_READ = 4
 """So many events are read as fast as the newest head, which may be that of a later one."""
 
 
+class _Erasures:
+    """How often something was erased in this process: states from before may hold it."""
+
+    count = 0
+
+
+def forget_states() -> None:
+    """Let every builder begin its states anew, from the events as they are now."""
+    _Erasures.count += 1
+
+
 class _Running(NamedTuple):
     """A fold that goes on with the next event: the head so far, and how large it may be.
 
@@ -73,6 +84,7 @@ class PartsBuilder:
         self._bytes_max = bytes_max
         self._running: OrderedDict[bytes, _Running] = OrderedDict()
         self._bytes = 0
+        self._erasures = _Erasures.count
 
     def __len__(self) -> int:
         """Return how many states are kept."""
@@ -131,6 +143,10 @@ class PartsBuilder:
 
     def _after(self, view: IReadView, fold: Fold, event: Event) -> Head:
         """Return the aggregate just after an event."""
+        if self._erasures != _Erasures.count:
+            self._erasures = _Erasures.count
+            self._running.clear()
+            self._bytes = 0
         name = slot = keys.name(event.aggregate_type, event.aggregate_id)
         version = event.version
         kept = self._kept(slot, fold)

@@ -162,6 +162,18 @@ class Referring:
         paths = self.paths(head.aggregate_type)
         self._indexing.moved(transaction, name, paths, stored.state, head)
 
+    def replaced(self, transaction: Transaction, name: bytes, before: Head, after: Head) -> None:
+        """Make the index follow a state that has changed without an event."""
+        paths = self.paths(after.aggregate_type)
+        if self._indexing.moved(transaction, name, paths, before.state, after) or not paths:
+            return
+        place = self._domain, after.aggregate_type
+        replace_entries(
+            transaction,
+            entries(name, paths, before.state, *place),
+            entries(name, paths, after.state, *place),
+        )
+
     def clearings(self, transaction: Transaction, target: Head, load: Load) -> list[Clearing]:
         """Return what the aggregates that refer to one get when it is archived, by (type, id).
 

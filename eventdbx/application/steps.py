@@ -79,6 +79,11 @@ class Work:
         self._edge = writer._edge
         self.now_ns, self.made = writer._clock_ns(), 0
 
+    @property
+    def rules(self) -> SchemaRules:
+        """What the schemas in force demand."""
+        return self._writer.rules
+
     def next_id(self) -> int:
         """Return an id greater than every one before it, across restarts and clock steps."""
         self._last_id = snowflake.next_id(
@@ -92,9 +97,9 @@ class Work:
         if moved is not None:
             return moved[1]
         head = self._writer._heads.get(name) or eventlog.load_head(self._transaction, name)
-        if head is None or not (head.fold_mark or self._writer._rules.upcasts):
+        if head is None or not (head.fold_mark or self._writer.rules.upcasts):
             return head
-        fold = self._writer._rules.fold(head.aggregate_type)
+        fold = self._writer.rules.fold(head.aggregate_type)
         return head if head.fold_mark == fold.mark else self._refold(name, fold)
 
     def _refold(self, name: bytes, fold: Fold) -> Head:
@@ -104,7 +109,7 @@ class Work:
         head = eventlog.refolded(self._transaction, stored, fold)
         if head is not stored:
             head = self._resealed(stored, head)
-            self._writer._rules.references.refolded(self._transaction, name, stored, head)
+            self._writer.rules.references.refolded(self._transaction, name, stored, head)
             self.move(name, stored, head)
         return head
 
@@ -128,12 +133,12 @@ class Work:
         stored = eventlog.load_head(self._transaction, name)
         if stored is None or stored.version != folded.version:
             return
-        if stored.fold_mark != folded.fold_mark == self._writer._rules.fold(stored[0]).mark:
+        if stored.fold_mark != folded.fold_mark == self._writer.rules.fold(stored[0]).mark:
             head = stored._replace(
                 state=folded.state, extensions=folded.extensions, fold_mark=folded.fold_mark
             )
             head = self._resealed(stored, head)
-            self._writer._rules.references.refolded(self._transaction, name, stored, head)
+            self._writer.rules.references.refolded(self._transaction, name, stored, head)
             self.move(name, stored, head)
 
     def move(self, name: bytes, before: Head | None, after: Head) -> None:
@@ -155,12 +160,12 @@ class Work:
         named = command.publish_targets
         targets = self._writer._check_targets(named) if named else ()
         before = self.load(name)
-        head = _admit(write, before, self._writer._rules)
+        head = _admit(write, before, self._writer.rules)
         draft, under = write.draft, None
         if command.kind == "patch":
             under = head.state
             draft = write.with_payload(apply_patch(under, draft.payload))
-        rules = self._writer._rules
+        rules = self._writer.rules
         if authorise is not as_audit_trail:
             draft = rules.admit(command.aggregate_type, draft, under)
         bound = draft.schema is not None
@@ -222,7 +227,7 @@ class Work:
             self._position += 1
         self.move(name, before, after)
         if bound:
-            rules = writer._rules
+            rules = writer.rules
             rules.references.index(self._transaction, name, head, draft.payload, after)
             every = rules.snapshot_threshold(head.aggregate_type)
             if every and event.version % every == 0:

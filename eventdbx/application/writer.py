@@ -76,7 +76,7 @@ class Writer:
         self._clock_ns = clock_ns
         self._entropy = entropy
         self._worker = snowflake.check_worker(worker_id)
-        self._rules = rules
+        self.rules = rules
         self._check_targets = check_targets
         self._new_slot = new_slot
         self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
@@ -147,7 +147,7 @@ class Writer:
         event = eventlog.load_event(transaction, keys.name(*place[:2]), place[2])
         if event is None:
             raise StorageError(f"event {place[0]}::{place[1]} v{place[2]} is missing")
-        fold = self._rules.fold(place[0])
+        fold = self.rules.fold(place[0])
         return Committed(event, None, lambda: eventlog.at_version(transaction, *place, fold)[1])
 
     def archive(
@@ -186,7 +186,7 @@ class Writer:
                 updated_at=max(work.now_ns, before.updated_at or 0),
             )
             if archived and not before.archived:
-                references = self._rules.references
+                references = self.rules.references
                 for one in references.clearings(transaction, before, work.load):
                     work.append(one.name, one.head, one.head, one.draft)
             work.move(name, before, after)

@@ -31,7 +31,7 @@ def snapshot_document(snapshot: Snapshot) -> bytes:
     """Return the JSON document of a snapshot; state values are texts, as in aggregates."""
     return (
         b'{"snapshot_id":"%d","aggregate_type":"%b","aggregate_id":"%b","version":%d,"state":%b,'
-        b'"merkle_root":"%b","created_at":"%b","comment":%b}'
+        b'"merkle_root":"%b","created_at":"%b","comment":%b%b}'
         % (
             snapshot.snapshot_id,
             snapshot.aggregate_type.encode(),
@@ -41,5 +41,6 @@ def snapshot_document(snapshot: Snapshot) -> bytes:
             snapshot.merkle_root.hex().encode(),
             format_ns(snapshot.created_at).encode(),
             orjson.dumps(snapshot.comment),
+            b',"erased":true' if snapshot.erased else b"",
         )
     )

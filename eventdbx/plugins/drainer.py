@@ -114,7 +114,12 @@ class Drainer:
     def start(self) -> None:
         """Load the plugins, and follow their entries."""
         self.plugins.on_change.append(self._changed)
+        self.domain.erasing.on_erased.append(self._erased)
         self.turn()
+
+    def _erased(self, name: bytes) -> None:
+        for outlet in self.outlets():
+            outlet.holding.forget_errors(name)
 
     def serve(self) -> None:
         """Deliver from now on."""
@@ -275,6 +280,8 @@ class Drainer:
             self.domain.store.on_commit.remove(self.nudge)
         if self._changed in self.plugins.on_change:
             self.plugins.on_change.remove(self._changed)
+        if self._erased in self.domain.erasing.on_erased:
+            self.domain.erasing.on_erased.remove(self._erased)
         for key in tuple(self.served):
             self.retire(key)
         waiting = [*self._retiring.values(), self.replays.stop()]

@@ -219,6 +219,15 @@ class Holding:
             if row.unavailable and not row.dead and key not in self._busy:
                 self._put(row._replace(next_retry_at=now_ms, unavailable=False))
 
+    def forget_errors(self, name: bytes) -> None:
+        """Take away what the target answered to events of an aggregate that has been erased."""
+        for key, row in tuple(self._rows.items()):
+            if row.name == name and row.last_error is not None:
+                self._rows[key] = row = row._replace(last_error=None)
+                if not row.loose:
+                    self._names[name] = row
+                self.changes[key] = encode_held(row)
+
     def remove(self, held: Held) -> None:
         """End a row."""
         key = held_key(self._entry.key, held)

@@ -86,6 +86,7 @@ class OfflineStore:
             write_copies(self._domain.checkpoints, path.parent)
             # No reactor has to be spared: what derives from events follows the schemas at once.
             self._domain.folding.start(_run_now)
+            self._domain.erasing.start(_run_now)
         self._session = Session(_OWNER, self._domain, owner=True, include_hidden=include_hidden)
         self._routes = Routes(
             admission=None,

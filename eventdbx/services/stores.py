@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 
 from eventdbx.application.datakeys import DataKeys
 from eventdbx.application.domains import Domain
+from eventdbx.application.erasing import Erasing
 from eventdbx.application.plugins import Plugins
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.writer import Writer, no_slot
@@ -31,6 +32,7 @@ from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.services.scrubbing import scrub_of
+from eventdbx.storage.erasures import finish_interrupted
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.opening import open_store
 from eventdbx.storage.sealed import SealedStore
@@ -61,7 +63,11 @@ def open_domain(
     process holds the store, StorageError when it cannot be read, SerializationError or
     InvalidSchema when ``schemas.json`` was edited into something that cannot be in force.
     """
-    opened = open_configured(path, config) if backend is None else backend
+    opened: IOrderedStore
+    if backend is None:
+        opened = _finished(open_configured(path, config))
+    else:
+        opened = backend
     store = Store(
         opened,
         hop=hop,
@@ -111,9 +117,23 @@ def open_domain(
     )
     if isinstance(opened, SealedStore):
         domain.data_keys = DataKeys(store, writer, opened.seals)
+        domain.erasing = Erasing(store, writer, opened.seals)
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)
     return domain
+
+
+def _finished(opened: SealedStore) -> SealedStore:
+    """Return a store without the content that an erasure was killed over."""
+    try:
+        count = finish_interrupted(opened, opened.seals.slots)
+    except BaseException:
+        opened.close()
+        raise
+    if count:
+        opened.seals.forget()
+        log.info("erasures that were interrupted have gone on: {count}", count=count)
+    return opened
 
 
 def open_configured(path: Path, config: Config, *, read_only: bool = False) -> SealedStore:
@@ -235,6 +255,7 @@ class StoreService(Service):
         self._domains[name] = domain
         if self._export is not None:
             domain.folding.start(self._export)
+            domain.erasing.start(self._export)
         self.log.info("event store of domain {domain} is open", domain=name)
         for call in self.on_open:
             call(domain)
@@ -242,7 +263,9 @@ class StoreService(Service):
 
     def stop_folding(self) -> Deferred[None]:
         """Stop what works on other threads; fires when it has."""
-        stopping = [domain.folding.stop() for domain in self._domains.values()]
+        domains = self._domains.values()
+        stopping = [domain.folding.stop() for domain in domains]
+        stopping += [domain.erasing.stop() for domain in domains]
         return gatherResults(stopping).addCallback(lambda _results: None)
 
     def stopService(self) -> Deferred[None]:

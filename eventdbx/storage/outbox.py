@@ -23,6 +23,13 @@ class Scans(Protocol):
         """Yield pairs in byte order."""
 
 
+class Step(Scans, Protocol):
+    """A step of the store."""
+
+    def put(self, key: bytes, value: bytes, /) -> None:
+        """Put a value under a key."""
+
+
 class Cursor(NamedTuple):
     """Where a plugin stands in the log.
 
@@ -145,6 +152,17 @@ def rows_of(view: Scans, plugin: str) -> Iterator[tuple[bytes, bytes, bytes]]:
 
 def _after(prefix: bytes) -> bytes:
     return prefix[:-1] + bytes((prefix[-1] + 1,))
+
+
+def forget_errors(step: Step, name: bytes) -> None:
+    """Take away what targets answered to events of an aggregate: it may repeat their content."""
+    for key, _cursor in list(step.scan(keys.PLUGIN_CURSOR, _after(keys.PLUGIN_CURSOR))):
+        plugin = key[len(keys.PLUGIN_CURSOR) : -1].decode()
+        prefix = keys.of_plugin(keys.PLUGIN_HELD, plugin) + name
+        for place, record in list(step.scan(prefix, _after(prefix))):
+            held = decode_held(name, record)
+            if held.last_error is not None:
+                step.put(place, encode_held(held._replace(last_error=None)))
 
 
 def _document(record: bytes) -> dict[str, Any]:

@@ -1,0 +1,396 @@
+"""Erasing the content of events for good: of an aggregate, or of a data subject in all of them.
+
+The history stays: an event ``dbx_erased`` on each aggregate says what is gone, who did it and why,
+and no leaf, root or proof changes. The order of things (docs/erasure.md) makes it safe to be killed
+anywhere: first it is known what is erased, in commits of which each makes a state without it; then
+keys are destroyed; then records are rewritten, a few in a commit; then the files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import islice
+from typing import Any, NamedTuple, TypeVar
+
+from twisted.internet.defer import Deferred, DeferredLock, succeed
+from twisted.logger import Logger
+
+from eventdbx import limits
+from eventdbx.application.authorising import Authorise, allow_all, check_open
+from eventdbx.application.drafting import check_subject
+from eventdbx.application.erasure_reading import (
+    Left,
+    Survey,
+    fold_without,
+    names_about,
+    needs_index,
+    refolded_snapshots,
+    survey,
+)
+from eventdbx.application.parts import forget_states
+from eventdbx.application.steps import Work
+from eventdbx.application.subjects import find_subject, subject_key
+from eventdbx.application.writer import Writer
+from eventdbx.domain.aggregate import Draft, Head, evolve
+from eventdbx.domain.canonical import JSON, dump
+from eventdbx.domain.events import Actor
+from eventdbx.domain.identifiers import ERASED_TYPE, check_aggregate_id, check_aggregate_type
+from eventdbx.errors import AggregateNotFound, InvalidSchema, StorageError
+from eventdbx.storage import erasures, eventlog, keys, outbox
+from eventdbx.storage.erasures import Erasure, Part, Stage
+from eventdbx.storage.records import encode_snapshot
+from eventdbx.storage.sealed import Seals
+from eventdbx.storage.store import Store, Transaction
+
+RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
+"""Runs a plain function on another thread."""
+
+T = TypeVar("T")
+
+
+class Erased(NamedTuple):
+    """What an erasure came to, or would: how much has lost its content.
+
+    ``older_copies_readable``: what was not sealed, or not with a key of its own, can still be read
+    in copies of the store that were made before.
+    """
+
+    scope: str
+    aggregates: int = 0
+    events: int = 0
+    snapshots: int = 0
+    notes: int = 0
+    older_copies_readable: bool = False
+
+
+class _Again(Exception):
+    """The aggregate has moved on by too much since it was read: it is read again."""
+
+
+class _Stopped(StorageError):
+    """The store closes; what is left of an erasure is done when it is opened again."""
+
+
+class Erasing:
+    """The erasures of one domain, one at a time."""
+
+    log = Logger()
+
+    def __init__(self, store: Store, writer: Writer, seals: Seals | None = None) -> None:
+        self._store = store
+        self._writer = writer
+        self._seals = seals
+        self._lock = DeferredLock()
+        self._stopping = False
+        self.on_erased: list[Callable[[bytes], None]] = []
+        """Called with the name of each aggregate of which something is erased: for who keeps
+        anything of its events in memory."""
+
+    def start(self, run_slowly: RunSlowly) -> Deferred[None]:
+        """Go on with what a process before this one has left."""
+        self._stopping = False
+        left = erasures.erasures(self._store.view())
+        if not left:
+            return succeed(None)
+
+        async def go_on() -> None:
+            for erasure in left:
+                await self._finish(erasure, run_slowly)
+
+        going: Deferred[None] = self._alone(go_on)
+        return going.addErrback(self._failed)
+
+    def stop(self) -> Deferred[None]:
+        """Begin nothing more; fires when what was begun has come to a step that can wait."""
+        self._stopping = True
+        waiter: Deferred[None] = Deferred()
+        self._lock.run(lambda: waiter.callback(None))
+        return waiter
+
+    def _failed(self, failure: Any) -> None:
+        if not failure.check(_Stopped):
+            self.log.failure("an erasure could not be finished", failure=failure)
+
+    def _alone(self, work: Callable[[], Any]) -> Deferred[Any]:
+        return self._lock.run(lambda: Deferred.fromCoroutine(work()))
+
+    def aggregate(
+        self,
+        aggregate_type: str,
+        aggregate_id: str,
+        *,
+        reason: str,
+        actor: Actor | None,
+        run_slowly: RunSlowly,
+        authorise: Authorise = allow_all,
+        dry_run: bool = False,
+    ) -> Deferred[Erased]:
+        """Erase the content of all events that an aggregate has now.
+
+        Fails with AggregateNotFound, InvalidSchema (names, reason) or the error of ``authorise``.
+        """
+        check_aggregate_type(aggregate_type)
+        check_aggregate_id(aggregate_id)
+        check_open(aggregate_type, authorise)
+        authorise("aggregate.erase", f"aggregate:{aggregate_type}:{aggregate_id}")
+        check_reason(reason)
+        name = keys.name(aggregate_type, aggregate_id)
+        if eventlog.load_head(self._store.view(), name) is None:
+            raise AggregateNotFound()
+
+        async def work() -> Erased:
+            self._go_on()
+            found: Survey = await run_slowly(partial(survey, self._store.view(), name))
+            done = Erased("aggregate", int(found.events > 0), *found[:4])
+            if dry_run or not (found.events or found.unnamed):
+                return done
+            step = partial(self._erase_whole, name, found, reason, actor)
+            await self._finish(await self._commit(step, (name,)), run_slowly)
+            return done
+
+        return self._alone(work)
+
+    def subject(
+        self,
+        subject: str,
+        *,
+        reason: str,
+        actor: Actor | None,
+        run_slowly: RunSlowly,
+        authorise: Authorise = allow_all,
+        dry_run: bool = False,
+    ) -> Deferred[Erased]:
+        """Erase the content of all events that are about somebody, in all aggregates.
+
+        Fails with InvalidSchema (the name, the reason) or the error of ``authorise``.
+        """
+        check_subject(subject)
+        check_reason(reason)
+        authorise("aggregate.erase", "aggregate:*:*")
+
+        async def work() -> Erased:
+            self._go_on()
+            view = self._store.view()
+            found = find_subject(view, subject)
+            if found is None:
+                return Erased("subject")
+            done, bare = Erased("subject"), False
+            for name in await run_slowly(lambda: list(names_about(view, found.number))):
+                self._go_on()
+                one: Survey = await run_slowly(partial(survey, view, name, found))
+                bare = bare or one.bare
+                if one.events:
+                    done = Erased("subject", done.aggregates + 1, done.events + one.events,
+                                  done.snapshots + one.snapshots, done.notes + one.notes,
+                                  bare)  # fmt: skip
+            if dry_run:
+                return done
+
+            def begin(work: Work, transaction: Transaction) -> Erasure:
+                key = subject_key(transaction, subject)
+                assert key is not None, "the secret of subjects is gone"
+                transaction.delete(key)
+                erasure = Erasure(
+                    work.next_id(), Stage.NAMING, found.number, (found.slot,), bare, reason, actor
+                )
+                return _put(transaction, erasure)
+
+            await self._finish(await self._commit(begin, ()), run_slowly)
+            return done
+
+        return self._alone(work)
+
+    def _go_on(self) -> None:
+        if self._stopping:
+            raise _Stopped("the event store closes; erasures go on when it is opened again")
+
+    async def _commit(self, step: Callable[[Work, Transaction], T], names: tuple[bytes, ...]) -> T:
+        done = await self._writer.carry_out(step)
+        forget_states()
+        for name in names:
+            for call in self.on_erased:
+                call(name)
+        return done
+
+    # First of all: what is erased is named, and heads are as if it had not been.
+
+    def _erase_whole(
+        self,
+        name: bytes,
+        found: Survey,
+        reason: str,
+        actor: Actor | None,
+        work: Work,
+        transaction: Transaction,
+    ) -> Erasure:
+        before = work.load(name)
+        if before is None:
+            raise AggregateNotFound()
+        bare = found.bare or not before.key_slot
+        erasure = Erasure(work.next_id(), Stage.DESTROYING, 0, (), bare, reason, actor)
+        after = work.with_new_keys(before)._replace(
+            state={}, extensions={}, archive_comment=None, state_slot=0
+        )
+        slots = found.slots | {before.key_slot, before.state_slot}
+        part = Part(name, ((1, before.version),), tuple(sorted(slots)), True, True)
+        self._name(work, transaction, before, after, erasure, part)
+        return _put(transaction, erasure)
+
+    def _name(
+        self,
+        work: Work,
+        transaction: Transaction,
+        before: Head,
+        after: Head,
+        erasure: Erasure,
+        part: Part,
+    ) -> None:
+        """Put the events that name what is erased of an aggregate, and a head without it."""
+        work.rules.references.replaced(transaction, part.name, before, after)
+        scope, most = "aggregate" if part.whole else "subject", limits.ERASED_RANGES_MAX
+        for at in range(0, len(part.ranges), most):
+            ranges: list[JSON] = [list(pair) for pair in part.ranges[at : at + most]]
+            payload: dict[str, JSON] = {
+                "scope": scope, "reason": erasure.reason, "events": ranges
+            }  # fmt: skip
+            draft = Draft(ERASED_TYPE, None, payload, dump(payload), None, None,
+                          erasure.actor, None)  # fmt: skip
+            done = work.append(part.name, before, after, draft, bound=False)
+            after = done.head
+            part = part._replace(named_by=part.named_by or done.event.event_id)
+        transaction.put(keys.erasure(erasure.number, part.name), erasures.encode_part(part))
+        outbox.forget_errors(transaction, part.name)
+
+    async def _name_all(self, erasure: Erasure, run_slowly: RunSlowly) -> Erasure:
+        """Name the events about a subject on all aggregates, one after the other."""
+        view = self._store.view()
+        for name in await run_slowly(lambda: list(names_about(view, erasure.subject))):
+            self._go_on()
+            if self._store.view().get(keys.erasure(erasure.number, name)) is None:
+                await self._name_about(erasure, name, run_slowly)
+            await self._refold_snapshots(erasure, name, run_slowly)
+        erasure = erasure._replace(stage=Stage.DESTROYING)
+        return await self._commit(lambda _work, step: _put(step, erasure), ())
+
+    async def _name_about(self, erasure: Erasure, name: bytes, run_slowly: RunSlowly) -> None:
+        while True:
+            view = self._store.view()
+            fold = self._writer.rules.fold(keys.split_name(name)[0])
+            reading = partial(fold_without, view, name, erasure.subject, fold)
+            left: Left | None = await run_slowly(reading)
+            self._go_on()
+            if left is None:
+                return
+            try:
+                step = partial(self._erase_some, erasure, name, left)
+                await self._commit(step, (name,))
+                return
+            except _Again:
+                continue
+
+    def _erase_some(
+        self, erasure: Erasure, name: bytes, left: Left, work: Work, transaction: Transaction
+    ) -> None:
+        before = work.load(name)
+        if before is None:
+            raise AggregateNotFound()
+        head, fold = left.head, work.rules.fold(before.aggregate_type)
+        if fold.mark != head.fold_mark or before.version - head.version > limits.REFOLD_HEADS:
+            raise _Again
+        for version in range(head.version + 1, before.version + 1):
+            event = eventlog.load_event(transaction, name, version)
+            if event is None:
+                raise StorageError(f"event v{version} of an aggregate is missing")
+            head = evolve(head, event, fold)
+        after = work.with_new_keys(before, state_only=True)._replace(
+            state=head.state, extensions=head.extensions, archive_comment=None
+        )
+        part = Part(name, left.ranges, (before.state_slot,), False, False)
+        self._name(work, transaction, before, after, erasure, part)
+
+    async def _refold_snapshots(self, erasure: Erasure, name: bytes, run_slowly: RunSlowly) -> None:
+        """Give snapshots states without what is erased, some in a commit."""
+        view = self._store.view()
+        record = view.get(keys.erasure(erasure.number, name))
+        part = None if record is None else erasures.decode_part(name, record)
+        if part is None or part.refolded:
+            return
+        head = eventlog.load_head(view, name)
+        assert head is not None, "an aggregate is gone"
+        fold = self._writer.rules.fold(head.aggregate_type)
+        states = refolded_snapshots(view, part, fold, head.content_slots)
+        while batch := await run_slowly(lambda: list(islice(states, limits.REFOLD_SNAPSHOTS))):
+            self._go_on()
+            await self._put_all(
+                [(keys.snapshot(name, one.snapshot_id), encode_snapshot(one)) for one in batch]
+            )
+        done = erasures.encode_part(part._replace(refolded=True))
+        await self._put_all([(keys.erasure(erasure.number, name), done)])
+
+    async def _put_all(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
+        def step(transaction: Transaction) -> None:
+            for key, record in pairs:
+                if record is None:
+                    transaction.delete(key)
+                else:
+                    transaction.put(key, record)
+
+        await self._store.transact(step)
+
+    # Then: keys, records, files.
+
+    async def _finish(self, erasure: Erasure, run_slowly: RunSlowly) -> None:
+        """Do what is left of an erasure."""
+        if erasure.stage == Stage.NAMING:
+            erasure = await self._name_all(erasure, run_slowly)
+        parts = erasures.parts_of(self._store.view(), erasure.number)
+        self._destroy(erasure, parts)
+        if erasure.stage == Stage.DESTROYING:
+            for part in parts:
+                await self._rewrite(part, run_slowly)
+            erasure = erasure._replace(stage=Stage.PURGING)
+            await self._commit(lambda _work, step: _put(step, erasure), ())
+        if erasure.subject:
+            await self._drop_index(erasure.subject, run_slowly)
+        indexed = any(needs_index(self._writer.rules.references, part.name) for part in parts)
+        ranges = erasures.ranges_of(parts, erasure.subject, indexed=indexed)
+        self._go_on()
+        await run_slowly(partial(self._store.purge, ranges, logs=erasure.bare))
+        rows = [keys.erasure(erasure.number, part.name) for part in parts]
+        await self._put_all([(key, None) for key in (*rows, keys.erasure(erasure.number))])
+        # A thread that was reading may have kept something meanwhile.
+        self._destroy(erasure, parts)
+        forget_states()
+        self.log.info("an erasure of {count} aggregates is done", count=len(parts))
+
+    def _destroy(self, erasure: Erasure, parts: list[Part]) -> None:
+        if self._seals is not None and self._seals.slots is not None:
+            self._seals.slots.destroy(erasures.slots_of(erasure, parts))
+            self._seals.forget()
+
+    async def _rewrite(self, part: Part, run_slowly: RunSlowly) -> None:
+        pairs = erasures.erased_records(self._store.view(), part)
+        while batch := await run_slowly(lambda: list(islice(pairs, erasures.STEP))):
+            self._go_on()
+            await self._put_all(batch)
+
+    async def _drop_index(self, subject: int, run_slowly: RunSlowly) -> None:
+        prefix = keys.subject_events(subject)
+        found = self._store.view().scan(prefix, keys.after(prefix))
+        while batch := await run_slowly(lambda: list(islice(found, erasures.STEP))):
+            self._go_on()
+            await self._put_all([(key, None) for key, _empty in batch])
+
+
+def check_reason(reason: str) -> None:
+    """Raise InvalidSchema unless a reason is given, of a bounded length."""
+    if not reason.strip():
+        raise InvalidSchema("an erasure needs a reason")
+    if len(reason.encode()) > limits.COMMENT_BYTES_MAX:
+        raise InvalidSchema(f"the reason cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+
+
+def _put(transaction: Transaction, erasure: Erasure) -> Erasure:
+    transaction.put(keys.erasure(erasure.number), erasures.encode_erasure(erasure))
+    return erasure

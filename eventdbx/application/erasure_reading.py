@@ -1,0 +1,145 @@
+"""What an erasure has to read before it changes anything: plain functions, for another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from eventdbx.application.integrity.erasures import Erasures
+from eventdbx.application.referring import Referring
+from eventdbx.application.subjects import Subject
+from eventdbx.domain.aggregate import Fold, Head, evolve, new_head
+from eventdbx.domain.events import Event
+from eventdbx.domain.identifiers import ERASED_TYPE
+from eventdbx.domain.snapshots import Snapshot
+from eventdbx.storage import eventlog, keys, records
+from eventdbx.storage.erasures import Part, Ranges, spans
+from eventdbx.storage.interfaces import IReadView
+
+
+class Survey(NamedTuple):
+    """What there is to erase of an aggregate.
+
+    ``bare``: some event is not sealed with a key that is destroyed by it. ``slots`` are those of
+    the keys of the aggregate that its events are sealed with. ``unnamed``: some content is gone
+    that no erasure names, for the store came back from a copy.
+    """
+
+    events: int
+    snapshots: int
+    notes: int
+    bare: bool
+    slots: frozenset[int]
+    unnamed: bool
+
+
+def survey(view: IReadView, name: bytes, subject: Subject | None = None) -> Survey:
+    """Return what there is to erase of an aggregate: all, or what is about a subject."""
+    count, bare, first = 0, False, 0
+    slots: set[int] = set()
+    named = Erasures()
+    for event in _events(view, name, subject):
+        named.meet(event)
+        if event.erased:
+            continue
+        first = first or event.version
+        if event.event_type != ERASED_TYPE:
+            count += 1
+        if subject is None:
+            bare = bare or not event.key_slots
+            slots.update(event.key_slots[:1])
+        else:
+            bare = bare or not subject.slot or subject.slot not in event.key_slots
+    snapshots = sum(
+        not one.erased and one.version >= first
+        for one in eventlog.snapshots(view, *keys.split_name(name))
+    )
+    prefix = keys.ARCHIVE_AUDIT + name
+    notes = sum(
+        records.decode_audit(record)[2] is not None
+        for _key, record in view.scan(prefix, keys.after(prefix))
+    )
+    unnamed = subject is None and next(named.unnamed(), None) is not None
+    return Survey(count, snapshots, notes, bare, frozenset(slots), unnamed)
+
+
+def _events(view: IReadView, name: bytes, subject: Subject | None) -> Iterator[Event]:
+    if subject is None:
+        yield from eventlog.events(view, name)
+        return
+    for version in versions_about(view, subject.number, name):
+        event = eventlog.load_event(view, name, version)
+        if event is not None:
+            yield event
+
+
+def names_about(view: IReadView, subject: int) -> Iterator[bytes]:
+    """Yield the aggregates that have events about a subject."""
+    prefix = start = keys.subject_events(subject)
+    stop = keys.after(prefix)
+    while True:
+        found = next(view.scan(start, stop), None)
+        if found is None:
+            return
+        name = keys.split_subject_event(found[0])[0]
+        yield name
+        start = keys.after(prefix + name)
+
+
+def versions_about(view: IReadView, subject: int, name: bytes) -> Iterator[int]:
+    """Yield the versions of an aggregate that are about a subject."""
+    prefix = keys.subject_events(subject, name)
+    for key, _empty in view.scan(prefix, keys.after(prefix)):
+        yield keys.split_subject_event(key)[1]
+
+
+class Left(NamedTuple):
+    """An aggregate as it is without what is about a subject, and the versions that are."""
+
+    head: Head
+    ranges: Ranges
+
+
+def fold_without(view: IReadView, name: bytes, subject: int, fold: Fold) -> Left | None:
+    """Return what is left of an aggregate, None if nothing of it is about the subject any more."""
+    about = set(versions_about(view, subject, name))
+    gone: list[int] = []
+    head = new_head(*keys.split_name(name), fold.mark)
+    for event in eventlog.events(view, name):
+        if event.version in about and not event.erased:
+            gone.append(event.version)
+            event = _without(event)
+        head = evolve(head, event, fold)
+    return Left(head, spans(gone)) if gone else None
+
+
+def _without(event: Event) -> Event:
+    return event._replace(payload=b"null", extensions=None, note=None, salt=b"", erased=True)
+
+
+def refolded_snapshots(
+    view: IReadView, part: Part, fold: Fold, slots: tuple[int, ...]
+) -> Iterator[Snapshot]:
+    """Yield the snapshots of an aggregate that may hold what is erased, without it."""
+    first, names = part.ranges[0][0], keys.split_name(part.name)
+    found = [
+        one._replace(state={}) for one in eventlog.snapshots(view, *names) if one.version >= first
+    ]
+    found.sort(key=lambda one: one.version, reverse=True)
+    if not found:
+        return
+    gone = iter(part.ranges)
+    low, high = next(gone)
+    head = new_head(*names, fold.mark)
+    for event in eventlog.events(view, part.name, until=found[0].version):
+        if event.version > high:
+            low, high = next(gone, (eventlog.U64_MAX, eventlog.U64_MAX))
+        head = evolve(head, _without(event) if event.version >= low else event, fold)
+        while found and found[-1].version == event.version:
+            snapshot = found.pop()
+            yield snapshot._replace(state=head.state, comment=None, key_slots=slots, erased=False)
+
+
+def needs_index(references: Referring, name: bytes) -> bool:
+    """Say whether the index of referrers may have had entries of an aggregate."""
+    return bool(references.paths(keys.split_name(name)[0]))

@@ -1,0 +1,1 @@
+"""Erasure: what is gone, what stays, and that nothing brings it back."""

@@ -1,0 +1,202 @@
+"""Erasing an aggregate, in sealed stores and in plain ones."""
+
+from __future__ import annotations
+
+import orjson
+
+from eventdbx import errors
+from eventdbx.domain.aggregate import Fold
+from eventdbx.domain.canonical import JSON
+from eventdbx.domain.commands import Write
+from eventdbx.domain.events import event_document
+from eventdbx.domain.filters import event_lookup, parse_filter
+from eventdbx.domain.snapshots import snapshot_document
+from eventdbx.storage import eventlog, keys, records
+from tests.erasure.places import ALICE, OnDisk, now
+
+SECRETS = (
+    "payload-alpha-7351", "metadata-bravo-7351", "note-charlie-7351", "comment-delta-7351",
+    "archived-echo-7351", "restored-foxtrot-7351",
+)  # fmt: skip
+
+
+class ErasedAggregate(OnDisk):
+    """One order with everything that an aggregate can have, and another one."""
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.write("o-2", {"kept": "kept-zulu-7351"})
+        self.write("o-1", {"who": SECRETS[0], "n": 1}, note=SECRETS[2], trace=SECRETS[1])
+        self.write("o-1", {"n": 2})
+        self.taken = self.snapshot("o-1", SECRETS[3])
+        self.archive("o-1", SECRETS[4])
+        self.archive("o-1", SECRETS[5], archived=False)
+        self.write("o-1", {"n": 3})
+        self.before = self.events("o-1")
+
+    def test_what_is_left(self) -> None:
+        done = self.erase("o-1")
+        self.assertEqual(done[:5], ("aggregate", 1, 3, 1, 2))
+        self.assertEqual(done.older_copies_readable, not self.sealed)
+        events = self.events("o-1")
+        self.assertEqual([one.erased for one in events], [True, True, True, False])
+        for old, new in zip(self.before, events, strict=False):
+            self.assertEqual((old.hash, old.merkle_root), (new.hash, new.merkle_root))
+            self.assertEqual((old.leaf, old.nodes, old[6:9]), (new.leaf, new.nodes, new[6:9]))
+        last = events[-1]
+        self.assertEqual((last.event_type, last.issued_by), ("dbx_erased", ALICE))
+        self.assertEqual(
+            orjson.loads(last.payload),
+            {"scope": "aggregate", "reason": "asked for", "events": [[1, 3]]},
+        )
+        self.assertEqual(self.state("o-1"), {})
+        document = orjson.loads(event_document(events[0]))
+        self.assertEqual((document["payload"], document["erased"]), (None, True))
+        self.assertNotIn("note", document)
+        self.assertNotIn("extensions", document)
+        self.assertEqual(self.state("o-2"), {"kept": "kept-zulu-7351"})
+        self.assertEqual(self.findings(), [])
+
+    def test_its_bytes_are_nowhere(self) -> None:
+        self.erase("o-1")
+        self.assert_gone(SECRETS, self.folder, self.copy())
+        self.reopen()
+        self.assert_gone(SECRETS)
+        self.assertEqual(self.state("o-2"), {"kept": "kept-zulu-7351"})
+        self.assertEqual(self.findings(), [])
+
+    def test_nothing_is_under_way_afterwards(self) -> None:
+        self.erase("o-1")
+        view = self.domain.store.view()
+        self.assertEqual(list(view.scan(keys.ERASURE, keys.after(keys.ERASURE))), [])
+
+    def test_states_of_the_past(self) -> None:
+        self.erase("o-1")
+        for version in range(5):
+            head = self.domain.reader().aggregate_at("order", "o-1", version=version)
+            assert head is not None
+            self.assertEqual((head.version, head.state, head.extensions), (version, {}, {}))
+        snapshot = eventlog.snapshot_by_id(self.domain.store.view(), self.taken)
+        assert snapshot is not None
+        document = orjson.loads(snapshot_document(snapshot))
+        self.assertEqual((document["state"], document["comment"]), ({}, None))
+        self.assertTrue(document["erased"])
+
+    def test_it_goes_on(self) -> None:
+        self.erase("o-1")
+        event = self.write("o-1", {"again": "new-golf-7351"})
+        self.assertEqual(event.version, 5)
+        self.archive("o-1", "archived anew")
+        self.assertEqual(self.state("o-1"), {"again": "new-golf-7351"})
+        self.reopen()
+        self.assertEqual(self.state("o-1"), {"again": "new-golf-7351"})
+        self.assertEqual(self.findings(), [])
+
+    def test_twice(self) -> None:
+        self.erase("o-1")
+        again = self.erase("o-1")
+        self.assertEqual((again.aggregates, again.events), (0, 0))
+        self.assertEqual(len(self.events("o-1")), 4)
+        self.write("o-1", {"again": "new-golf-7351"})
+        third = self.erase("o-1")
+        self.assertEqual((third.aggregates, third.events), (1, 1))
+        self.assertEqual([one.erased for one in self.events("o-1")], [True] * 5 + [False])
+        self.assert_gone((*SECRETS, "new-golf-7351"))
+        self.assertEqual(self.findings(), [])
+
+    def test_an_archived_one(self) -> None:
+        self.archive("o-1", "archived-hotel-7351")
+        self.erase("o-1")
+        head = self.domain.reader().aggregate("order", "o-1")
+        assert head is not None
+        self.assertTrue(head.archived)
+        self.assertEqual((head.state, head.archive_comment), ({}, None))
+        self.assert_gone((*SECRETS, "archived-hotel-7351"))
+        self.assertEqual(self.findings(), [])
+
+    def test_a_dry_run(self) -> None:
+        done = self.erase("o-1", dry_run=True)
+        self.assertEqual(done[:5], ("aggregate", 1, 3, 1, 2))
+        self.assertEqual(self.events("o-1"), self.before)
+
+    def test_a_retry_of_what_was_erased(self) -> None:
+        write = Write("append", "order", "o-3", "made", b'{"a":1}', idempotency_key="k")
+        writer = self.domain.writer
+
+        def again() -> tuple[bytes, bool, dict[str, JSON]]:
+            return self.successResultOf(
+                writer.write(
+                    (write,),
+                    actor=ALICE,
+                    render=lambda done: (
+                        done[0].event.payload, done[0].event.erased, done[0].head.state,
+                    ),
+                )
+            )  # fmt: skip
+
+        self.assertEqual(again(), (b'{"a":1}', False, {"a": 1}))
+        self.erase("o-3")
+        self.assertEqual(again(), (b"null", True, {}))
+        self.assertEqual(len(self.events("o-3")), 2)
+
+    def test_nobody_else_writes_that_event(self) -> None:
+        for name in ("dbx_erased", "dbx.erased"):
+            write = Write("append", "order", "o-1", name, b"{}")
+            failure = self.failureResultOf(
+                self.domain.writer.write((write,), actor=ALICE, render=lambda done: done),
+                errors.InvalidSchema,
+            )
+            self.assertIn("reserved", failure.getErrorMessage())
+
+    def test_what_is_refused(self) -> None:
+        def erasing(kind: str, identifier: str, reason: str) -> None:
+            self.domain.erasing.aggregate(
+                kind, identifier, reason=reason, actor=None, run_slowly=now
+            )
+
+        self.assertRaises(errors.AggregateNotFound, erasing, "order", "o-9", "why")
+        self.assertRaises(errors.Unauthorized, erasing, "dbx_admin", "tokens", "why")
+        self.assertRaises(errors.InvalidSchema, erasing, "order", "o-1", "  ")
+        self.assertRaises(errors.InvalidSchema, erasing, "order", "o-1", "x" * 5_000)
+
+    def test_filters(self) -> None:
+        self.erase("o-1")
+        wanted = parse_filter('payload.who = "nobody"')
+        self.assertEqual([wanted.matches(event_lookup(one)) for one in self.events("o-1")],
+                         [False] * 4)  # fmt: skip
+
+    def test_an_older_copy_reads_erased(self) -> None:
+        copy = self.copy()
+        self.erase("o-1")
+        self.with_keys_of_today(copy)
+        self.successResultOf(self.domain.store.close())
+        self.open(copy)
+        if not self.sealed:
+            self.assertEqual(self.state("o-1")["who"], SECRETS[0])
+            return
+        self.assertEqual(self.state("o-1"), {})
+        self.assertEqual([one.erased for one in self.events("o-1")], [True] * 3)
+        self.write("o-1", {"n": 4})
+        self.assertEqual(self.state("o-1"), {"n": 4})
+        stored = eventlog.load_head(self.domain.store.view(), keys.name("order", "o-1"))
+        assert stored is not None
+        self.assertNotEqual(stored.fold_mark, records.ERASED_FOLD)
+        self.assertEqual(len(self.findings()), 3)  # Nothing there names what is gone,
+        self.erase("o-1")  # until it is erased once more.
+        self.assertEqual(self.findings(), [])
+        self.assert_gone(SECRETS, copy)
+
+    def test_a_fold_anew_meets_no_payload(self) -> None:
+        self.erase("o-1")
+        self.write("o-1", {"n": 9})
+        head = eventlog.load_head(self.domain.store.view(), keys.name("order", "o-1"))
+        assert head is not None
+        lost = head._replace(state={}, extensions={}, fold_mark=records.ERASED_FOLD)
+        fold: Fold = self.domain.schemas.in_force.views.fold("order")
+        self.assertEqual(eventlog.refolded(self.domain.store.view(), lost, fold), head)
+
+
+class ErasedPlainAggregate(ErasedAggregate):
+    """The same in a store that is not sealed."""
+
+    sealed = False
