@@ -67,9 +67,9 @@ AGGREGATES: dict[str, Command] = {
     "proof event": Command("proof event order {one} 1", READ_ONE),
     "proof aggregate": Command("proof aggregate order {one}", READ_ONE),
     "proof consistency": Command("proof consistency --from 0", _needs("aggregate.read"), ends=1),
-    "keys status": Command("keys status", _needs("*.*")),
-    "keys rotate": Command("keys rotate", _needs("*.*")),
-    "keys seal": Command("keys seal", _needs("*.*")),
+    "keys status": Command("keys status", _needs("config.read")),
+    "keys rotate": Command("keys rotate", _needs("config.read", "config.write")),
+    "keys seal": Command("keys seal", _needs("config.read")),
     "scrub status": Command("scrub status", _needs("config.read")),
     "scrub start": Command("scrub start", _needs("config.read", "config.write")),
     "scrub stop": Command("scrub stop", _needs("config.read", "config.write")),
@@ -195,7 +195,8 @@ OWN_FILES = frozenset(
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
         "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
-        "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls", "remote show",
+        "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
+        "remote show",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

@@ -239,8 +239,8 @@ ADMINISTRATION: dict[str, Operation] = {
     "reload": _admin("config.write", "reload"),
     "configuration": _admin("config.read", "configuration"),
     "status": _admin("metrics.read", "status"),
-    "data_keys": _admin("*.*", "data_keys"),
-    "rotate_data_key": _admin("*.*", "rotate_data_key"),
+    "data_keys": _admin("config.read", "data_keys"),
+    "rotate_data_key": _admin("config.write", "rotate_data_key"),
     "audit": _admin("audit.read", "audit"),
     "audit_verify": _admin("audit.read", "audit_verify"),
 }

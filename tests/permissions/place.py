@@ -14,6 +14,8 @@ from typing import Any
 from eventdbx.application.token_keys import SigningKey
 from eventdbx.application.tokens import Verifier, new_grant, sign_grant
 from eventdbx.services.keyring import token_terms
+from eventdbx.services.keyuse import configured
+from eventdbx.services.tokenfiles import TokenFiles
 from eventdbx.services.workspace import Opened, open_workspace
 from eventdbx.surfaces.control.blocking import BlockingClient
 from eventdbx.surfaces.control.calls import Call, Calls
@@ -110,7 +112,7 @@ class Place:
             other = SigningKey(bytes(32), terms.key.key_id)
             made = sign_grant(other, grant, issuer=terms.issuer, audience=terms.audience)
             return made, grant.jti
-        with self.opened.workspace.token_files(lambda _line: None).change() as ledger:
+        with self.token_files().change() as ledger:
             token, record = ledger.issue(terms, grant, now_ns)
             if holder is REVOKED:
                 ledger.revoke(terms, record.jti, reason="test", now_ns=now_ns)
@@ -119,7 +121,7 @@ class Place:
     @property
     def spare(self) -> str:
         """The id of a good token that nobody uses: a new one when the last has ended."""
-        files = self.opened.workspace.token_files(lambda _line: None)
+        files = self.token_files()
         known = self._spare
         if known is None or files.read().is_revoked(known):
             self._spare = known = self.issue(READER)[1]
@@ -182,13 +184,19 @@ class Place:
         made = self.root.call(self.calls.snapshot("order", identifier, None))
         return made["snapshot_id"]
 
+    def token_files(self) -> TokenFiles:
+        """Return the ledger's files; the data key may have been rotated meanwhile."""
+        workspace = self.opened.workspace
+        workspace.take_up_keys(configured(workspace.read()))
+        return workspace.token_files(lambda _line: None)
+
     def state(self) -> tuple[Any, ...]:
         """Return all that a refused operation could have changed."""
         token = self.tokens[ROOT]
         plugins = self.root.plugins({"do": "list"})["plugins"]
         for entry in plugins:
             entry.pop("process", None)
-        ledger = self.opened.workspace.token_files(lambda _line: None).read()
+        ledger = self.token_files().read()
         followed = self.ask(rq.Follow(token, after="end"))
         queue = self.root.plugins({"do": "queue"})
         # Earlier writes may be on their way still: that they arrive changes nothing here.

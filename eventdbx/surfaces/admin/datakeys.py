@@ -17,8 +17,6 @@ _COUNT: Any = {"type": "integer", "minimum": 0}
 _TEXT: Any = {"type": ["string", "null"]}
 _WRAPPED: Any = {"type": ["string", "null"], "enum": ["present", "older", "unknown", None]}
 
-ROOT = "*.*"
-
 SCHEMAS: Mapping[str, Any] = {
     "DataKeys": {
         "type": "object",
@@ -80,7 +78,7 @@ def rows(installation: Installation) -> tuple[Row, ...]:
             path="/admin/data-keys",
             operation="getDataKeys",
             summary="Which key wraps the data keys of each domain, and what is not encrypted yet",
-            action=ROOT,
+            action="config.read",
             handle=show,
             answers={200: "DataKeys"},
             tag="integrity",
@@ -90,7 +88,7 @@ def rows(installation: Installation) -> tuple[Row, ...]:
             path="/admin/data-keys/rotate",
             operation="rotateDataKey",
             summary="Make a new data encryption key; all data keys are wrapped by it",
-            action=ROOT,
+            action="config.write",
             handle=rotate,
             answers={200: "Reloaded"},
             tag="integrity",

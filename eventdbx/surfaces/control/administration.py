@@ -93,8 +93,8 @@ class AdministrationRoutes:
 
             return installation.rotate_data_key().addCallback(recorded)
 
-        self.offer("data_keys", ROOT, data_keys)
-        self.offer("rotate_data_key", ROOT, rotate)
+        self.offer("data_keys", "config.read", data_keys)
+        self.offer("rotate_data_key", "config.write", rotate)
         self.offer("reload", "config.write", reload)
         self.offer("configuration", "config.read", configuration)
         self.offer("status", "metrics.read", status)
