@@ -34,6 +34,8 @@ class Story:
     events: list[Event] = field(default_factory=list)
     erased: set[bytes] = field(default_factory=set)
     withheld: set[bytes] = field(default_factory=set)
+    position: int | None = None
+    """Of what part of the log the head map is said to be; all of it unless it is said."""
 
     def tell(
         self,
@@ -74,8 +76,8 @@ class Story:
         self.tell(name, "dbx_erased", payload)
 
     def of(self, name: Name) -> list[Event]:
-        """Return the events of an aggregate."""
-        return [one for one in self.events if one[:2] == name]
+        """Return the events of an aggregate, by version."""
+        return sorted((one for one in self.events if one[:2] == name), key=lambda one: one.version)
 
     def names(self) -> list[Name]:
         """Return the names of all aggregates, sorted."""
@@ -99,7 +101,8 @@ class Story:
         """Return a checkpoint over all of it."""
         leaves = [one.hash for one in self.events]
         summary = headmap.summary_hash(headmap.summarise(self.entries()))
-        lines = (headmap.heads_line(len(leaves), summary),) if heads else ()
+        position = len(leaves) if self.position is None else self.position
+        lines = (headmap.heads_line(position, summary),) if heads else ()
         root = tree_root(nodes_over(leaves), len(leaves))
         note = sign_checkpoint(Checkpoint(key.name, len(leaves), root, lines), key, SIGN)
         if witnessed:
