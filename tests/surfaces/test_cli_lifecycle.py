@@ -264,10 +264,11 @@ class Removing(Commands):
         shared = self.place.folder / "shared"
         shared.mkdir()
         (shared / "thesis.txt").write_text("precious")
-        for name in ("audit.spool", "audit.spool.taken", "tokens.journal"):
+        for name in ("audit.spool", "audit.spool.taken", "tokens.journal", "witness.json"):
             (shared / name).touch()
         self.dbx("config", "--data-dir", str(shared))
         self.dbx("aggregate", "create", "patient", "p-001", "--event", "patient_created")
+        self.dbx("checkpoint", "--sign")
         done = self.place.attempt("destroy", "--yes")
         self.assertEqual(done.returncode, 0, done.stderr)
         self.assertIn("thesis.txt", done.stderr)
