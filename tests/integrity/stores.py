@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from hashlib import sha256
 from typing import Any, NamedTuple
 
 import orjson
@@ -104,7 +105,7 @@ class BuiltStore:
 
     def _entropy(self, count: int) -> bytes:
         self._salts += 1
-        return self._salts.to_bytes(8, "big") + os.urandom(count - 8)
+        return sha256(self._salts.to_bytes(8, "big")).digest()[:count]
 
     def write(self, *writes: Write, key: str | None = None) -> None:
         """Commit writes."""

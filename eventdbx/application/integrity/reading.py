@@ -13,8 +13,11 @@ from eventdbx.errors import StorageError
 from eventdbx.storage.interfaces import IReadView
 
 _NUMBER_BYTES = 8
-_WIDTH_MIN = 96
+_WIDTH = 96
 """Bytes of a key that the search for the end of damage looks at; keys differ before."""
+
+_ONE_BY_ONE_MAX = 256
+"""Damaged numbers that are named one by one: where an index is damaged, every number is."""
 
 
 class Damage(NamedTuple):
@@ -33,8 +36,14 @@ class Damage(NamedTuple):
         return f"{what} {self.key.hex()}" if self.key else f"{what} from {self.start.hex()}"
 
 
-def readable(view: IReadView, start: bytes, stop: bytes) -> Iterator[tuple[bytes, bytes] | Damage]:
-    """Yield the pairs of a range, and between them where it cannot be read."""
+def readable(
+    view: IReadView, start: bytes, stop: bytes, width: int = _WIDTH
+) -> Iterator[tuple[bytes, bytes] | Damage]:
+    """Yield the pairs of a range, and between them where it cannot be read.
+
+    Keys that have their first ``width`` bytes in common are taken for one when the end of damage
+    is searched for.
+    """
     while start < stop:
         try:
             for pair in view.scan(start, stop):
@@ -46,7 +55,7 @@ def readable(view: IReadView, start: bytes, stop: bytes) -> Iterator[tuple[bytes
             if key is not None and start <= key < stop:
                 start, end = key, key + b"\x00"
             elif _is_damage(view, stop):
-                end = _readable_from(view, start, stop)
+                end = _readable_from(view, start, stop, width)
             else:
                 raise
             yield Damage(start, end, error.detail, key)
@@ -61,7 +70,7 @@ def numbered(
     For a record that cannot be read there is the error; those that are missing are left out.
     """
     fixed = len(key(0)) - _NUMBER_BYTES
-    for item in readable(view, key(start), key(stop - 1) + b"\x00"):
+    for item in readable(view, key(start), key(stop - 1) + b"\x00", fixed + 8):
         if not isinstance(item, Damage):
             start = int.from_bytes(item[0][fixed:], "big") + 1
             yield start - 1, item[1]
@@ -80,7 +89,7 @@ def _one_by_one(
 ) -> Iterator[tuple[int, bytes | StorageError]]:
     """Yield what point reads say of numbers, up to the first that is not there, and of the last."""
     silent = True
-    for number in range(start, until):
+    for number in range(start, min(until, start + _ONE_BY_ONE_MAX)):
         try:
             record = view.get(key(number))
         except StorageError as error:
@@ -109,11 +118,10 @@ def _is_damage(view: IReadView, stop: bytes) -> bool:
     return True
 
 
-def _readable_from(view: IReadView, start: bytes, stop: bytes) -> bytes:
+def _readable_from(view: IReadView, start: bytes, stop: bytes, width: int) -> bytes:
     """Return about the smallest key from which a scan of a range works again, else its end."""
-    width = max(_WIDTH_MIN, len(start) + 1, len(stop))
-    low = int.from_bytes(start.ljust(width, b"\x00"), "big")
-    high = int.from_bytes(stop.ljust(width, b"\x00"), "big")
+    low = int.from_bytes(start[:width].ljust(width, b"\x00"), "big")
+    high = int.from_bytes(stop[:width].ljust(width, b"\x00"), "big") + (len(stop) > width)
     while high - low > 1:
         middle = (low + high) // 2
         try:
@@ -121,5 +129,4 @@ def _readable_from(view: IReadView, start: bytes, stop: bytes) -> bytes:
             high = middle
         except StorageError:
             low = middle
-    found = high.to_bytes(width, "big")
-    return min(found, stop)
+    return min(max(high.to_bytes(width, "big"), start + b"\x00"), stop)
