@@ -25,6 +25,9 @@ SUBJECT_BYTES_MAX = 256
 ERASED_RANGES_MAX = 4_096
 """Ranges of versions that one event names which records an erasure."""
 
+PURGE_WAITS_S = 30.0
+"""How long readers of older states of a store are waited for before its files are rewritten."""
+
 REFOLD_SNAPSHOTS = 32
 """Snapshots that are folded anew in one commit."""
 

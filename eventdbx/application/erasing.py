@@ -86,6 +86,8 @@ class Erasing:
         self.on_erased: list[Callable[[bytes], None]] = []
         """Called with the name of each aggregate of which something is erased: for who keeps
         anything of its events in memory."""
+        self.on_purge: list[Callable[[], None]] = []
+        """Called before files are rewritten: for who holds views of what was there."""
 
     def start(self, run_slowly: RunSlowly) -> Deferred[None]:
         """Go on with what a process before this one has left."""
@@ -171,14 +173,13 @@ class Erasing:
 
         async def work() -> Erased:
             self._go_on()
-            view = self._store.view()
-            found = find_subject(view, subject)
+            found = find_subject(self._store.view(), subject)
             if found is None:
                 return Erased("subject")
             done, bare = Erased("subject"), False
-            for name in await run_slowly(lambda: list(names_about(view, found.number))):
+            for name in await self._about(found.number, run_slowly):
                 self._go_on()
-                one: Survey = await run_slowly(partial(survey, view, name, found))
+                one: Survey = await run_slowly(partial(survey, self._store.view(), name, found))
                 bare = bare or one.bare
                 if one.events:
                     done = Erased("subject", done.aggregates + 1, done.events + one.events,
@@ -264,14 +265,19 @@ class Erasing:
 
     async def _name_all(self, erasure: Erasure, run_slowly: RunSlowly) -> Erasure:
         """Name the events about a subject on all aggregates, one after the other."""
-        view = self._store.view()
-        for name in await run_slowly(lambda: list(names_about(view, erasure.subject))):
+        for name in await self._about(erasure.subject, run_slowly):
             self._go_on()
             if self._store.view().get(keys.erasure(erasure.number, name)) is None:
                 await self._name_about(erasure, name, run_slowly)
             await self._refold_snapshots(erasure, name, run_slowly)
         erasure = erasure._replace(stage=Stage.DESTROYING)
         return await self._commit(lambda _work, step: _put(step, erasure), ())
+
+    async def _about(self, subject: int, run_slowly: RunSlowly) -> list[bytes]:
+        """Return the aggregates with events about a subject."""
+        view = self._store.view()
+        names: list[bytes] = await run_slowly(lambda: list(names_about(view, subject)))
+        return names
 
     async def _name_about(self, erasure: Erasure, name: bytes, run_slowly: RunSlowly) -> None:
         while True:
@@ -356,6 +362,8 @@ class Erasing:
         indexed = any(needs_index(self._writer.rules.references, part.name) for part in parts)
         ranges = erasures.ranges_of(parts, erasure.subject, indexed=indexed)
         self._go_on()
+        for call in self.on_purge:
+            call()
         await run_slowly(partial(self._store.purge, ranges, logs=erasure.bare))
         rows = [keys.erasure(erasure.number, part.name) for part in parts]
         await self._put_all([(key, None) for key in (*rows, keys.erasure(erasure.number))])

@@ -68,7 +68,8 @@ class IOrderedStore(Interface):
 
     def purge(ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
         """Rewrite what is stored of some ranges (start, stop), so that no file holds any more what
-        was overwritten or deleted there; with ``logs`` the write-ahead logs as well.
+        was overwritten or deleted there; with ``logs`` the write-ahead logs as well, and views of
+        earlier moments are waited for, because of which it would be kept.
 
         Blocks for as long as it takes: for another thread, while the store is written.
         """

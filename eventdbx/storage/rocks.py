@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import time
 import weakref
 from collections.abc import Sequence
 from typing import Any
@@ -46,6 +47,8 @@ _PARTITION_BYTES = 4_096
 (1 MiB), is never kept, and is read anew for each lookup: 120 us instead of 2."""
 
 _LOGS_RECYCLED = 4
+
+_PAUSE_S = 0.01
 
 LOCK_NAME = "eventdbx.lock"
 _SIDE_FILE = "rocksdict-config.json"
@@ -347,6 +350,8 @@ class RocksStore:
 
     def purge(self, ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
         """See :class:`IOrderedStore`. Logs are written over as often as old ones are recycled."""
+        if logs:
+            self._await_readers()
         try:
             self._database.flush(True)
             forced = rocksdict.CompactOptions()
@@ -357,6 +362,19 @@ class RocksStore:
                 self._fill_logs(_LOGS_RECYCLED + 2)
         except Exception as error:
             raise translated(error) from error
+
+    def _await_readers(self) -> None:
+        """Wait for views of earlier moments to go: no file loses what they can still see."""
+        newest = self._written
+        earlier = weakref.WeakSet(one for one in tuple(self._views) if one._seen is not newest)
+        until = time.monotonic() + limits.PURGE_WAITS_S
+        while len(earlier):
+            if time.monotonic() > until:
+                raise StorageError(
+                    "somebody has been reading an older state of the event store for too long: its "
+                    "files are rewritten after the next start"
+                )
+            time.sleep(_PAUSE_S)
 
     def close(self) -> None:
         """See :class:`IOrderedStore`. Writes the memtable out, so the next start is quick."""

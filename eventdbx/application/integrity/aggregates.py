@@ -20,6 +20,7 @@ from eventdbx.domain.events import Event
 from eventdbx.domain.merkle import grown, push, root
 from eventdbx.errors import AggregateNotFound, StorageError
 from eventdbx.storage import eventlog, keys, records
+from eventdbx.storage.erasures import under_way
 from eventdbx.storage.interfaces import IReadView
 
 Checking = Generator[Found, None, "Checked | None"]
@@ -155,6 +156,9 @@ class _Timeline:
                 yield from kept.check(self._view, found, state, tree)
         for version in self._erasures.unnamed():
             yield about(*self._names, version, "its content is erased, and no erasure names it")
+        if not under_way(self._view, self._name):
+            for version in self._erasures.remaining():
+                yield about(*self._names, version, "an erasure names it, and its content is there")
         yield from kept.beyond(self.head.version)
         if stored is not None:
             problem = self._compare(stored)

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 import orjson
 
 from eventdbx.domain.events import Event
-
-ERASED_TYPE = "dbx_erased"
-"""The reserved type of the events that record an erasure."""
+from eventdbx.domain.identifiers import ERASED_TYPE
 
 
 class Erasures:
@@ -17,22 +15,29 @@ class Erasures:
 
     def __init__(self) -> None:
         self._gone: list[tuple[int, int]] = []
+        self._there: list[tuple[int, int]] = []
         self._named: list[tuple[int, int, int]] = []
 
     def meet(self, event: Event) -> None:
         """Take note of the next event."""
         version = event.version
-        if event.erased:
-            if self._gone and self._gone[-1][1] == version - 1:
-                self._gone[-1] = (self._gone[-1][0], version)
-            else:
-                self._gone.append((version, version))
-        elif event.event_type == ERASED_TYPE:
+        ranges = self._gone if event.erased else self._there
+        if ranges and ranges[-1][1] == version - 1:
+            ranges[-1] = (ranges[-1][0], version)
+        else:
+            ranges.append((version, version))
+        if not event.erased and event.event_type == ERASED_TYPE:
             try:
                 ranges = orjson.loads(event.payload)["events"]
                 self._named += [(int(first), int(last), version) for first, last in ranges]
             except (ValueError, TypeError, KeyError):
                 return  # It names nothing then.
+
+    def remaining(self) -> Iterator[int]:
+        """Yield the versions whose content is there although a later erasure names them."""
+        for first, last in self._there:
+            for low, high, by in self._named:
+                yield from range(max(first, low), min(last, high, by - 1) + 1)
 
     def unnamed(self) -> Iterator[int]:
         """Yield the versions whose content is gone although no later erasure names them."""

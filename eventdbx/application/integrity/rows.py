@@ -13,9 +13,10 @@ import orjson
 
 from eventdbx.application.integrity.findings import Found, elsewhere
 from eventdbx.application.integrity.reading import Damage, readable
+from eventdbx.application.subjects import SECRET_BYTES, decode_subject
 from eventdbx.domain.schemas.upcasting import FOLD_MARK_BYTES
 from eventdbx.errors import StorageError
-from eventdbx.storage import catalog, keys, outbox, records
+from eventdbx.storage import catalog, erasures, keys, outbox, records
 from eventdbx.storage.interfaces import IReadView
 
 Row: TypeAlias = "Callable[[IReadView, bytes, bytes], str | None]"
@@ -99,6 +100,30 @@ def _empty(_view: IReadView, _key: bytes, record: bytes) -> str | None:
     return "it is not empty" if record else None
 
 
+def _secret(_view: IReadView, _key: bytes, record: bytes) -> str | None:
+    return None if len(record) == SECRET_BYTES else "it is no secret"
+
+
+def _subject(_view: IReadView, _key: bytes, record: bytes) -> str | None:
+    decode_subject(record)
+    return None
+
+
+def _subject_event(view: IReadView, key: bytes, record: bytes) -> str | None:
+    if record or view.get(keys.event(*keys.split_subject_event(key))) is None:
+        return "it leads to no event"
+    return None
+
+
+def _erasure(view: IReadView, key: bytes, record: bytes) -> str | None:
+    number, name = keys.split_erasure(key)
+    if not name:
+        erasures.decode_erasure(number, record)
+    elif erasures.decode_part(name, record) and view.get(keys.erasure(number)) is None:
+        return "it is of no erasure"
+    return None
+
+
 ROWS: dict[bytes, tuple[str, Row]] = {
     b"\x00": ("record of the store itself", lambda _view, _key, _record: None),
     keys.TAIL: ("tail of a log", _tail),
@@ -116,6 +141,10 @@ ROWS: dict[bytes, tuple[str, Row]] = {
     keys.PLUGIN_CURSOR: ("cursor of a plugin", _cursor),
     keys.PLUGIN_HELD: ("job of a plugin", _held),
     keys.PLUGIN_DONE: ("deliveries of a plugin", _number),
+    keys.SUBJECT_SECRET: ("secret of data subjects", _secret),
+    keys.SUBJECT: ("data subject", _subject),
+    keys.SUBJECT_EVENT: ("entry of the index of data subjects", _subject_event),
+    keys.ERASURE: ("erasure that is under way", _erasure),
     keys.TOKEN_WRITES: ("writes of a token", _token_writes),
     keys.TOKEN_WRITES_END: ("end of a token", _empty),
 }
