@@ -70,6 +70,7 @@ class Domain:
         self.scrub = Scrub(name, load=lambda: None, keep=lambda _text: None, now_ns=lambda: 0)
         self.exports = Exports()
         self.erasing = Erasing(store, writer)
+        self.erasing.on_purge.append(self.exports.clear)
         self.data_keys = DataKeys(store, writer)
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)

@@ -118,6 +118,7 @@ def open_domain(
     if isinstance(opened, SealedStore):
         domain.data_keys = DataKeys(store, writer, opened.seals)
         domain.erasing = Erasing(store, writer, opened.seals)
+        domain.erasing.on_purge.append(domain.exports.clear)
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)
     return domain
