@@ -88,8 +88,6 @@ class Erasing:
         anything of its events in memory."""
         self.on_purge: list[Callable[[], None]] = []
         """Called before files are rewritten: for who holds views of what was there."""
-        self.on_purge: list[Callable[[], None]] = []
-        """Called before files are rewritten: for who holds views of what was there."""
 
     def start(self, run_slowly: RunSlowly) -> Deferred[None]:
         """Go on with what a process before this one has left."""
@@ -364,8 +362,6 @@ class Erasing:
         indexed = any(needs_index(self._writer.rules.references, part.name) for part in parts)
         ranges = erasures.ranges_of(parts, erasure.subject, indexed=indexed)
         self._go_on()
-        for call in self.on_purge:
-            call()
         for call in self.on_purge:
             call()
         await run_slowly(partial(self._store.purge, ranges, logs=erasure.bare))
