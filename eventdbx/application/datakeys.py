@@ -15,6 +15,7 @@ from twisted.internet.defer import Deferred, succeed
 from eventdbx.application.steps import Work
 from eventdbx.application.writer import Writer
 from eventdbx.storage.contents import FAMILIES, parts, with_slots
+from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.keyslots import KeySlots
 from eventdbx.storage.sealed import ALL_KEY, SealedView, Seals
 from eventdbx.storage.store import Store, Transaction
@@ -50,6 +51,8 @@ class DataKeys:
         self._rewrap: Iterator[tuple[int, int]] | None = None
         self._after = b"\x01"
         self._values = 0
+        self.on_purge: Sequence[Callable[[], None]] = ()
+        """Called before files are rewritten: for who holds views of what was there."""
 
     @property
     def slots(self) -> KeySlots | None:
@@ -114,11 +117,10 @@ class DataKeys:
 
         Raises StorageError where a record is damaged, and nothing changes.
         """
-        seals, view = self._seals, self._store.view()
-        if not self.has_plain or seals is None or not isinstance(view, SealedView):
+        seals = self._seals
+        if not self.has_plain or seals is None:
             return False
-        after = self._after
-        found, rest = await run_slowly(lambda: view.unsealed(after, SEALED_AT_ONCE))
+        found, rest = await run_slowly(_looking(self._store.view(), self._after))
         if found:
             await self._store.transact(lambda transaction: self._put_again(transaction, found))
             self._values += len(found)
@@ -127,6 +129,8 @@ class DataKeys:
             return True
         # First of all what was there before is gone from the files: whoever is killed here
         # looks through the store again, and does this again.
+        for call in self.on_purge:
+            call()
         await run_slowly(lambda: self._store.purge((_EVERYTHING,), logs=True))
         assert seals.slots is not None
         identity = seals.slots.identity
@@ -157,6 +161,18 @@ class DataKeys:
             before, head = head, work.with_new_keys(head)
             work.move(name, before, head)
         return head.key_slot
+
+
+def _looking(view: IReadView, after: bytes) -> Callable[[], tuple[list[bytes], bytes | None]]:
+    """Return what looks at a part of a view, once, and lets go of it: a thread may remember what
+    it has run last, and files cannot be rewritten while somebody has a view."""
+    views = [view]
+
+    def look() -> tuple[list[bytes], bytes | None]:
+        view = views.pop()
+        return view.unsealed(after, SEALED_AT_ONCE) if isinstance(view, SealedView) else ([], None)
+
+    return look
 
 
 def plain_values(view: SealedView) -> int:

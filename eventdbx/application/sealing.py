@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventdbx.config import decode_data_key
 from eventdbx.errors import ConfigError, StorageError
+from eventdbx.storage.keyslots import SET_KEY
 
 SEALED = "ENCv1:"
 
@@ -30,7 +31,9 @@ def unseal(text: str, data_keys: Sequence[str], what: str = "revocations") -> st
     if not text.startswith(SEALED):
         return text
     if not data_keys:
-        raise ConfigError(f"data encryption key must be configured to read encrypted {what}")
+        raise ConfigError(
+            f"data encryption key must be configured to read encrypted {what}; {SET_KEY}"
+        )
     try:
         sealed = base64.b64decode(text[len(SEALED) :].strip(), validate=True)
     except (binascii.Error, ValueError) as error:
@@ -40,4 +43,7 @@ def unseal(text: str, data_keys: Sequence[str], what: str = "revocations") -> st
             return AESGCM(decode_data_key(key)).decrypt(sealed[:12], sealed[12:], None).decode()
         except (InvalidTag, ValueError):
             continue
-    raise StorageError("failed to decrypt payload: no configured key fits")
+    raise StorageError(
+        f"failed to decrypt payload: no configured data encryption key fits the {what}; configure "
+        "the key that they were written with (data_encryption_key, data_encryption_keys)"
+    )

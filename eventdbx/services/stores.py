@@ -119,6 +119,7 @@ def open_domain(
         domain.data_keys = DataKeys(store, writer, opened.seals)
         domain.erasing = Erasing(store, writer, opened.seals)
         domain.erasing.on_purge.append(domain.exports.clear)
+        domain.data_keys.on_purge = domain.erasing.on_purge
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)
     return domain

@@ -242,7 +242,7 @@ def open_place(
     if text is None:
         text = _create(place, environ)
     config = _parse(text, place, environ, overrides)
-    if _generated(config, environ):
+    if _generated(config, place, environ):
         config = _parse(_complete(place, environ), place, environ, overrides)
     workspace = Workspace(place, config, source, overrides)
     make_directory(workspace.data_dir)
@@ -322,7 +322,7 @@ def _create(place: Place, environ: Mapping[str, str]) -> str:
             data_dir = Path(named)
         now_ns = time.time_ns()
         fresh = fresh_text(data_dir=os.path.abspath(data_dir), created_at=format_ns(now_ns))
-        fresh = updated_text(fresh, _generated(_parse(fresh, place, environ), environ))
+        fresh = updated_text(fresh, _generated(_parse(fresh, place, environ), place, environ))
         replace_text(place.config_path, fresh)
         return fresh
 
@@ -331,17 +331,33 @@ def _complete(place: Place, environ: Mapping[str, str]) -> str:
     """Add the keys that the file lacks and save them at once: other processes need the same."""
     with locked_directory(place.config_path.parent):
         text = read_text(place.config_path) or ""
-        changes = _generated(_parse(text, place, environ), environ)
+        changes = _generated(_parse(text, place, environ), place, environ)
         if changes:
             text = updated_text(text, {**changes, "updated_at": format_ns(time.time_ns())})
             replace_text(place.config_path, text)
         return text
 
 
-def _generated(config: Config, environ: Mapping[str, str]) -> dict[str, Value]:
-    """Return new keys for those that are missing; an existing private key is never replaced."""
+def _is_encrypted(folder: Path) -> bool:
+    """Tell whether something in a data directory needs a data key that it was written with."""
+    if (folder / "data_keys").exists() or any(folder.glob("domains/*/data_keys")):
+        return True
+    try:
+        with open(folder / "tokens.json", "rb") as file:
+            return file.read(6) == b"ENCv1:"
+    except OSError:
+        return False
+
+
+def _generated(config: Config, place: Place, environ: Mapping[str, str]) -> dict[str, Value]:
+    """Return new keys for those that are missing; an existing private key is never replaced.
+
+    Nor is a data key made where one is needed that is not configured just now: with a new one it
+    could not be told what is missing.
+    """
     changes: dict[str, Value] = {}
-    if config.data_encryption_key is None:
+    folder = Path(os.path.abspath(config.data_dir or place.default_data_dir))
+    if config.data_encryption_key is None and not _is_encrypted(folder):
         changes["data_encryption_key"] = base64.b64encode(os.urandom(32)).decode()
     if config.integrity.origin is None:
         changes["integrity.origin"] = f"eventdbx-{os.urandom(8).hex()}"

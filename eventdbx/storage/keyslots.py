@@ -27,6 +27,9 @@ from eventdbx.errors import ConfigError, StorageError
 KEY_BYTES = 32
 FILE_NAME = "data_keys"
 
+SET_KEY = "set it with `dbx config --dek`, or in EVENTDBX_DATA_ENCRYPTION_KEY"
+"""What to do without a key."""
+
 _MAGIC = b"dbxkeys\x01"
 _ID_BYTES = 16
 _NONCE_BYTES = 12
@@ -110,7 +113,9 @@ class KeySlots:
         without any key.
         """
         if not wrappings:
-            raise ConfigError("data encryption key must be configured to read encrypted events")
+            raise ConfigError(
+                f"data encryption key must be configured to read encrypted events; {SET_KEY}"
+            )
         try:
             descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
         except OSError as error:
@@ -118,7 +123,10 @@ class KeySlots:
         try:
             header = os.pread(descriptor, _HEADER_BYTES, 0)
             if len(header) != _HEADER_BYTES or not header.startswith(_MAGIC):
-                raise StorageError(f"{path} does not hold data keys that this program can read")
+                raise StorageError(
+                    f"{path} does not hold data keys that this program can read; "
+                    "put back the file, or its backup (dbx keys restore)"
+                )
             for number, wrapping in enumerate(wrappings):
                 if _opens(header, wrapping):
                     found = cls(path, descriptor, wrapping, entropy)
@@ -131,8 +139,9 @@ class KeySlots:
             raise
         os.close(descriptor)
         raise StorageError(
-            f"failed to decrypt payload: no configured data encryption key fits {path}; configure "
-            "the key that the store was written with (data_encryption_key, data_encryption_keys)"
+            "failed to decrypt payload: aead::Error\n"  # As it always was told.
+            f"no configured data encryption key fits {path}; configure the key that the store was "
+            "written with (data_encryption_key, data_encryption_keys)"
         )
 
     @property

@@ -12,14 +12,14 @@ import os
 from collections.abc import Sequence
 
 from eventdbx.errors import ConfigError, StorageError
-from eventdbx.storage.keyslots import FILE_NAME, KeySlots, discard_leftover
+from eventdbx.storage.keyslots import FILE_NAME, SET_KEY, KeySlots, discard_leftover
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.sealed import ALL_KEY, MARK_KEY, SealedStore, Seals, mark, read_mark
 
 COPY_NAME = "data_keys.id"
 """In the folder of the store: the identity of its data keys, as hexadecimal text."""
 
-_NO_KEY = "data encryption key must be configured to read encrypted events"
+_NO_KEY = f"data encryption key must be configured to read encrypted events; {SET_KEY}"
 
 
 def keys_path(path: str) -> str:
