@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from eventdbx.application.integrity.pages import Page
 from eventdbx.application.integrity.passes import STAGES, START, Place
+from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, EventDBXError
 
@@ -38,9 +39,11 @@ class Pass(NamedTuple):
     def after(self, page: Page) -> Pass:
         """Return the pass with a page more."""
         told = [one._asdict() for one in page.findings[: FINDINGS_MAX - len(self.findings)]]
+        # What was administered is proved along with the rest, and no aggregate of anybody's.
+        checked = [one for one in page.checked if one.aggregate_type != AUDIT_TYPE]
         return self._replace(
-            aggregates=self.aggregates + len(page.checked),
-            events=self.events + sum(one.version for one in page.checked),
+            aggregates=self.aggregates + len(checked),
+            events=self.events + sum(one.version for one in checked),
             read=self.read + page.read,
             problems=self.problems + len(page.findings),
             findings=(*self.findings, *told),

@@ -80,13 +80,14 @@ class InPlace(AttackCase):
         before = eventlog.at_version(self.built.above.view(), "order", "o-7", 4)[1]
         head = eventlog.load_head(self.built.above.view(), name)
         assert head is not None and head.version == 5 and head.updated_at and before.updated_at
+        updated_at = before.updated_at
         before = before._replace(key_slot=head.key_slot, state_slot=head.state_slot)
         found = self.attacked(
             {
                 key: None,
                 keys.head(name, False): records.encode_head(before),
                 keys.by_time(keys.UPDATED_ACTIVE, head.updated_at // 1_000_000, name): None,
-                keys.by_time(keys.UPDATED_ACTIVE, before.updated_at // 1_000_000, name): b"",
+                keys.by_time(keys.UPDATED_ACTIVE, updated_at // 1_000_000, name): b"",
             }
         )
         self.assertTrue(any(one.startswith("position ") for one in found.records), found.findings)

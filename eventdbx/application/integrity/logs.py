@@ -108,8 +108,8 @@ def _entry_problem(
         if record is None:
             return "its event is missing"
         event = records.decode_event(record)
-    except StorageError as error:
-        return None if said else error.detail
+    except StorageError:
+        return None if said else "its event cannot be read"
     if (event.event_id, event.hash) != (entry.event_id, entry.leaf):
         return "its event is another one than that which was committed there"
     return None

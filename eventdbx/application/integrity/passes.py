@@ -110,7 +110,16 @@ def walk(view: IReadView, task: Task, place: Place = START) -> Iterator[Step]:
             if "closed" in error.detail:
                 raise
             what = _WHOLE.get(STAGES[number], f"stage {number + 1}")
-            yield place, elsewhere(what, f"it cannot be checked to its end: {error.detail}")
+            finding = elsewhere(what, f"it cannot be checked to its end: {error.detail}")
+            names = _named_by(getattr(error, "key", None))
+            yield place, finding._replace(aggregate_type=names[0], aggregate_id=names[1])
+
+
+def _named_by(key: bytes | None) -> tuple[str, str]:
+    """Return the names of the aggregate of a damaged record, which the reason names, too."""
+    if key is None or not key.startswith((keys.EVENT, b"h")):
+        return "", ""
+    return keys.split_name(key[1 if key.startswith(keys.EVENT) else 2 :])
 
 
 def _aggregates(archived: bool) -> Stage:
