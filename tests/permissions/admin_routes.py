@@ -125,6 +125,10 @@ ROUTES: dict[str, Route] = {
     "verifyAggregate": Route(READ_ONE),
     "getEventProof": Route(READ_ONE, params={"version": "1"}),
     "getAggregateProof": Route(READ_ONE),
+    "eraseAggregate": Route(Needs(("aggregate.erase",), "aggregate"), {"reason": "r"}),
+    "eraseSubject": Route(
+        Needs(("aggregate.erase",), "all"), {"subject": "nobody", "reason": "r"}
+    ),
     "getAggregateConsistency": Route(READ_ONE, query="first=1"),
     "getLogConsistency": Route(
         Needs(("aggregate.read",)), ends=404, query="first=9007199254740991"

@@ -75,6 +75,14 @@ AGGREGATES: dict[str, Command] = {
     "scrub stop": Command("scrub stop", _needs("config.read", "config.write")),
     "checkpoint": Command("checkpoint --key", _needs("aggregate.read")),
     "head-map": Command("head-map", _needs("config.read")),
+    "erase aggregate": Command(
+        "erase aggregate order {one} --reason r --yes",
+        Needs(("aggregate.erase",), "aggregate", actor=True),
+        writes=True,
+    ),
+    "erase subject": Command(
+        "erase subject nobody --reason r --yes", Needs(("aggregate.erase",), "all", actor=True)
+    ),
     "audit export": Command("audit export order {one} --out -", READ_ONE),
     "audit log": Command("audit log", _needs("audit.read")),
     "config --reload": Command("config --reload", _needs("config.write")),

@@ -38,8 +38,8 @@ patterns must match. Three things follow from it:
   protocol. Give `aggregate.*` to whoever shall only work on aggregates;
 - `plugin.manage` is nearly as good as all rights: plugins get every event of the domain, and the
   server reads and writes files for them. Give it to administrators alone;
-- the Admin API asks more: its actions count only with the resource `*`, except for reading
-  aggregates.
+- the Admin API asks more: its actions count only with the resource `*`, except for those
+  on aggregates.
 
 """
 

@@ -260,6 +260,19 @@ def _proof(do: str, **members: Any) -> Operation:
     return Operation(READ_ONE, ask)
 
 
+def _erase() -> Operation:
+    def ask(token: str, one: str, _place: Place) -> rq.Request:
+        asked = {"do": "erase", "aggregate_type": "order", "aggregate_id": one, "reason": "r"}
+        return rq.IntegrityOperation(token, orjson.dumps(asked))
+
+    return Operation(_needs("aggregate.erase", on="aggregate", actor=True), ask, writes=True)
+
+
+VARIANTS["erase of a subject"] = _integrity(
+    _needs("aggregate.erase", on="all", actor=True), "erase", subject="nobody", reason="r"
+)
+
+
 def _evidence() -> Operation:
     def ask(token: str, one: str, _place: Place) -> rq.Request:
         asked = {"do": "evidence", "aggregates": [["order", one]]}
@@ -278,6 +291,7 @@ INTEGRITY: dict[str, Operation] = {
     "evidence": _evidence(),
     "log_consistency": _integrity(_needs("aggregate.read"), "log_consistency", "config", first=0),
     "verify": _integrity(_needs("aggregate.read", on="all"), "verify"),
+    "erase": _erase(),
     "scrub": _integrity(_needs("config.read", "config.write"), "scrub", action="stop"),
 }
 

@@ -51,8 +51,8 @@ def _register_log(group: click.Group) -> None:
             "dbx audit log --actor ops/alice --since 2026-01-01T00:00:00Z --json",
         ),
     )
-    @option("--area", metavar="AREA", help="Only these: config, keys, plugins, queue, remotes, "
-            "schemas, tenants or tokens")  # fmt: skip
+    @option("--area", metavar="AREA", help="Only these: config, erasures, keys, plugins, queue, "
+            "remotes, schemas, tenants or tokens")  # fmt: skip
     @option("--actor", metavar="WHO", help="Only of a user, group/user, subject or token id")
     @option("--resource", metavar="NAME", help="Only what was done to this token, plugin, …")
     @option("--since", type=Time(), metavar="TIME", help="Only since then")

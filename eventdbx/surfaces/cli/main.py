@@ -58,6 +58,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "keys_command",
         "Look after the keys that the stores are encrypted with",
     ),
+    "erase": (
+        _HERE + "erase_command",
+        "Erase the content of events for good, the history stays",
+    ),
     "scrub": (
         _HERE + "scrub_command",
         "Check all records in the background, and show what was found",

@@ -13,7 +13,15 @@ import orjson
 from twisted.internet.defer import Deferred
 
 from eventdbx.errors import ConfigError
-from eventdbx.surfaces.control import checkpoints, exporting, headmaps, proofs, scrubs, verifying
+from eventdbx.surfaces.control import (
+    checkpoints,
+    erasing,
+    exporting,
+    headmaps,
+    proofs,
+    scrubs,
+    verifying,
+)
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -65,6 +73,7 @@ OPERATIONS: dict[str, Operation] = {
     "checkpoint": Operation("aggregate.read", checkpoints.checkpoint),
     "head_map": Operation(headmaps.READS, headmaps.head_map),
     "scrub": Operation(scrubs.READS, scrubs.scrub),
+    "erase": Operation(erasing.ERASES, erasing.erase),
     "verify": Operation("aggregate.read", verifying.verify_store),
 }
 
