@@ -34,6 +34,7 @@ SECRET_FILES = (
     "remote.json",
     "audit.spool",
     "audit.spool.taken",
+    "data_keys",
 )
 """Files of the data directory with something in them that strangers must not have."""
 
@@ -57,7 +58,7 @@ class Finding(NamedTuple):
 
 def examine(place: Opened) -> Iterator[Finding]:
     """Yield what there is to say of everything but the content of the store."""
-    for check in (_config, _permissions, _keys, _operator, _ledger, _pid, _ports, _exposure,
+    for check in (_config, _permissions, _keys, _data_keys, _operator, _ledger, _pid, _ports, _exposure,
                   _disk, _clock, _files, _log, _audit):  # fmt: skip
         yield from _guarded(check, place)
 
@@ -135,6 +136,36 @@ def _keys(place: Opened) -> Iterator[Finding]:
             "remove their [[auth.previous_keys]] from the configuration",
         )  # fmt: skip
     yield Finding("keys", "ok", "the signing pair fits and the data key is whole")
+
+
+def _data_keys(place: Opened) -> Iterator[Finding]:
+    from eventdbx.services.keyuse import report
+
+    found = report(place.workspace, place.config, {}, {})
+    sound = True
+    for one in found["domains"]:
+        name = one["domain"]
+        problem: tuple[Status, str, str] | None = None
+        if one["trouble"]:
+            advice = "put the file back (dbx keys restore), or configure the key that fits"
+            problem = "fail", f"{name}: {one['trouble']}", advice
+        elif one["wrapped_by"] == "older":
+            message = f"{name}: the data keys are wrapped by an older key"
+            problem = "warn", message, "a server, or the next command that writes, changes it"
+        elif found["encryption"] and one["plain"]:
+            message = f"{name}: {one['plain']} stored values are not encrypted"
+            problem = "warn", message, "a server encrypts them; without one, `dbx keys seal`"
+        if problem is not None:
+            sound = False
+            yield Finding("data keys", *problem)
+    if not found["encryption"]:
+        yield Finding("data keys", "warn", "encryption is off: what is written now is plain",
+                      "set encryption = true")  # fmt: skip
+    elif sound and found["older_keys"] and not found["older_keys_needed"]:
+        yield Finding("data keys", "ok", "older data encryption keys are not needed any more: "
+                      "`dbx config --unset data_encryption_keys`")  # fmt: skip
+    elif sound:
+        yield Finding("data keys", "ok", "the present key wraps all data keys")
 
 
 def _operator(place: Opened) -> Iterator[Finding]:

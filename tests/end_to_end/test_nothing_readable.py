@@ -14,7 +14,7 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.client import BlockingClient
-from tests.daemon import Workspace, free_port
+from tests.daemon import Workspace
 
 SECRET = "Zq7xW9k"
 """Every text that must not be found begins so, and nothing else does."""
