@@ -35,6 +35,11 @@ def now(work: Any) -> Deferred[Any]:
         return fail(error)
 
 
+def config_of(sealed: bool) -> Config:
+    """Return a configuration with a key, or without one."""
+    return Config(data_encryption_key=KEY if sealed else None, encryption=sealed)
+
+
 def holds(folder: Path, text: str) -> list[str]:
     """Return the files below a folder that have a text in them."""
     needle = text.encode()
@@ -55,8 +60,7 @@ class OnDisk(SynchronousTestCase):
 
     def config(self) -> Config:
         """Return the configuration of the domain."""
-        key = KEY if self.sealed else None
-        return Config(data_encryption_key=key, encryption=self.sealed)
+        return config_of(self.sealed)
 
     def open(self, folder: Path | None = None) -> None:
         """Open the domain, or a copy of it elsewhere."""
