@@ -74,3 +74,34 @@ class Pages(AttackCase):
             places.keep(str(number), Place(2, bytes((number,))))
         self.assertEqual(places.find("99").key, b"c")
         self.assertRaises(InvalidCursor, places.find, "0")
+
+
+class Meanwhile(AttackCase):
+    """A store that is written to while it is verified."""
+
+    def test_writes_in_between(self) -> None:
+        """Events, snapshots, archiving and checkpoints between two pages are no damage."""
+        built = self.open_plain()
+        built.fill(60)
+        place: Place | None = START
+        pages = 0
+        while place is not None:
+            anchors = task(built.sign())
+            page = read_page(built.above.view(), anchors, place, bytes_max=3_000)
+            self.assertEqual(page.findings, [], place)
+            place = page.next
+            number = pages % 60
+            if pages > 200:  # What is written must not grow faster than it is read.
+                pages += 1
+                continue
+            built.write(built.append(f"n-{pages}", {"new": pages}))
+            if number % 13:
+                built.write(
+                    built.append(f"o-{number}", {"more": pages}, idempotency_key=f"{pages}")
+                )
+                built.snapshot(f"o-{number}")
+                built.archive(f"o-{number}")
+                built.archive(f"o-{number}", archived=False)
+            pages += 1
+            self.assertLess(pages, 5_000)
+        self.assertGreater(pages, 20)
