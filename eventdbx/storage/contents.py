@@ -25,6 +25,7 @@ SLOTS_MAX = 2
 
 _BEGIN = Struct(">BBBI")
 _SLOT = Struct(">I")
+_ONE = Struct(">II")
 _BEGINS = tuple(_BEGIN.size + _SLOT.size * count for count in range(SLOTS_MAX + 1))
 
 
@@ -73,6 +74,22 @@ def with_slots(record: bytes, slots: Sequence[int]) -> bytes:
     if erased:
         return record
     return begin(form, slots, content_at - start) + record[start:]
+
+
+def content_place(record: bytes) -> tuple[tuple[int, ...], int] | None:
+    """Return (slots, where the content begins) of a record that one of ours has made.
+
+    None when its content has no key. Quicker than :func:`parts`, since nothing is checked.
+    """
+    if record[1]:
+        return None
+    count = record[2]
+    if count == 1:
+        content_at, slot = _ONE.unpack_from(record, 3)
+        return (slot,), content_at
+    if not count:
+        return None
+    return parts(record)[2], int.from_bytes(record[3:7], "big")
 
 
 def without_content(record: bytes) -> bytes:

@@ -37,6 +37,7 @@ _TAG_BYTES = 16
 _HEADER_BYTES = 128
 _SLOT_BYTES = 64
 _WRAPPED_BYTES = _NONCE_BYTES + KEY_BYTES + _TAG_BYTES
+_ROW_END = bytes(_SLOT_BYTES - _WRAPPED_BYTES)
 _CHECKED = b"eventdbx data keys".ljust(KEY_BYTES, b"\0")
 _DESTROYED = b"destroyed".ljust(_SLOT_BYTES, b"\0")
 _NEVER = bytes(_SLOT_BYTES)
@@ -314,11 +315,15 @@ class KeySlots:
         if first + count - 1 > last:
             raise StorageError(f"{self.path} is full")
         keys = self._entropy(KEY_BYTES * count)
-        made = [
-            (first + number, keys[number * KEY_BYTES : (number + 1) * KEY_BYTES])
-            for number in range(count)
-        ]
-        rows = b"".join([self._wrapped(self._wrapping, slot, key) for slot, key in made])
+        nonces = self._entropy(_NONCE_BYTES * count)
+        made = list(enumerate(_cut(keys, KEY_BYTES), first))
+        encrypt, identity, pack = self._wrapping.encrypt, self._identity, _PLACE.pack
+        rows = b"".join(
+            [
+                nonce + encrypt(nonce, key, pack(identity, slot)) + _ROW_END
+                for nonce, (slot, key) in zip(_cut(nonces, _NONCE_BYTES), made, strict=True)
+            ]
+        )
         try:
             _write(self._descriptor, rows, _place(first))
             os.fdatasync(self._descriptor)
@@ -329,8 +334,7 @@ class KeySlots:
 
     def _wrapped(self, wrapping: AESGCM, slot: int, key: bytes) -> bytes:
         nonce = self._entropy(_NONCE_BYTES)
-        row = nonce + wrapping.encrypt(nonce, key, _PLACE.pack(self._identity, slot))
-        return row.ljust(_SLOT_BYTES, b"\0")
+        return nonce + wrapping.encrypt(nonce, key, _PLACE.pack(self._identity, slot)) + _ROW_END
 
     def _read(self, slot: int) -> bytes | None:
         try:
@@ -377,6 +381,10 @@ class KeySlots:
                 raise StorageError(f"{self.path} was cut short")
             rows += more
         return rows
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[place : place + size] for place in range(0, len(data), size)]
 
 
 def _place(slot: int) -> int:

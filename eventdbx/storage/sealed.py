@@ -34,7 +34,13 @@ from zope.interface import implementer
 
 from eventdbx import limits
 from eventdbx.errors import StorageError
-from eventdbx.storage.contents import FAMILIES, DamagedRecord, parts, without_content
+from eventdbx.storage.contents import (
+    FAMILIES,
+    DamagedRecord,
+    content_place,
+    parts,
+    without_content,
+)
 from eventdbx.storage.interfaces import Changes, IOrderedStore, IReadView
 from eventdbx.storage.keyslots import KEY_BYTES, KeySlots
 from eventdbx.storage.watching import StoreWatch
@@ -44,7 +50,7 @@ PLAIN, SEALED, PARTED = 0, 1, 2
 _CRC = Struct(">BI")
 _SEALED = Struct(">BIQ")
 _PARTED = Struct(">BIQI")
-_NONCE_BEGIN = bytes(4)
+_NONCE = Struct(">4xQ")
 _VALUE, _CONTENT = b"dbx value", b"dbx content"
 _FORMS = tuple(bytes((form,)) for form in (PLAIN, SEALED, PARTED))
 _MARK = Struct(">16sQ")
@@ -83,11 +89,12 @@ class Seals:
         counter = next(numbers)
         if not opening or counter > limits.VALUES_OF_OPENING_MAX:
             opening, counter = self._begin(opening)
-        nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
+        nonce = _NONCE.pack(counter)
         own = self._ciphers.get((opening, ())) or self._own(opening)
         if key[0] in FAMILIES:
-            _form, erased, at, _start, content_at = parts(value)
-            if at and not erased:
+            place = content_place(value)
+            if place is not None:
+                at, content_at = place
                 content = self._ciphers.get((opening, at)) or self._cipher(opening, at)
                 if content is not None:
                     bound = _FORMS[PARTED] + key
@@ -110,9 +117,9 @@ class Seals:
             form = stored[0]
             if form == SEALED:
                 _form, opening, counter = _SEALED.unpack_from(stored)
-                nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
+                own = self._ciphers.get((opening, ())) or self._own(opening)
                 bound = _FORMS[SEALED] + key
-                return self._own(opening).decrypt(nonce, stored[_SEALED.size :], bound)
+                return own.decrypt(_NONCE.pack(counter), stored[_SEALED.size :], bound)
             if form == PARTED:
                 return self._opened_parts(key, stored)
             if form == PLAIN and not self.strict:
@@ -130,11 +137,13 @@ class Seals:
 
     def _opened_parts(self, key: bytes, stored: bytes) -> bytes:
         _form, opening, counter, first_n = _PARTED.unpack_from(stored)
-        nonce = _NONCE_BEGIN + counter.to_bytes(8, "big")
+        nonce = _NONCE.pack(counter)
         end = _PARTED.size + first_n
         bound = _FORMS[PARTED] + key
-        first = self._own(opening).decrypt(nonce, stored[_PARTED.size : end], bound)
-        at = parts(first)[2]
+        own = self._ciphers.get((opening, ())) or self._own(opening)
+        first = own.decrypt(nonce, stored[_PARTED.size : end], bound)
+        place = content_place(first)
+        at = parts(first)[2] if place is None else place[0]
         content = self._ciphers.get((opening, at)) or self._cipher(opening, at)
         if content is None:
             return without_content(first)
