@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache, partial
 from heapq import merge
+from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from twisted.internet.defer import Deferred
@@ -70,12 +71,16 @@ class Asking(NamedTuple):
 
 class Place(NamedTuple):
     """Where a page begins: at an aggregate, behind a version of it (0: before it), and how much
-    was exported before."""
+    was exported before.
+
+    ``mark`` stands for an aggregate that nobody was shown: the export knows its name.
+    """
 
     name: bytes = b""
     version: int = 0
     aggregates: int = 0
     events: int = 0
+    mark: int = 0
 
 
 class Page(NamedTuple):
@@ -107,6 +112,8 @@ class Export:
         self.header = evidence.header_line(origin, vkey, scope, note.encode().decode())
         self._node = lru_cache(_KEPT)(log_nodes(view, PARTITION))
         self._entry = lru_cache(_KEPT)(self._read_entry)
+        self._marks: list[bytes] = []
+        self._marking = Lock()
         for aggregate_type, aggregate_id in selectors:
             if aggregate_id is not None:
                 self._require(aggregate_type, aggregate_id, asking)
@@ -134,14 +141,19 @@ class Export:
         """Return the lines from a place on, about ``bytes_max`` of them. For a thread.
 
         No more aggregates are looked at than ``names_max``. The same place gives the same lines.
-        Raises StorageError for what does not fit together.
+        Raises StorageError for what does not fit together, UnknownName for a mark of no page.
         """
         lines: list[bytes] = []
+        if start.mark:
+            start = start._replace(name=self._marked(start.mark), version=0, mark=0)
         size, looked_at, place = 0, 0, start
         for name in self._names(start.name):
             looked_at += 1
             if looked_at > names_max:
-                return Page(b"".join(lines), place._replace(name=name, version=0))
+                # Whether the name may be told has not been asked, and pages of nothing but hidden
+                # aggregates have to go on, too.
+                mark = self._mark(name)
+                return Page(b"".join(lines), place._replace(name=b"", version=0, mark=mark))
             after = place.version if name == start.name else 0
             if not asking.allows(*keys.split_name(name)):
                 continue
@@ -160,6 +172,18 @@ class Export:
             )
         lines.append(evidence.last_line(place.aggregates, place.events))
         return Page(b"".join(lines), None)
+
+    def _mark(self, name: bytes) -> int:
+        with self._marking:
+            if name not in self._marks:
+                self._marks.append(name)
+            return self._marks.index(name) + 1
+
+    def _marked(self, mark: int) -> bytes:
+        with self._marking:
+            if mark > len(self._marks):
+                raise UnknownName("no page of the export ended there")
+            return self._marks[mark - 1]
 
     def _aggregate(self, name: bytes, after: int, asking: Asking) -> Iterator[tuple[bytes, int]]:
         """Yield the lines of an aggregate behind a version, each with its version."""
@@ -232,11 +256,14 @@ class Exports:
     """The exports of a domain that are under way. All on one thread, but for their pages.
 
     Each keeps the store from forgetting what it shows. So one that nobody has asked for a page of
-    for a while ends, one more than a few ends the one that was asked for least recently, and
-    erasing ends all (:meth:`clear`).
+    for a while ends, and erasing ends all (:meth:`clear`). One more than a few ends the one that
+    was asked for least recently, of the same token if that has any: nobody ends those of others by
+    beginning many.
     """
 
     def __init__(self) -> None:
+        self.cleared = 0
+        """How often all were ended; a view from before must not be held after it."""
         self._held: dict[int, tuple[Export, IDelayedCall | None]] = {}
         self._made = 0
         self._clock: IReactorTime | None = None
@@ -248,7 +275,8 @@ class Exports:
     def add(self, export: Export) -> int:
         """Hold an export; return the number by which it is found again."""
         while len(self._held) >= limits.EXPORTS_MAX:
-            self.end(next(iter(self._held)))
+            own = (at for at, (one, _call) in self._held.items() if one.jti == export.jti)
+            self.end(next(own, next(iter(self._held))))
         self._made += 1
         self._hold(self._made, export)
         return self._made
@@ -276,6 +304,7 @@ class Exports:
 
     def clear(self) -> None:
         """Let go of all: their views show what is about to be erased."""
+        self.cleared += 1
         for number in list(self._held):
             self.end(number)
 
@@ -301,7 +330,10 @@ async def begin(
         if not place.position:
             raise ConfigError("there are no events of which anything could be proven")
         if heads_of(parse_checkpoint(note.text)) == (place.position, place.root):
+            cleared = domain.exports.cleared
             top = await run_slowly(partial(headmap.load_top, view))
+            if cleared != domain.exports.cleared:
+                continue  # The view shows what has been erased since.
             vkey = checkpoints.key().vkey()
             return Export(view, top, note, vkey, selectors, asking)
     raise StorageError("the head map moves on too quickly, ask again")

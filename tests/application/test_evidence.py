@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -136,6 +137,22 @@ class Rights(ExportCase):
             self.assertEqual((found["aggregates"], found["whole"]), (1, False))
         self.not_begun(errors.Unauthorized, ("order", "o-2"), grant=grant)
 
+    def test_names_between_pages(self) -> None:
+        """A page that ends among aggregates that the reader may not see does not name them."""
+        grant = Grant("k", "s", actions=("aggregate.read",), resources=("aggregate:order:o-0",))
+        export, place, pages = self.begin(grant=grant), Place(), 0
+        while True:
+            page = export.page(place, self.asking(grant), names_max=1)
+            pages += 1
+            if page.next is None:
+                break
+            self.assertNotIn(b"o-1", page.next.name)
+            self.assertNotIn(b"o-2", page.next.name)
+            place = page.next
+        self.assertEqual(pages, 3)
+        foreign = Place(mark=77)
+        self.assertRaises(errors.UnknownName, export.page, foreign, self.asking(grant))
+
 
 class Held(ExportCase):
     """Exports that are under way."""
@@ -172,3 +189,30 @@ class Held(ExportCase):
         self.exports.clear()
         self.assertRaises(errors.UnknownName, self.exports.find, last, "j")
         self.assertEqual(self.clock_s.getDelayedCalls(), [])
+
+    def test_flood(self) -> None:
+        """Who begins one export after the other ends their own, and nobody else's."""
+        number = self.exports.add(self.begin())
+        grant = EVERYTHING._replace(jti="flood")
+        for _ in range(2 * limits.EXPORTS_MAX):
+            last = self.exports.add(self.begin(grant=grant))
+        self.exports.find(number, "j")
+        self.exports.find(last, "flood")
+        self.exports.clear()
+
+    def test_erased_while_begun(self) -> None:
+        """An export that begins while something is erased does not hold what was there before."""
+        reading: list[Deferred[None]] = []
+
+        def slowly(work: Callable[[], Any]) -> Deferred[Any]:
+            reading.append(Deferred())
+            return reading[-1].addCallback(lambda _none: work())
+
+        asking = self.asking()
+        done = Deferred.fromCoroutine(begin(self.domain, (), asking, slowly))
+        self.domain.exports.clear()
+        self.write(Write("append", "order", "o-9", "seen", "{}"))
+        reading[0].callback(None)
+        self.assertNoResult(done)
+        reading[1].callback(None)
+        self.assertEqual(self.successResultOf(done).position, 22)

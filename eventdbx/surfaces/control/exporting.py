@@ -58,7 +58,7 @@ def _answer(number: int, page: Page, position: int) -> Document:
 def _place(asked: Asked) -> Place:
     """Return the place of an earlier answer's ``next``."""
     place = Asked(asked.members("after"), ConfigError)
-    numbers = [place.number(name) or 0 for name in ("version", "aggregates", "events")]
+    numbers = [place.number(name) or 0 for name in ("version", "aggregates", "events", "mark")]
     name = place.value("name")
     return Place(b"" if name is None else keys.name(*_names(name)), *numbers)
 
