@@ -56,10 +56,13 @@ def check_aggregate(
     aggregate_type: str,
     aggregate_id: str,
     fold: Fold = PLAIN,
+    *,
+    snapshots: bool = True,
+    notes: bool = True,
 ) -> Checking:
     """Yield what is wrong with an aggregate; return what it is, if nothing is.
 
-    Raises AggregateNotFound.
+    ``snapshots`` and ``notes`` False say that it has none. Raises AggregateNotFound.
     """
     names = aggregate_type, aggregate_id
     clean = True
@@ -74,11 +77,12 @@ def check_aggregate(
         raise AggregateNotFound()
     if stored.head is not None and stored.head.fold_mark != fold.mark:
         fold = PLAIN
-    timeline = _Timeline(view, *names, fold)
+    timeline = _Timeline(view, *names, fold, snapshots)
     for finding in timeline.check(stored.head):
         clean = clean and isinstance(finding, int)
         yield finding
-    for finding in check_times(view, names, stored.head, timeline.head if timeline.whole else None):
+    folded = timeline.head if timeline.whole else None
+    for finding in check_times(view, names, stored.head, folded, notes=notes):
         clean = clean and isinstance(finding, int)
         yield finding
     head = timeline.head
@@ -124,11 +128,14 @@ class _Timeline:
     ``whole``: every event so far could be folded. ``_rooted``: the tree up to here is known.
     """
 
-    def __init__(self, view: IReadView, aggregate_type: str, aggregate_id: str, fold: Fold) -> None:
+    def __init__(
+        self, view: IReadView, aggregate_type: str, aggregate_id: str, fold: Fold, snapshots: bool
+    ) -> None:
         self._view = view
         self._names = aggregate_type, aggregate_id
         self._name = keys.name(aggregate_type, aggregate_id)
         self._fold = fold
+        self._snapshots = snapshots
         self.head = new_head(aggregate_type, aggregate_id, fold.mark)
         self.whole = self._rooted = True
         self._erasures = Erasures()
@@ -136,7 +143,7 @@ class _Timeline:
     def check(self, stored: Head | None) -> Iterator[Found]:
         """Yield what is wrong with the events, the snapshots of them, and the head after them."""
         kept = Kept(self._names, {})
-        for item in kept_snapshots(self._view, *self._names):
+        for item in kept_snapshots(self._view, *self._names) if self._snapshots else ():
             if isinstance(item, Kept):
                 kept = item
             else:

@@ -36,7 +36,7 @@ from eventdbx.application.integrity.findings import (
     elsewhere,
 )
 from eventdbx.application.integrity.logs import check_log
-from eventdbx.application.integrity.reading import Damage, readable
+from eventdbx.application.integrity.reading import Damage, Owners, readable
 from eventdbx.application.integrity.rows import check_rows
 from eventdbx.application.integrity.snapshots import check_snapshot_ids, check_snapshot_owners
 from eventdbx.application.integrity.times import FAMILIES, check_note_owners, check_time_indexes
@@ -125,19 +125,24 @@ def _named_by(key: bytes | None) -> tuple[str, str]:
 def _aggregates(archived: bool) -> Stage:
     def stage(view: IReadView, task: Task, place: Place) -> Iterator[tuple[bytes, Outcome]]:
         prefix = keys.HEAD_ARCHIVED if archived else keys.HEAD_ACTIVE
+        snapshots, notes = Owners(view, keys.SNAPSHOT), Owners(view, keys.ARCHIVE_AUDIT)
         for name in _names(view, prefix, place.key, task.shows):
             if isinstance(name, Damage):
                 yield name.stop[2:], elsewhere(name.called("heads"), name.why)
                 continue
             names = keys.split_name(name)
-            yield from ((name, outcome) for outcome in aggregate(view, names, task.views))
+            kept = snapshots.has(name), notes.has(name)
+            yield from ((name, outcome) for outcome in aggregate(view, names, task.views, kept))
 
     return stage
 
 
-def aggregate(view: IReadView, names: tuple[str, str], views: Views) -> Iterator[Outcome]:
-    """Yield what there is to say about one aggregate."""
-    checking = check_aggregate(view, *names, views.fold(names[0]))
+def aggregate(
+    view: IReadView, names: tuple[str, str], views: Views, kept: tuple[bool, bool] = (True, True)
+) -> Iterator[Outcome]:
+    """Yield what there is to say about one aggregate; ``kept``: it may have snapshots, notes."""
+    fold = views.fold(names[0])
+    checking = check_aggregate(view, *names, fold, snapshots=kept[0], notes=kept[1])
     told = 0
     while True:
         try:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from eventdbx.errors import StorageError
+from eventdbx.storage import keys
 from eventdbx.storage.interfaces import IReadView
 
 _NUMBER_BYTES = 8
@@ -101,6 +102,31 @@ def _one_by_one(
         yield number, record
     if silent:
         yield until - 1, StorageError(why)
+
+
+class Owners:
+    """Which aggregates have records in a family, asked for in the order of their names.
+
+    A scan for each aggregate would look at what lies behind the family each time, and that may be
+    a heap of deleted keys.
+    """
+
+    def __init__(self, view: IReadView, family: bytes) -> None:
+        self._view = view
+        self._family = family
+        self._stop = keys.after(family)
+        self._next: bytes | None = b""
+        self._damaged = False
+
+    def has(self, name: bytes) -> bool:
+        """Return whether there may be records of an aggregate; none is before one asked for."""
+        if self._next is not None and self._next < name and not self._damaged:
+            try:
+                found = next(self._view.scan(self._family + name, self._stop), None)
+                self._next = None if found is None else found[0][len(self._family) : -8]
+            except StorageError:
+                self._damaged = True  # Whoever reads the records says it.
+        return self._damaged or self._next == name
 
 
 def _number(key: bytes, fixed: int) -> int:

@@ -30,18 +30,23 @@ class Note(NamedTuple):
 
 
 def check_times(
-    view: IReadView, names: tuple[str, str], stored: Head | None, folded: Head | None
+    view: IReadView,
+    names: tuple[str, str],
+    stored: Head | None,
+    folded: Head | None,
+    *,
+    notes: bool = True,
 ) -> Iterator[Found]:
     """Yield what is wrong with the times of a head, its notes, and its places in the indexes.
 
-    ``folded`` is the head that the events give, where that is known.
+    ``folded`` is the head that the events give, where that is known; ``notes`` False says that
+    there are no notes.
     """
     name = keys.name(*names)
     last: Note | None = None
     readable_all = True
-    for number, record in numbered(
-        view, lambda number: keys.archive_audit(name, number), 0, eventlog.U64_MAX
-    ):
+    found = numbered(view, lambda number: keys.archive_audit(name, number), 0, eventlog.U64_MAX)
+    for number, record in found if notes else ():
         try:
             if isinstance(record, StorageError):
                 raise record
