@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from eventdbx.application.domains import Domain
     from eventdbx.storage.interfaces import IReadView
 
-AREAS = ("config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "tenants", "tokens")
+AREAS = (
+    "config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "tenants", "tokens"
+)  # fmt: skip
 """The aggregates of the trail, one timeline each."""
 
 DETAILS_BYTES_MAX = 16_384

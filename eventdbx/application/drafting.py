@@ -186,6 +186,14 @@ def check_subject(name: JSON) -> str:
     return name
 
 
+def check_reason(reason: str) -> None:
+    """Raise InvalidSchema unless a reason is given, of a bounded length."""
+    if not reason.strip():
+        raise InvalidSchema("an erasure needs a reason")
+    if len(reason.encode()) > limits.COMMENT_BYTES_MAX:
+        raise InvalidSchema(f"the reason cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+
+
 def _reserved(
     metadata: dict[str, JSON], expected: int | None, key: str | None
 ) -> tuple[int | None, str | None, dict[str, JSON] | None]:

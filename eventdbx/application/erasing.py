@@ -18,7 +18,7 @@ from twisted.logger import Logger
 
 from eventdbx import limits
 from eventdbx.application.authorising import Authorise, allow_all, check_open
-from eventdbx.application.drafting import check_subject
+from eventdbx.application.drafting import check_reason, check_subject
 from eventdbx.application.erasure_reading import (
     Left,
     Survey,
@@ -36,7 +36,7 @@ from eventdbx.domain.aggregate import Draft, Head, evolve
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.events import Actor
 from eventdbx.domain.identifiers import ERASED_TYPE, check_aggregate_id, check_aggregate_type
-from eventdbx.errors import AggregateNotFound, InvalidSchema, StorageError
+from eventdbx.errors import AggregateNotFound, StorageError
 from eventdbx.storage import erasures, eventlog, keys, outbox
 from eventdbx.storage.erasures import Erasure, Part, Stage
 from eventdbx.storage.records import encode_snapshot
@@ -92,15 +92,9 @@ class Erasing:
     def start(self, run_slowly: RunSlowly) -> Deferred[None]:
         """Go on with what a process before this one has left."""
         self._stopping = False
-        left = erasures.erasures(self._store.view())
-        if not left:
+        if not erasures.erasures(self._store.view()):
             return succeed(None)
-
-        async def go_on() -> None:
-            for erasure in left:
-                await self._finish(erasure, run_slowly)
-
-        going: Deferred[None] = self._alone(go_on)
+        going: Deferred[None] = self._alone(partial(self._finish_all, run_slowly))
         return going.addErrback(self._failed)
 
     def stop(self) -> Deferred[None]:
@@ -145,7 +139,10 @@ class Erasing:
             self._go_on()
             found: Survey = await run_slowly(partial(survey, self._store.view(), name))
             done = Erased("aggregate", int(found.events > 0), *found[:4])
-            if dry_run or not (found.events or found.unnamed):
+            if dry_run:
+                return done
+            await self._finish_all(run_slowly)
+            if not (found.events or found.unnamed):
                 return done
             step = partial(self._erase_whole, name, found, reason, actor)
             await self._finish(await self._commit(step, (name,)), run_slowly)
@@ -175,6 +172,8 @@ class Erasing:
             self._go_on()
             found = find_subject(self._store.view(), subject)
             if found is None:
+                if not dry_run:
+                    await self._finish_all(run_slowly)
                 return Erased("subject")
             done, bare = Erased("subject"), False
             for name in await self._about(found.number, run_slowly):
@@ -346,6 +345,10 @@ class Erasing:
 
     # Then: keys, records, files.
 
+    async def _finish_all(self, run_slowly: RunSlowly) -> None:
+        for erasure in erasures.erasures(self._store.view()):
+            await self._finish(erasure, run_slowly)
+
     async def _finish(self, erasure: Erasure, run_slowly: RunSlowly) -> None:
         """Do what is left of an erasure."""
         if erasure.stage == Stage.NAMING:
@@ -389,14 +392,6 @@ class Erasing:
         while batch := await run_slowly(lambda: list(islice(found, erasures.STEP))):
             self._go_on()
             await self._put_all([(key, None) for key, _empty in batch])
-
-
-def check_reason(reason: str) -> None:
-    """Raise InvalidSchema unless a reason is given, of a bounded length."""
-    if not reason.strip():
-        raise InvalidSchema("an erasure needs a reason")
-    if len(reason.encode()) > limits.COMMENT_BYTES_MAX:
-        raise InvalidSchema(f"the reason cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
 
 
 def _put(transaction: Transaction, erasure: Erasure) -> Erasure:

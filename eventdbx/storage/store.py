@@ -352,7 +352,8 @@ class Store:
         assert batch.view is not None
         if self.watch is not None and batch.size:
             self.watch.committed(len(batch.waiters), batch.began)
-        self._view = batch.view
+        # A thread may keep its last errand for long; what a view sees stays in the files meanwhile.
+        self._view, batch.view = batch.view, None
         self._in_flight = None
         self.waiting_bytes -= batch.size
         self.waiting_count -= len(batch.waiters)

@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from eventdbx.storage.erasures import erasures
+from twisted.internet.defer import Deferred
+
+from eventdbx.storage.erasures import Erasure, erasures
 from tests.daemon import ROOT
 from tests.erasure.places import OnDisk, now
 
@@ -76,7 +78,7 @@ class Killed(OnDisk):
                 return at, known
         raise AssertionError("it never came to its end")
 
-    def _resumed(self) -> object:
+    def _resumed(self) -> Deferred[list[Erasure]]:
         left = erasures(self.domain.store.view())
         return self.domain.erasing.start(now).addCallback(lambda _done: left)
 
