@@ -35,7 +35,7 @@ from eventdbx.storage.records import decode_tail
 from eventdbx.storage.watching import StoreWatch
 from eventdbx.surfaces.control.watching import Watch
 from eventdbx.surfaces.http.api import HttpApi, count_request
-from eventdbx.surfaces.http.health import Check
+from eventdbx.surfaces.http.health import Check, Degraded
 
 COMMIT_STUCK_S = 10.0
 """A commit that takes longer has a disk that hangs."""
@@ -185,7 +185,8 @@ class Observing(Service):
     def _check_scrubs(self) -> str | None:
         for domain in self._stores.opened():
             if found := domain.scrub.problems:
-                return f"{domain.name}: {found} damaged record(s) found, see `dbx scrub status`"
+                reason = f"{domain.name}: {found} damaged record(s) found, see `dbx scrub status`"
+                return Degraded(reason)
         return None
 
     def _check_clock(self) -> str | None:

@@ -13,6 +13,12 @@ Check = Callable[[], "str | None"]
 log = Logger()
 
 
+class Degraded(str):
+    """The reason of a check that somebody must look at, and with which the server does its work."""
+
+    __slots__ = ()
+
+
 class Readiness(NamedTuple):
     """What the checks found: ``ok`` or a reason for each."""
 
@@ -20,12 +26,15 @@ class Readiness(NamedTuple):
 
     @property
     def ready(self) -> bool:
-        """True when every check is fine."""
-        return all(found == "ok" for found in self.checks.values())
+        """True when every check is fine, or fine enough to serve."""
+        return all(found == "ok" or type(found) is Degraded for found in self.checks.values())
 
     def document(self) -> dict[str, object]:
         """Return what ``/health/ready`` answers."""
-        return {"status": "ok" if self.ready else "unavailable", "checks": dict(self.checks)}
+        fine = all(found == "ok" for found in self.checks.values())
+        status = "ok" if fine else "degraded" if self.ready else "unavailable"
+        checks = {name: str(found) for name, found in self.checks.items()}
+        return {"status": status, "checks": checks}
 
 
 def readiness(checks: Mapping[str, Check]) -> Readiness:
