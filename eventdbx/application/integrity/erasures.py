@@ -9,6 +9,9 @@ import orjson
 from eventdbx.domain.events import Event
 from eventdbx.domain.identifiers import ERASED_TYPE
 
+_BEYOND = (1 << 64, 1 << 64)
+"""A range behind all versions."""
+
 
 class Erasures:
     """The versions of one aggregate whose content is gone, and those that erasures name."""
@@ -16,7 +19,7 @@ class Erasures:
     def __init__(self) -> None:
         self._gone: list[tuple[int, int]] = []
         self._there: list[tuple[int, int]] = []
-        self._named: list[tuple[int, int, int]] = []
+        self._named: list[tuple[int, int]] = []
 
     def meet(self, event: Event) -> None:
         """Take note of the next event."""
@@ -29,19 +32,43 @@ class Erasures:
         if not event.erased and event.event_type == ERASED_TYPE:
             try:
                 ranges = orjson.loads(event.payload)["events"]
-                self._named += [(int(first), int(last), version) for first, last in ranges]
+                # What an erasure names is before it.
+                named = [(int(first), min(int(last), version - 1)) for first, last in ranges]
+                self._named += [(first, last) for first, last in named if first <= last]
             except (ValueError, TypeError, KeyError):
                 return  # It names nothing then.
 
     def remaining(self) -> Iterator[int]:
         """Yield the versions whose content is there although a later erasure names them."""
+        named = _united(self._named)
+        at = 0
         for first, last in self._there:
-            for low, high, by in self._named:
-                yield from range(max(first, low), min(last, high, by - 1) + 1)
+            while at < len(named) and named[at][1] < first:
+                at += 1
+            next_one = at
+            while next_one < len(named) and named[next_one][0] <= last:
+                low, high = named[next_one]
+                yield from range(max(first, low), min(last, high) + 1)
+                next_one += 1
 
     def unnamed(self) -> Iterator[int]:
         """Yield the versions whose content is gone although no later erasure names them."""
+        named = iter(_united(self._named))
+        low, high = next(named, _BEYOND)
         for first, last in self._gone:
-            for version in range(first, last + 1):
-                if not any(low <= version <= high < by for low, high, by in self._named):
-                    yield version
+            while first <= last:
+                while high < first:
+                    low, high = next(named, _BEYOND)
+                yield from range(first, min(last + 1, low))
+                first = max(first, high + 1)
+
+
+def _united(ranges: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return ranges as ascending ones that do not touch."""
+    found: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if found and low <= found[-1][1] + 1:
+            found[-1] = (found[-1][0], max(found[-1][1], high))
+        else:
+            found.append((low, high))
+    return found
