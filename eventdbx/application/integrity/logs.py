@@ -47,7 +47,7 @@ def check_log(
     for position, record in numbered(view, lambda number: keys.log(partition, number), start, end):
         where = f"{log_name(partition)}position {position}"
         if position != expected:
-            yield elsewhere(where, f"position {expected} is missing")
+            yield _missing(partition, expected)
             edge = None
         expected = position + 1
         try:
@@ -75,8 +75,12 @@ def check_log(
     if stop is None:
         yield from _check_tail(view, partition, expected)
     elif expected < stop:
-        where = f"{log_name(partition)}position {expected}"
-        yield elsewhere(where, f"position {expected} is missing")
+        yield _missing(partition, expected)
+
+
+def _missing(partition: int, position: int) -> Finding:
+    where = f"{log_name(partition)}position {position}"
+    return elsewhere(where, f"position {position} is missing")
 
 
 def _id_before(view: IReadView, partition: int, position: int) -> int:
