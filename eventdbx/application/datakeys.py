@@ -10,13 +10,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
+import orjson
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application.steps import Work
+from eventdbx.application.subjects import decode_subject, encode_subject, subject_key
 from eventdbx.application.writer import Writer
+from eventdbx.domain.identifiers import SUBJECT_KEY
 from eventdbx.storage.contents import FAMILIES, parts, with_slots
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.keyslots import KeySlots
+from eventdbx.storage.records import decode_event
 from eventdbx.storage.sealed import ALL_KEY, SealedView, Seals
 from eventdbx.storage.store import Store, Transaction
 
@@ -26,7 +30,7 @@ RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 SEALED_AT_ONCE = 64
 """Values that are sealed in one step, so that nobody waits for long."""
 
-_HEADS = ord("h")
+_HEADS, _EVENTS = ord("h"), ord("e")
 _EVERYTHING = (b"\x01", b"\xff" * 8)
 
 
@@ -145,22 +149,51 @@ class DataKeys:
             value = transaction.get(key)
             if value is None:
                 continue
-            if key[0] in FAMILIES:
-                slot = self._slot(work, key[2:] if key[0] == _HEADS else key[1:-8])
-                if slot and not parts(value)[2]:
-                    value = with_slots(value, (slot,))
+            if key[0] in FAMILIES and not parts(value)[2]:
+                value = with_slots(value, self._slots(work, transaction, key, value))
             transaction.put(key, value)
         work.finish(keep_new=False)
 
-    def _slot(self, work: Work, name: bytes) -> int:
-        """Return the slot of an aggregate's key; one that has none gets one."""
-        head = work.load(name)
-        if head is None:
-            return 0
+    def _slots(
+        self, work: Work, transaction: Transaction, key: bytes, value: bytes
+    ) -> tuple[int, ...]:
+        """Return the slots for the content of a record, as if it were written now.
+
+        An aggregate that has no key gets one, and a data subject does. Events come before what is
+        made of them, so a subject is known by then.
+        """
+        assert self._seals is not None
+        name = key[2:] if key[0] == _HEADS else key[1:-8]
+        before = head = work.load(name)
+        if head is None or before is None:
+            return ()
+        subject = self._subject_slot(transaction, value) if key[0] == _EVENTS else 0
         if not head.key_slot:
-            before, head = head, work.with_new_keys(head)
+            head = work.with_new_keys(head)
+        if subject and not head.state_slot:
+            head = head._replace(state_slot=self._seals.new_slot())
+        if head is not before:
             work.move(name, before, head)
-        return head.key_slot
+        if key[0] == _EVENTS:
+            return (head.key_slot, subject) if subject else (head.key_slot,)
+        return head.content_slots
+
+    def _subject_slot(self, transaction: Transaction, record: bytes) -> int:
+        """Return the slot of whom an event is about; 0 for nobody."""
+        assert self._seals is not None
+        extensions = decode_event(record).extensions
+        if extensions is None or SUBJECT_KEY.encode() not in extensions:
+            return 0
+        name = orjson.loads(extensions).get(SUBJECT_KEY)
+        key = subject_key(transaction, name) if isinstance(name, str) else None
+        row = None if key is None else transaction.get(key)
+        if key is None or row is None:
+            return 0
+        subject = decode_subject(row)
+        if not subject.slot:
+            subject = subject._replace(slot=self._seals.new_slot())
+            transaction.put(key, encode_subject(subject))
+        return subject.slot
 
 
 def _looking(view: IReadView, after: bytes) -> Callable[[], tuple[list[bytes], bytes | None]]:

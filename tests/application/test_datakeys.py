@@ -6,10 +6,12 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import orjson
 from twisted.internet.defer import Deferred, succeed
 
 from eventdbx.application import datakeys
 from eventdbx.application.datakeys import DataKeys
+from eventdbx.application.subjects import find_subject
 from eventdbx.errors import StorageError
 from eventdbx.storage import keys
 from eventdbx.storage.contents import FAMILIES, DamagedRecord, parts
@@ -97,6 +99,27 @@ class SealingTests(AttackCase):
         other = load_event(view, keys.name("order", "o-17"), 1)
         assert other is not None
         self.assertFalse(other.erased)
+
+    def test_data_subjects(self) -> None:
+        """What is about somebody has that key, too, and the state another one."""
+        plain = self.open_plain(self.below)
+        about = {"metadata": orjson.dumps({"@subject": "anna@example.org"})}
+        plain.write(plain.append("o-500", {"a": 1}), plain.append("o-500", {"b": 2}, **about))
+        plain.snapshot("o-500")
+        built, data_keys = self.opened()
+        self.run_pass(data_keys)
+        view, name = built.store.view(), keys.name("order", "o-500")
+        subject, head = find_subject(view, "anna@example.org"), load_head(view, name)
+        assert subject is not None and head is not None and subject.slot
+        events = [load_event(view, name, version) for version in (1, 2)]
+        self.assertEqual(
+            [one.key_slots for one in events if one],
+            [(head.key_slot,), (head.key_slot, subject.slot)],
+        )
+        self.assertTrue(head.state_slot)
+        for one in snapshots(view, "order", "o-500"):
+            self.assertEqual(one.key_slots, head.content_slots)
+        self.assertEqual(passed(view).findings, [])
 
     def test_stopped_and_resumed(self) -> None:
         """Whoever comes after a stop, anywhere, ends up with the same."""
