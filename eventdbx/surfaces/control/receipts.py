@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.proving import Proving
+from eventdbx.application.proving import RECEIPTS_AT_ONCE, Proving
 from eventdbx.application.writer import Committed
 from eventdbx.domain.events import Event
+from eventdbx.domain.tlogproofs import TlogProof
 from eventdbx.errors import EventDBXError
 from eventdbx.wire import responses as rs
 
@@ -68,6 +69,13 @@ async def _receipts(
         proofs = await Proving(session.domain, run_slowly).receipts(events, salted)
     except EventDBXError as error:
         return [no_receipt(str(error))] * len(events)
+    if len(proofs) <= RECEIPTS_AT_ONCE:
+        return _members(proofs)
+    members: list[bytes] = await run_slowly(lambda: _members(proofs))
+    return members
+
+
+def _members(proofs: Sequence[TlogProof]) -> list[bytes]:
     return [b'"receipt":' + orjson.dumps(proof.encode().decode()) for proof in proofs]
 
 
