@@ -30,7 +30,9 @@ class Accounts(SynchronousTestCase):
     @given(STEPS)
     def test_as_looked_at_one_by_one(self, steps: list[bool | list[tuple[int, int]]]) -> None:
         met = Erasures()
-        gone, there, named = [], [], set()
+        gone: list[int] = []
+        there: list[int] = []
+        named: set[int] = set()
         for version, step in enumerate(steps, 1):
             erased = step is True
             (gone if erased else there).append(version)
