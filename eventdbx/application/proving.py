@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from eventdbx import limits
 from eventdbx.domain.checkpoints import parse_checkpoint
 from eventdbx.domain.events import Event
-from eventdbx.domain.headmap import heads_of
+from eventdbx.domain.headmap import heads_of, name_hash, root_from_proof
 from eventdbx.domain.notes import Note, NoteError, parse_note
 from eventdbx.domain.proofdocuments import (
     Anchor,
@@ -264,11 +264,13 @@ class Proving:
         for _attempt in range(_ATTEMPTS):
             await heads.advance_to(needed)
             head = await heads.prove(keys.name(aggregate_type, aggregate_id))
+            # The root, too: a damaged map that was made again had another one at the same position.
+            wanted = head.position, root_from_proof(name_hash(aggregate_type, aggregate_id), head)
             newest = checkpoints.newest()
-            if newest is None or _position(newest.note) != head.position:
+            if newest is None or _heads(newest.note) != wanted:
                 newest = None
             note = await checkpoints.renew() if newest is None else newest.note
-            if _position(note) == head.position:
+            if _heads(note) == wanted:
                 if not head.version:
                     raise AggregateNotFound
                 return Anchor(aggregate_type, aggregate_id, head, note)
@@ -314,10 +316,9 @@ class Proving:
         return found
 
 
-def _position(note: Note) -> int | None:
-    """Return how much of the log the head map of a checkpoint covers, None if it has none."""
-    found = heads_of(parse_checkpoint(note.text))
-    return None if found is None else found[0]
+def _heads(note: Note) -> tuple[int, bytes] | None:
+    """Return position and root of the head map of a checkpoint, None if it has none."""
+    return heads_of(parse_checkpoint(note.text))
 
 
 def _size_of(checkpoint: int | Note) -> int:

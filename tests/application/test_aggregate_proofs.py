@@ -10,7 +10,7 @@ from eventdbx import errors, limits
 from eventdbx.application import proving
 from eventdbx.application.checkpoint_keys import verify
 from eventdbx.domain import proofdocuments as documents
-from eventdbx.domain.headmap import HeadProof
+from eventdbx.domain.headmap import HeadProof, heads_line
 from eventdbx.domain.notes import from_base64, to_base64
 from eventdbx.domain.proofs import ProofError
 from eventdbx.storage import keys
@@ -63,6 +63,16 @@ class Timelines(AggregateCase):
         other = self.timeline("o-2")
         self.assertIn("head map", self.unproven(document, root=other["root"]))
         self.assertIn("head map", self.unproven(document, heads=other["heads"][:-1]))
+
+    def test_map_made_again(self) -> None:
+        """A checkpoint that was signed over a damaged map at the same position is not used."""
+        self.timeline()
+        checkpoints, lines = self.domain.checkpoints, self.domain.checkpoints.extensions
+        position = self.domain.heads.place.position
+        checkpoints.extensions = lambda: (heads_line(position, b"x" * 32),)
+        self.successResultOf(checkpoints.renew())
+        checkpoints.extensions = lines
+        self.assertIn("7 events", self.check(self.timeline()).words)
 
     def test_unknown(self) -> None:
         """There is no proof about an aggregate that there is not."""
