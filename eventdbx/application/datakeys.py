@@ -55,6 +55,8 @@ class DataKeys:
         self._rewrap: Iterator[tuple[int, int]] | None = None
         self._after = b"\x01"
         self._values = 0
+        self.trouble: str | None = None
+        """What keeps the keys from being wrapped anew, or values from being sealed."""
         self.on_purge: Sequence[Callable[[], None]] = ()
         """Called before files are rewritten: for who holds views of what was there."""
 

@@ -58,8 +58,8 @@ class Finding(NamedTuple):
 
 def examine(place: Opened) -> Iterator[Finding]:
     """Yield what there is to say of everything but the content of the store."""
-    for check in (_config, _permissions, _keys, _data_keys, _operator, _ledger, _pid, _ports, _exposure,
-                  _disk, _clock, _files, _log, _audit):  # fmt: skip
+    for check in (_config, _permissions, _keys, _data_keys, _operator, _ledger, _pid, _ports,
+                  _exposure, _disk, _clock, _files, _log, _audit):  # fmt: skip
         yield from _guarded(check, place)
 
 

@@ -146,6 +146,7 @@ class Observing(Service):
             "writer": self._check_commits,
             "checkpoints": self._check_checkpoints,
             "scrub": self._check_scrubs,
+            "encryption": self._check_keys,
             "listeners": lambda: "not all listen yet" if self.phase == "starting" else None,
             "draining": lambda: "the server is stopping" if self.phase == "stopping" else None,
             "disk": lambda: short_of_space(self._data_dir),
@@ -187,6 +188,12 @@ class Observing(Service):
             if found := domain.scrub.problems:
                 reason = f"{domain.name}: {found} damaged record(s) found, see `dbx scrub status`"
                 return Degraded(reason)
+        return None
+
+    def _check_keys(self) -> str | None:
+        for domain in self._stores.opened():
+            if (trouble := domain.data_keys.trouble) is not None:
+                return Degraded(f"{domain.name}: {trouble}, see `dbx keys status`")
         return None
 
     def _check_clock(self) -> str | None:

@@ -128,8 +128,12 @@ class RekeyingService(Service):
         if self.running and self._again:
             self.wake()
         elif self.running and self._troubles:
-            self._timer = self._clock.callLater(AGAIN_S, self.wake)
+            self._timer = self._clock.callLater(AGAIN_S, self._due)
         turn.callback(None)
+
+    def _due(self) -> None:
+        self._timer = None
+        self.wake()
 
     async def _work(self) -> None:
         while self.running and self._again:
@@ -138,9 +142,11 @@ class RekeyingService(Service):
                 try:
                     await self._look_after(domain)
                     self._troubles.pop(name, None)
+                    domain.data_keys.trouble = None
                 except CancelledError:
                     return
                 except Exception as error:
+                    domain.data_keys.trouble = str(error)
                     self._tell(name, str(error))
                 finally:
                     domain.data_keys.give_up()
@@ -175,6 +181,8 @@ class RekeyingService(Service):
             self._tell("", str(error))
 
     async def _pause(self) -> None:
+        if not self.running:
+            return
         self._pausing = deferLater(self._clock, PAUSE_S)
         await self._pausing
 

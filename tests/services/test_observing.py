@@ -108,7 +108,7 @@ class Readiness(ObservingCase):
         self.successResultOf(self.write())
         found = self.checks()
         self.assertEqual(set(found.values()), {"ok"}, found)
-        named = "checkpoints clock disk draining listeners scrub store writer".split()
+        named = "checkpoints clock disk draining encryption listeners scrub store writer".split()
         self.assertEqual(sorted(found), named)
 
     def test_before_and_after(self) -> None:
