@@ -11,14 +11,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import islice
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from eventdbx import limits
 from eventdbx.application.authorising import Authorise, allow_all, check_open
 from eventdbx.application.drafting import check_reason, check_subject
+from eventdbx.application.erasure_reading import Erased as Erased
 from eventdbx.application.erasure_reading import (
     Left,
     Survey,
@@ -47,21 +49,6 @@ RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 """Runs a plain function on another thread."""
 
 T = TypeVar("T")
-
-
-class Erased(NamedTuple):
-    """What an erasure came to, or would: how much has lost its content.
-
-    ``older_copies_readable``: what was not sealed, or not with a key of its own, can still be read
-    in copies of the store that were made before.
-    """
-
-    scope: str
-    aggregates: int = 0
-    events: int = 0
-    snapshots: int = 0
-    notes: int = 0
-    older_copies_readable: bool = False
 
 
 class _Again(Exception):
@@ -109,7 +96,17 @@ class Erasing:
             self.log.failure("an erasure could not be finished", failure=failure)
 
     def _alone(self, work: Callable[[], Any]) -> Deferred[Any]:
-        return self._lock.run(lambda: Deferred.fromCoroutine(work()))
+        """Work when nothing else does; whoever stops waiting for it does not stop it."""
+        shown: Deferred[Any] = Deferred(lambda _cancelled: None)
+
+        def ended(result: Any) -> None:
+            if not shown.called:
+                shown.callback(result)
+            elif isinstance(result, Failure):
+                self._failed(result)
+
+        self._lock.run(lambda: Deferred.fromCoroutine(work())).addBoth(ended)
+        return shown
 
     def aggregate(
         self,

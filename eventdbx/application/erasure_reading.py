@@ -17,6 +17,21 @@ from eventdbx.storage.erasures import Part, Ranges, spans
 from eventdbx.storage.interfaces import IReadView
 
 
+class Erased(NamedTuple):
+    """What an erasure came to, or would: how much has lost its content.
+
+    ``older_copies_readable``: what was not sealed, or not with a key of its own, can still be read
+    in copies of the store that were made before.
+    """
+
+    scope: str
+    aggregates: int = 0
+    events: int = 0
+    snapshots: int = 0
+    notes: int = 0
+    older_copies_readable: bool = False
+
+
 class Survey(NamedTuple):
     """What there is to erase of an aggregate.
 

@@ -35,6 +35,28 @@ def now(work: Any) -> Deferred[Any]:
         return fail(error)
 
 
+class Later:
+    """Keeps what belongs on a thread until a test runs it."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[Any, Deferred[Any]]] = []
+
+    def __call__(self, work: Any) -> Deferred[Any]:
+        done: Deferred[Any] = Deferred()
+        self._held.append((work, done))
+        return done
+
+    def run_one(self) -> None:
+        """Run the oldest piece of work."""
+        work, done = self._held.pop(0)
+        done.callback(work())
+
+    def run_all(self) -> None:
+        """Run work until there is none."""
+        while self._held:
+            self.run_one()
+
+
 def config_of(sealed: bool) -> Config:
     """Return a configuration with a key, or without one."""
     return Config(data_encryption_key=KEY if sealed else None, encryption=sealed)

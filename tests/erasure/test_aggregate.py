@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import orjson
+from twisted.internet.defer import CancelledError
 
 from eventdbx import errors
 from eventdbx.domain.aggregate import Fold
@@ -12,7 +13,7 @@ from eventdbx.domain.events import event_document
 from eventdbx.domain.filters import event_lookup, parse_filter
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.storage import eventlog, keys, records
-from tests.erasure.places import ALICE, OnDisk, now
+from tests.erasure.places import ALICE, Later, OnDisk, now
 
 SECRETS = (
     "payload-alpha-7351", "metadata-bravo-7351", "note-charlie-7351", "comment-delta-7351",
@@ -185,6 +186,52 @@ class ErasedAggregate(OnDisk):
         self.erase("o-1")  # until it is erased once more.
         self.assertEqual(self.findings(), [])
         self.assert_gone(SECRETS, copy)
+
+    def test_who_goes_away_stops_nothing(self) -> None:
+        later = Later()
+
+        erasing = self.domain.erasing.aggregate(
+            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=later
+        )
+        erasing.cancel()
+        self.failureResultOf(erasing, CancelledError)
+        later.run_all()
+        self.assertEqual(self.state("o-1"), {})
+        self.assert_gone(SECRETS)
+
+    def test_one_after_the_other(self) -> None:
+        later = Later()
+
+        started = [
+            self.domain.erasing.aggregate(
+                "order", name, reason="asked for", actor=ALICE, run_slowly=later
+            )
+            for name in ("o-1", "o-1", "o-2")
+        ]
+        self.write("o-1", {"meanwhile": "meanwhile-india-7351"})
+        later.run_all()
+        counts = [self.successResultOf(one).events for one in started]
+        self.assertEqual(counts, [3, 0, 1])
+        self.assert_gone((*SECRETS, "meanwhile-india-7351"))
+        self.assertEqual(self.findings(), [])
+
+    def test_closing_waits_for_a_step_only(self) -> None:
+        later = Later()
+
+        erasing = self.domain.erasing.aggregate(
+            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=later
+        )
+        later.run_one()
+        stopped = self.domain.erasing.stop()
+        later.run_all()
+        self.successResultOf(stopped)
+        self.failureResultOf(erasing, errors.StorageError)
+        self.assertEqual(self.state("o-1"), {})
+        self.reopen()
+        self.assertEqual([one.erased for one in self.events("o-1")], [True] * 3 + [False])
+        self.successResultOf(self.domain.erasing.start(now))
+        self.assert_gone(SECRETS)
+        self.assertEqual(self.findings(), [])
 
     def test_a_fold_anew_meets_no_payload(self) -> None:
         self.erase("o-1")
