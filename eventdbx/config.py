@@ -18,6 +18,7 @@ from eventdbx.errors import ConfigError, SerializationError
 from eventdbx.formats import decode_data_key, split_address
 from eventdbx.keys import (
     ALIASES,
+    QUIET,
     Declared,
     changed_from_default,
     check_admin_place,
@@ -353,7 +354,8 @@ def shown_text(
     for path, value, item in rows(config):
         if not path.startswith(table and table + "."):
             continue
-        if everything or item.metadata["lean"] or value != item.default:
+        asked = everything or table or path not in QUIET
+        if everything or item.metadata["lean"] or (asked and value != item.default):
             hide = item.metadata["secret"] and value and not secrets
             listed.append((path, HIDDEN if hide else value))
     return _toml(listed)

@@ -38,6 +38,9 @@ GENERATED = frozenset(
 )
 """Keys that are made anew where they are missing."""
 
+QUIET = frozenset(("integrity.origin", "integrity.signing_key"))
+"""Those that nobody asks about: shown by name, with their table, or with everything."""
+
 ON_FILES_ALONE = GENERATED | frozenset(
     "auth.key_id auth.previous_keys auth.issuer auth.audience data_encryption_keys data_dir domain "
     "encryption created_at updated_at log.dir tenants.shard_map_path socket.endpoints "
