@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -54,6 +55,25 @@ class Target:
         """Return the entry of a plugin that leads here."""
         config = {"type": "tcp", "host": "127.0.0.1", "port": self.port}
         return {"name": name, "config": config}
+
+
+class Echo(BaseHTTPRequestHandler):
+    """Refuses what it is sent, and repeats it."""
+
+    told: list[bytes] = []
+    status = 400
+
+    def do_POST(self) -> None:
+        """Answer one event."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.told.append(body)
+        self.send_response(self.status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_given: Any) -> None:
+        """Say nothing."""
 
 
 class Server(SynchronousTestCase):
@@ -189,6 +209,56 @@ class Server(SynchronousTestCase):
         self.wait_for(lambda: len(self.target.events) >= 8)
         self.assertNotIn(SECRETS[0], json.dumps(self.target.events))
         self.assertTrue(job)
+
+    def test_jobs_that_are_dead(self) -> None:
+        handler = type("Handler", (Echo,), {"told": []})
+        server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        Thread(target=server.serve_forever, daemon=True).start()
+        self.addCleanup(server.server_close)
+        self.addCleanup(server.shutdown)
+        config = {"type": "http", "endpoint": f"http://127.0.0.1:{server.server_port}/"}
+        entry = {"name": "far", "config": config, "max_attempts": 1}
+        client = self.client()
+        client.plugins({"do": "configure", "entry": entry})
+        self.fill(client)
+
+        def dead() -> Any:
+            return client.plugins({"do": "queue"})["jobs"]["dead"]
+
+        self.wait_for(lambda: any(one["aggregate_id"] == "o-1" for one in dead()))
+        job = next(one for one in dead() if one["aggregate_id"] == "o-1")
+        self.assertTrue(job["last_error"])
+        client.integrity({"do": "erase", "aggregate_type": "order", "aggregate_id": "o-1",
+                          "reason": "r"})  # fmt: skip
+        job = next(one for one in dead() if one["aggregate_id"] == "o-1")
+        self.assertIsNone(job["last_error"])
+        shown = client.plugins({"do": "job", "id": job["id"]})
+        self.assertTrue(json.loads(shown["document"])["event"]["erased"])
+        self.assertNotIn(SECRETS[0], json.dumps(shown))
+        handler.status = 200  # type: ignore[attr-defined]
+        count = len(handler.told)  # type: ignore[attr-defined]
+        client.plugins({"do": "retry"})
+        self.wait_for(lambda: len(handler.told) >= count + 3)  # type: ignore[attr-defined]
+        self.assertNotIn(SECRETS[0].encode(), b"".join(handler.told[count:]))  # type: ignore[attr-defined]
+        self.assert_gone(*SECRETS)
+
+    def test_the_command_line_shows_it(self) -> None:
+        client = self.client()
+        self.fill(client)
+        self.space.run("erase", "aggregate", "order", "o-1", "--reason", "r", "--yes")
+        for words in (
+            ("events", "--aggregate", "order", "--aggregate-id", "o-1"),
+            ("events", "--json"),
+            ("events", "--filter", 'payload.who = "x"'),
+            ("aggregate", "replay", "order", "o-1"),
+            ("aggregate", "get", "order", "o-1", "--version", "1"),
+            ("aggregate", "list"),
+            ("snapshots", "list"),
+            ("aggregate", "select", "order", "o-1", "who"),
+        ):
+            shown = self.space.run(*words)
+            for text in SECRETS:
+                self.assertNotIn(text, shown)
 
     def wait_for(self, there: Any) -> None:
         """Return once something is so; the server is asked meanwhile, so time goes by."""
