@@ -29,7 +29,7 @@ and `dbx config --check` fails and says which key was meant.
 An option of the command line beats the environment, which beats the file, which beats the default.
 Values of the environment are never written to the file. Each key has the variable that its table
 names. A secret (marked so) can also be in a file: `EVENTDBX_DATA_ENCRYPTION_KEY_FILE` names it, and so
-on for the others. A list is separated by commas there, or written as in TOML.
+on for the others; or a command prints it, `EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND`. A list is separated by commas there, or written as in TOML.
 
 ## Showing and changing it
 

@@ -45,7 +45,8 @@ def source(workspace: Workspace) -> str:
             return name
     for name in environment_names("data_encryption_key"):
         if workspace.environ.get(name, "").strip():
-            return f"the file that {name}_FILE names"
+            told_by = "_FILE" if given.get(name + "_FILE", "").strip() else "_COMMAND"
+            return name + told_by
     return str(workspace.config_path)
 
 

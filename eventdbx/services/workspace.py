@@ -45,6 +45,9 @@ HOME_NAME = ".eventdbx"
 PID_NAME = "eventdbx.pid"
 TOKEN_NAME = "cli.token"
 
+_COMMAND_S = 60.0
+"""How long a command may take that tells a secret."""
+
 INIT_HINT = "Run `dbx init` to create a workspace here."
 
 _SECRETS = [one.path for one in declared() if one.many is None and one.item.metadata["secret"]]
@@ -67,10 +70,12 @@ class Workspace:
         config: Config,
         environ: Mapping[str, str],
         overrides: Mapping[str, Value] | None = None,
+        *,
+        known: Mapping[str, str] | None = None,
     ) -> None:
         self.config_path = place.config_path
         self.local = place.local
-        self.environ = with_secret_files(environ)
+        self.environ = with_secret_files(environ) if known is None else known
         self._source = place, environ, overrides
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
@@ -244,7 +249,7 @@ def open_place(
     config = _parse(text, place, environ, overrides)
     if _generated(config, place, environ):
         config = _parse(_complete(place, environ), place, environ, overrides)
-    workspace = Workspace(place, config, source, overrides)
+    workspace = Workspace(place, config, source, overrides, known=environ)
     make_directory(workspace.data_dir)
     if "plugins" in text:
         _move_plugins(workspace, config.domain)
@@ -285,9 +290,10 @@ def _set(environ: Mapping[str, str], name: str) -> bool:
 
 
 def with_secret_files(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with secrets that are named by file: ``EVENTDBX_…_FILE``.
+    """Return the environment with secrets that are named by file, or told by a command.
 
-    The variable itself wins over its ``_FILE`` twin. Raises ConfigError for a missing file.
+    The variable itself wins over ``EVENTDBX_…_FILE``, that over ``EVENTDBX_…_COMMAND``. Raises
+    ConfigError for a missing file, and for a command that fails.
     """
     found = dict(environ)
     for path in _SECRETS:
@@ -298,7 +304,28 @@ def with_secret_files(environ: Mapping[str, str]) -> Mapping[str, str]:
             if text is None:
                 raise ConfigError(f"{name}_FILE names {source}, which does not exist")
             found[name] = text.strip()
+        command = environ.get(name + "_COMMAND", "").strip()
+        if command and not any(_set(found, one) for one in environment_names(path)):
+            found[name] = _told_by(name + "_COMMAND", command)
     return found
+
+
+def _told_by(name: str, command: str) -> str:
+    """Return what a command prints; no shell is between. Nothing of its output is ever shown."""
+    import shlex
+    import subprocess
+
+    try:
+        ended = subprocess.run(
+            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            timeout=_COMMAND_S, check=False, text=True,
+        )  # fmt: skip
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise ConfigError(f"{name} cannot be run: {reason}") from None
+    if ended.returncode or not ended.stdout.strip():
+        raise ConfigError(f"{name} ended with status {ended.returncode} and no secret")
+    return ended.stdout.strip()
 
 
 def exposed_secrets(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from eventdbx.application.token_keys import SigningKey
 from eventdbx.config import Value
 from eventdbx.errors import ConfigError, EventDBXError, IoError, SerializationError
 from eventdbx.services.bootstrap import ensure_cli_token
+from eventdbx.services.keyuse import source
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record, remove_stale
 from eventdbx.services.revocations import Revocations
 from eventdbx.services.workspace import (
@@ -153,6 +155,27 @@ class Keys(InFolder):
         self.assertEqual(opened.config.data_encryption_key, text)
         self.assertNotIn(text, self.config_path.read_text())
         self.assertRaises(ConfigError, self.open, EVENTDBX_DATA_ENCRYPTION_KEY_FILE="/no/file")
+
+    def test_secret_from_a_command(self) -> None:
+        """A command may print a secret; it is run once for an opening, without a shell."""
+        key, runs = base64.b64encode(b"c" * 32).decode(), Path(self.mktemp()).absolute()
+        program = f"import sys; open({str(runs)!r}, 'a').write('.'); print({key!r})"
+        command = shlex.join([sys.executable, "-c", program])
+        opened = self.open(EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND=command)
+        self.assertEqual(opened.config.data_encryption_key, key)
+        self.assertEqual(runs.read_text(), ".")
+        self.assertNotIn(key, opened.workspace.config_path.read_text())
+        self.assertEqual(source(opened.workspace), "EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND")
+        other = base64.b64encode(b"d" * 32).decode()
+        opened = self.open(
+            EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND=command, EVENTDBX_DATA_ENCRYPTION_KEY=other
+        )
+        self.assertEqual(opened.config.data_encryption_key, other)
+        for wrong in ("/no/program", "false", "true", "echo 'unfinished"):
+            error = self.assertRaises(
+                ConfigError, self.open, EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND=wrong
+            )
+            self.assertIn("EVENTDBX_DATA_ENCRYPTION_KEY_COMMAND", str(error))
 
 
 class Saving(InFolder):
