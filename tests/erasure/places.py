@@ -46,6 +46,11 @@ class Later:
         self._held.append((work, done))
         return done
 
+    @property
+    def busy(self) -> bool:
+        """Whether there is something to run."""
+        return bool(self._held)
+
     def run_one(self) -> None:
         """Run the oldest piece of work."""
         work, done = self._held.pop(0)

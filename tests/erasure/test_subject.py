@@ -8,7 +8,7 @@ from eventdbx import errors
 from eventdbx.domain.commands import Write
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.storage import eventlog, keys
-from tests.erasure.places import ALICE, OnDisk
+from tests.erasure.places import ALICE, Later, OnDisk
 
 ANNA = "anna-7351@example.org"
 SECRETS = ("anna-says-7351", "anna-notes-7351", "anna-snapshot-7351", "anna-archive-7351", ANNA)
@@ -110,6 +110,21 @@ class ErasedSubject(OnDisk):
         self.assertEqual((done.aggregates, done.events), (1, 1))
         self.assert_gone((*SECRETS, "ben-says-7351"))
         self.assertEqual(self.findings(), [])
+
+    def test_verification_meanwhile(self) -> None:
+        later = Later()
+        erasing = self.domain.erasing.subject(
+            ANNA, reason="asked for", actor=ALICE, run_slowly=later
+        )
+        steps = 0
+        while later.busy:
+            later.run_one()
+            self.assertEqual(self.findings(), [])
+            steps += 1
+        self.successResultOf(erasing)
+        self.assertGreater(steps, 5)
+        self.assertEqual(self.findings(), [])
+        self.assert_gone(SECRETS)
 
     def test_fifty_aggregates(self) -> None:
         for number in range(50):

@@ -122,6 +122,14 @@ def _why(error: Exception) -> str:
     return error.detail if isinstance(error, StorageError) else f"unreadable record: {error}"
 
 
+def _erasing(view: IReadView, name: bytes) -> bool:
+    """Return whether an erasure is under way; where its row is damaged, that is said elsewhere."""
+    try:
+        return under_way(view, name)
+    except StorageError:
+        return False
+
+
 class _Timeline:
     """The events of one aggregate, folded and hashed again.
 
@@ -137,7 +145,10 @@ class _Timeline:
         self._fold = fold
         self._snapshots = snapshots
         self.head = new_head(aggregate_type, aggregate_id, fold.mark)
-        self.whole = self._rooted = True
+        self._rooted = True
+        # While something is being erased states are ahead of events.
+        self._erasing = _erasing(view, self._name)
+        self.whole = not self._erasing
         self._erasures = Erasures()
 
     def check(self, stored: Head | None) -> Iterator[Found]:
@@ -163,7 +174,7 @@ class _Timeline:
                 yield from kept.check(self._view, found, state, tree)
         for version in self._erasures.unnamed():
             yield about(*self._names, version, "its content is erased, and no erasure names it")
-        if not under_way(self._view, self._name):
+        if not self._erasing:
             for version in self._erasures.remaining():
                 yield about(*self._names, version, "an erasure names it, and its content is there")
         yield from kept.beyond(self.head.version)
