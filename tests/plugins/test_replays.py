@@ -357,7 +357,7 @@ class HowTests(ReplayCase):
         )
         progress = self.whole()
         self.assertEqual(progress["state"], "failed")
-        self.assertIn("unreadable event record", str(progress["error"]))
+        self.assertIn("record is cut short", str(progress["error"]))
 
 
 class EntryTests(FoldingCase):
