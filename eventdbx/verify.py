@@ -269,10 +269,12 @@ class Key(NamedTuple):
 
 
 def parse_key(text: str, kind: int) -> Key:
+    if re.search(r"\s", text):
+        refuse("a key has no space in it; what 'dbx checkpoint --key' prints behind 'log: ' is one")
     name, _, rest = text.partition("+")
     key_id, _, encoded = rest.partition("+")
     material = unbase64(encoded, "the key", 33)
-    if not name or not name.isprintable() or re.search(r"\s", name):
+    if not name or not name.isprintable():
         refuse("a key reads name+id+base64")
     if sha256(name.encode() + b"\n" + material).hexdigest()[:8] != key_id:
         refuse(f"the id in the key of {name} is not that of the key")
@@ -693,7 +695,7 @@ class Bundle:
         self.selected = None if values[3] in ("all", "some") else selectors(values[3])
         self.missing = {one for one in self.selected or () if one[1] is not None}
         self.wanted = wanted_id(asked.event)
-        self.counts = {"aggregates": 0, "events": 0, "erased": 0, "withheld": 0}
+        self.counts = {"aggregates": 0, "events": 0, "erased": 0, "withheld": 0, "incomplete": 0}
         self.compared: Document = {}
         self.entries: list[tuple[bytes, bytes]] = []
         self.name, self.size, self.root = ("", ""), 0, b""
@@ -729,6 +731,7 @@ class Bundle:
             self.entries.append((key, end))
         self.begun, self.tree, self.index, self.gone = True, Growing(), -1, Ranges()
         self.counts["aggregates"] += 1
+        self.counts["incomplete"] += not self.complete
 
     def event(self, document: Document) -> None:
         flags = [one for one in ("erased", "withheld") if one in document]
@@ -810,6 +813,8 @@ class Bundle:
         heads = self.checkpoint.heads
         if self.whole and (heads is None or map_root(sorted(self.entries)) != heads[1]):
             refuse("the bundle is said to be whole, and aggregates of the map are not in it")
+        if self.whole:
+            self.counts["incomplete"] = 0  # the map of all says how many events each has
         self.ended = True
 
     def document(self) -> Document:
@@ -820,6 +825,8 @@ class Bundle:
         say, counts = self.asked.say, self.counts
         say("{aggregates} aggregates with {events} events; the content of {erased} is erased, that "
             "of {withheld} is withheld.".format(**counts))  # fmt: skip
+        if counts["incomplete"]:
+            say("Of {incomplete} aggregates later events may have been left out.".format(**counts))
         say("These are all aggregates of the log." if self.whole
             else "Nothing is proven of aggregates that are not in the bundle.")  # fmt: skip
         say(self.checkpoint.sentence())

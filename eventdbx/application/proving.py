@@ -288,7 +288,9 @@ class Proving:
         """Return the stored checkpoint of exactly a size. Raises UnknownName."""
         found = self._domain.checkpoints.at(size) if size < 1 << 63 else None
         if found is None:
-            raise UnknownName(f"there is no checkpoint of size {size}")
+            newest = self._domain.checkpoints.newest()
+            known = "" if newest is None else f", the newest has {newest.size}"
+            raise UnknownName(f"there is no checkpoint of size {size}{known}")
         return found.note
 
     def log_consistency(

@@ -179,6 +179,19 @@ class Bundles(SynchronousTestCase):
         story.erase(("a", "1"), (1, 13))  # all of it, the first dbx_erased too
         checked(b"".join(story.lines(evidence.ALL, [("a", "1")])))
 
+    def test_incomplete(self) -> None:
+        """Of aggregates without a way through the map programs, too, are told that nobody knows."""
+        story = orders()
+        document, said = checked(b"".join(story.lines([ONE], [ONE], heads=False)))
+        self.assertEqual(document["incomplete"], 1)
+        self.assertIn("Of 1 aggregates later events may have been left out.", said)
+        self.assertEqual(checked(b"".join(story.lines([ONE], [ONE])))[0]["incomplete"], 0)
+        lines = story.lines(evidence.ALL, NAMES)
+        bare = [b"".join(story.aggregate_lines(name, heads=False)) for name in NAMES]
+        document, said = checked(b"".join([lines[0], *bare, lines[-1]]))
+        self.assertEqual((document["whole"], document["incomplete"]), (True, 0))
+        self.assertNotIn("left out.", "".join(said[-3:]))
+
     def test_withheld(self) -> None:
         """Who may not see what is in an event proves all the same that it is there."""
         story = orders()

@@ -37,7 +37,8 @@ def check(
             raise NoteError("the keys are of several logs")
         trust = Trust(names.pop(), logs, known, len(known) if quorum is None else quorum)
     except NoteError as error:
-        raise Failure("the keys cannot be used", str(error)) from None
+        hint = "a key is what 'dbx checkpoint --key' prints behind 'log: ', or 'witness: '"
+        raise Failure("the keys cannot be used", str(error), hint=hint) from None
     try:
         proven = check_file(raw, trust, verify)
         content = None if event is None else compare(proven, event)
