@@ -26,7 +26,6 @@ from eventdbx.config import (
 )
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError
-from eventdbx.keys import declared, environment_names
 from eventdbx.services.files import (
     locked_directory,
     make_directory,
@@ -35,6 +34,7 @@ from eventdbx.services.files import (
     sweep_leftovers,
 )
 from eventdbx.services.revocations import REVOCATIONS_NAME, Revocations
+from eventdbx.services.secretsources import is_set, with_secrets
 
 if TYPE_CHECKING:
     from eventdbx.services.tokenfiles import TokenFiles
@@ -45,12 +45,7 @@ HOME_NAME = ".eventdbx"
 PID_NAME = "eventdbx.pid"
 TOKEN_NAME = "cli.token"
 
-_COMMAND_S = 60.0
-"""How long a command may take that tells a secret."""
-
 INIT_HINT = "Run `dbx init` to create a workspace here."
-
-_SECRETS = [one.path for one in declared() if one.many is None and one.item.metadata["secret"]]
 
 
 class Place(NamedTuple):
@@ -75,7 +70,7 @@ class Workspace:
     ) -> None:
         self.config_path = place.config_path
         self.local = place.local
-        self.environ = with_secret_files(environ) if known is None else known
+        self.environ = with_secrets(environ) if known is None else known
         self._source = place, environ, overrides
         self.data_dir = Path(os.path.abspath(config.data_dir or place.default_data_dir))
         keys = [config.data_encryption_key, *config.data_encryption_keys]
@@ -155,7 +150,7 @@ class Workspace:
         text = read_text(self.config_path) or ""
         if changes:
             text = updated_text(text, check_changes(changes))
-        return _parse(text, place, with_secret_files(environ), overrides)
+        return _parse(text, place, with_secrets(environ), overrides)
 
     def save(self, changes: Mapping[str, Value]) -> None:
         """Check the changes and put them into the configuration file, all or none.
@@ -242,7 +237,7 @@ def open_place(
     place: Place, *, environ: Mapping[str, str], overrides: Mapping[str, Value] | None = None
 ) -> Opened:
     """Like :func:`open_workspace`, for a place already found."""
-    source, environ = environ, with_secret_files(environ)
+    source, environ = environ, with_secrets(environ)
     text = read_text(place.config_path)
     if text is None:
         text = _create(place, environ)
@@ -263,7 +258,7 @@ def _parse(
     overrides: Mapping[str, Value] | None = None,
 ) -> Config:
     config = parse_config(text, origin=str(place.config_path), environ=environ, overrides=overrides)
-    if _set(environ, "EVENTDBX_AUTH_PRIVATE_KEY"):
+    if is_set(environ, "EVENTDBX_AUTH_PRIVATE_KEY"):
         # The public half in the file belongs to the private key there.
         public = environ.get("EVENTDBX_AUTH_PUBLIC_KEY", "").strip() or None
         return replace(config, auth=replace(config.auth, public_key=public))
@@ -283,49 +278,6 @@ def _move_plugins(workspace: Workspace, domain: str) -> None:
     adopt_tables(tables, workspace.plugins_path(domain))
     with locked_directory(path.parent):
         replace_text(path, updated_text(read_text(path) or "", {"plugins": None}))
-
-
-def _set(environ: Mapping[str, str], name: str) -> bool:
-    return bool(environ.get(name, "").strip())
-
-
-def with_secret_files(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Return the environment with secrets that are named by file, or told by a command.
-
-    The variable itself wins over ``EVENTDBX_…_FILE``, that over ``EVENTDBX_…_COMMAND``. Raises
-    ConfigError for a missing file, and for a command that fails.
-    """
-    found = dict(environ)
-    for path in _SECRETS:
-        name = environment_names(path)[0]
-        source = environ.get(name + "_FILE", "").strip()
-        if source and not any(_set(environ, one) for one in environment_names(path)):
-            text = read_text(Path(source))
-            if text is None:
-                raise ConfigError(f"{name}_FILE names {source}, which does not exist")
-            found[name] = text.strip()
-        command = environ.get(name + "_COMMAND", "").strip()
-        if command and not any(_set(found, one) for one in environment_names(path)):
-            found[name] = _told_by(name + "_COMMAND", command)
-    return found
-
-
-def _told_by(name: str, command: str) -> str:
-    """Return what a command prints; no shell is between. Nothing of its output is ever shown."""
-    import shlex
-    import subprocess
-
-    try:
-        ended = subprocess.run(
-            shlex.split(command), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            timeout=_COMMAND_S, check=False, text=True,
-        )  # fmt: skip
-    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        reason = getattr(error, "strerror", None) or type(error).__name__
-        raise ConfigError(f"{name} cannot be run: {reason}") from None
-    if ended.returncode or not ended.stdout.strip():
-        raise ConfigError(f"{name} ended with status {ended.returncode} and no secret")
-    return ended.stdout.strip()
 
 
 def exposed_secrets(path: Path) -> bool:
@@ -392,7 +344,7 @@ def _generated(config: Config, place: Place, environ: Mapping[str, str]) -> dict
         changes["integrity.signing_key"] = base64.b64encode(os.urandom(32)).decode()
     auth = config.auth
     ours = ("EVENTDBX_AUTH_PRIVATE_KEY", "EVENTDBX_AUTH_PUBLIC_KEY")
-    if any(_set(environ, name) for name in ours) or (auth.private_key and auth.public_key):
+    if any(is_set(environ, name) for name in ours) or (auth.private_key and auth.public_key):
         return changes
 
     from eventdbx.application.token_keys import SigningKey, signing_key

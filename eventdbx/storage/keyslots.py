@@ -23,6 +23,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from eventdbx import limits
 from eventdbx.errors import ConfigError, StorageError
+from eventdbx.storage.keyfiles import (
+    NEW,
+    discard_leftover,
+    new_file,
+    sync_folder,
+    trouble,
+    wipe,
+    write_at,
+)
 
 KEY_BYTES = 32
 FILE_NAME = "data_keys"
@@ -47,8 +56,6 @@ _PERSON = b"dbx wrapping"
 _SLOT_MAX = (1 << 32) - 1
 _KEPT_FREE = 1 << 20
 """Slots at the end that only openings may take: a store can be written when it has no other."""
-_NEW = ".new"
-_WIPED_AT_ONCE = 1 << 20
 
 
 class KeySlots:
@@ -87,16 +94,16 @@ class KeySlots:
         """
         discard_leftover(path)
         try:
-            descriptor = _new_file(path + _NEW, _header(wrapping, entropy(_ID_BYTES), entropy))
+            descriptor = new_file(path + NEW, _header(wrapping, entropy(_ID_BYTES), entropy))
             try:
-                os.link(path + _NEW, path)
-                os.unlink(path + _NEW)
-                _sync_folder(path)
+                os.link(path + NEW, path)
+                os.unlink(path + NEW)
+                sync_folder(path)
             except BaseException:
                 os.close(descriptor)
                 raise
         except OSError as error:
-            raise _trouble(path, error) from error
+            raise trouble(path, error) from error
         return cls(path, descriptor, wrapping, entropy)
 
     @classmethod
@@ -120,7 +127,7 @@ class KeySlots:
         try:
             descriptor = os.open(path, (os.O_RDONLY if read_only else os.O_RDWR) | os.O_CLOEXEC)
         except OSError as error:
-            raise _trouble(path, error) from error
+            raise trouble(path, error) from error
         try:
             header = os.pread(descriptor, _HEADER_BYTES, 0)
             if len(header) != _HEADER_BYTES or not header.startswith(_MAGIC):
@@ -136,7 +143,7 @@ class KeySlots:
         except BaseException as error:
             os.close(descriptor)
             if isinstance(error, OSError):
-                raise _trouble(path, error) from error
+                raise trouble(path, error) from error
             raise
         os.close(descriptor)
         raise StorageError(
@@ -197,7 +204,7 @@ class KeySlots:
                     os.pwrite(self._descriptor, _DESTROYED, _place(slot))
                 os.fdatasync(self._descriptor)
             except OSError as error:
-                raise _trouble(self.path, error) from error
+                raise trouble(self.path, error) from error
             if self._destroyed_meanwhile is not None:
                 self._destroyed_meanwhile |= gone
             for slot in gone:
@@ -209,7 +216,7 @@ class KeySlots:
             try:
                 return _opens(os.pread(self._descriptor, _HEADER_BYTES, 0), wrapping)
             except OSError as error:
-                raise _trouble(self.path, error) from error
+                raise trouble(self.path, error) from error
 
     def destroyed(self) -> Iterator[int]:
         """Yield the slots whose keys are destroyed. Reads the whole file. Raises StorageError."""
@@ -243,17 +250,17 @@ class KeySlots:
         try:
             yield from self._rewrap(wrapping)
         except OSError as error:
-            raise _trouble(self.path + _NEW, error) from error
+            raise trouble(self.path + NEW, error) from error
         finally:
             self.progress = None
             self._rewrapping.release()
 
     def _rewrap(self, wrapping: bytes) -> Generator[tuple[int, int], None, None]:
-        path = self.path + _NEW
+        path = self.path + NEW
         with self._lock:
             self._destroyed_meanwhile = set()
         new = _wrapping_of(wrapping, self._identity)
-        descriptor = _new_file(path, _header(wrapping, self._identity, self._entropy))
+        descriptor = new_file(path, _header(wrapping, self._identity, self._entropy))
         replaced = False
         try:
             done, end = 1, self._end
@@ -273,11 +280,11 @@ class KeySlots:
                 os.replace(path, self.path)
                 self._descriptor, descriptor = descriptor, self._descriptor
                 self._wrapping, self.wrapped_by_older, replaced = new, False, True
-                _sync_folder(self.path)
+                sync_folder(self.path)
             # Keys that are destroyed later must not stand in what the disk has forgotten. A copy
             # that somebody made by a second name is theirs.
             if not os.fstat(descriptor).st_nlink:
-                _wipe(descriptor)
+                wipe(descriptor)
             yield self.count, self.count
         finally:
             self._destroyed_meanwhile = None
@@ -325,10 +332,10 @@ class KeySlots:
             ]
         )
         try:
-            _write(self._descriptor, rows, _place(first))
+            write_at(self._descriptor, rows, _place(first))
             os.fdatasync(self._descriptor)
         except OSError as error:
-            raise _trouble(self.path, error) from error
+            raise trouble(self.path, error) from error
         self._end = first + count
         return made
 
@@ -340,7 +347,7 @@ class KeySlots:
         try:
             row = os.pread(self._descriptor, _SLOT_BYTES, _place(slot)) if slot > 0 else b""
         except OSError as error:
-            raise _trouble(self.path, error) from error
+            raise trouble(self.path, error) from error
         return self._unwrapped(slot, row)
 
     def _unwrapped(self, slot: int, row: bytes) -> bytes | None:
@@ -370,7 +377,7 @@ class KeySlots:
                 continue
             key = self._unwrapped(slot, row)
             copied.append(_DESTROYED if key is None else self._wrapped(new, slot, key))
-        _write(descriptor, b"".join(copied), _place(start))
+        write_at(descriptor, b"".join(copied), _place(start))
 
     def _rows(self, descriptor: int, start: int, stop: int) -> bytes:
         size, at = (stop - start) * _SLOT_BYTES, _place(start)
@@ -411,68 +418,3 @@ def _opens(header: bytes, wrapping: bytes) -> bool:
 def _wrapping_of(wrapping: bytes, identity: bytes) -> AESGCM:
     digest = blake2b(identity, digest_size=KEY_BYTES, key=wrapping, person=_PERSON)
     return AESGCM(digest.digest())
-
-
-def _new_file(path: str, header: bytes) -> int:
-    """Return a new private file that begins with the header; what stood there is gone."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-        os.pwrite(descriptor, header, 0)
-        os.fsync(descriptor)
-    except BaseException:
-        os.close(descriptor)
-        raise
-    return descriptor
-
-
-def discard_leftover(path: str) -> None:
-    """Remove what a process left that was killed while it made or wrapped a file of keys.
-
-    It may hold keys that are destroyed by now. Only for who holds the store's lock. Raises
-    StorageError.
-    """
-    try:
-        descriptor = os.open(path + _NEW, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise _trouble(path + _NEW, error) from error
-    try:
-        # Killed between the two names of a new file: they are one.
-        if os.fstat(descriptor).st_nlink == 1:
-            _wipe(descriptor)
-        os.unlink(path + _NEW)
-    except OSError as error:
-        raise _trouble(path + _NEW, error) from error
-    finally:
-        os.close(descriptor)
-
-
-def _wipe(descriptor: int) -> None:
-    size = os.fstat(descriptor).st_size
-    for place in range(0, size, _WIPED_AT_ONCE):
-        _write(descriptor, bytes(min(_WIPED_AT_ONCE, size - place)), place)
-    os.fsync(descriptor)
-
-
-def _write(descriptor: int, data: bytes, place: int) -> None:
-    """Write all of it; a full disk may take a part first."""
-    while data:
-        done = os.pwrite(descriptor, data, place)
-        data, place = data[done:], place + done
-
-
-def _sync_folder(path: str) -> None:
-    folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
-
-
-def _trouble(path: str, error: OSError) -> StorageError:
-    advice = ""
-    if isinstance(error, PermissionError):
-        advice = "; give the file to the user that runs this, with mode 0600"
-    return StorageError(f"cannot use the data keys in {path}: {error.strerror}{advice}")

@@ -12,7 +12,8 @@ import os
 from collections.abc import Sequence
 
 from eventdbx.errors import ConfigError, StorageError
-from eventdbx.storage.keyslots import FILE_NAME, SET_KEY, KeySlots, discard_leftover
+from eventdbx.storage.keyfiles import discard_leftover
+from eventdbx.storage.keyslots import FILE_NAME, SET_KEY, KeySlots
 from eventdbx.storage.rocks import RocksStore
 from eventdbx.storage.sealed import ALL_KEY, MARK_KEY, SealedStore, Seals, mark, read_mark
 
