@@ -137,6 +137,14 @@ class Checkpoints:
         return self.rolled_back or self.trouble or self.copy_trouble
 
     @property
+    def goes_on(self) -> bool:
+        """Whether the log has been found to be the one that was signed before.
+
+        Until then the copy beside the store may be all that tells, and nothing replaces it.
+        """
+        return self._past is None and self.rolled_back is None
+
+    @property
     def signer(self) -> Signer:
         """What signs. Raises ConfigError without a key."""
         if self._signer is None:

@@ -157,8 +157,9 @@ class _Kept:
         await self._sign()
         if self._copying is not None:
             await self._copying
-        if self._newest is not self._copied:
-            self._copy_here()
+        newest = self._newest
+        if newest is not None and newest is not self._copied:
+            self._copy_here(newest)
 
     @property
     def _pause_s(self) -> float:
@@ -166,8 +167,9 @@ class _Kept:
 
     @property
     def _newest(self) -> Signed | None:
+        """What is to be copied: nothing of a store that may be older than its copy."""
         try:
-            return self._checkpoints.newest()
+            return self._checkpoints.newest() if self._checkpoints.goes_on else None
         except EventDBXError:
             return None
 
@@ -213,15 +215,13 @@ class _Kept:
 
         self._copying = self._run_slowly(lambda: replace_text(self._path, text)).addBoth(over)
 
-    def _copy_here(self) -> None:
-        newest = self._newest
-        if newest is not None:
-            try:
-                replace_text(self._path, newest.note.encode().decode())
-            except EventDBXError:
-                self._tell_copied(newest, Failure())
-            else:
-                self._tell_copied(newest, None)
+    def _copy_here(self, newest: Signed) -> None:
+        try:
+            replace_text(self._path, newest.note.encode().decode())
+        except EventDBXError:
+            self._tell_copied(newest, Failure())
+        else:
+            self._tell_copied(newest, None)
 
     def _tell_copied(self, newest: Signed, failure: Failure | None) -> None:
         if failure is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 from twisted.internet.defer import Deferred, execute
@@ -16,6 +17,7 @@ from eventdbx.domain.commands import Write
 from eventdbx.domain.notes import parse_note
 from eventdbx.services.checkpoints import COPY_NAME, CheckpointService
 from eventdbx.services.stores import StoreService
+from eventdbx.storage.eventlog import end_position
 from eventdbx.storage.hops import synchronous
 from tests.application.test_writer import ALICE
 
@@ -162,6 +164,44 @@ class CheckpointServiceTests(SynchronousTestCase):
         self.assertEqual(self.signed(domain), [])
         self.stop()
         self.assertEqual(self.copied(), 4)
+
+    def test_older_store_put_back(self) -> None:
+        """What its copy tells outlives any number of starts and clean stops with an older store
+        that has checkpoints of its own: the log is not forked."""
+        domain = self.start()
+        self.write(domain, 2)
+        self.stop()
+        store, older = self.folder / "default" / "event_store", Path(self.mktemp())
+        copytree(store, older)
+        domain = self.start()
+        self.write(domain, 3)
+        self.stop()
+        rmtree(store)
+        copytree(older, store)
+        for size in (3, 4, 5, 6):
+            domain = self.start("commit")
+            self.write(domain, 1)
+            self.assertEqual(self.signed(domain), [2])
+            self.assertIn("signed", domain.checkpoints.problem or "")
+            self.assertEqual(end_position(domain.store.view(), 0), size)
+            self.stop()
+            self.assertEqual(self.copied(), 5)
+
+    def test_copy_is_kept_without_a_key(self) -> None:
+        """Nor is it replaced while nobody can tell whether the store fits it."""
+        domain = self.start()
+        self.write(domain, 2)
+        self.stop()
+        store, older = self.folder / "default" / "event_store", Path(self.mktemp())
+        copytree(store, older)
+        domain = self.start()
+        self.write(domain, 1)
+        self.stop()
+        rmtree(store)
+        copytree(older, store)
+        self.start(signing_key=None)
+        self.stop()
+        self.assertEqual(self.copied(), 3)
 
     def test_copy_that_cannot_be_written(self) -> None:
         """The reason is told, and gone once it works again."""
