@@ -13,6 +13,7 @@ from eventdbx.application.integrity.anchors import Anchors, Kept
 from eventdbx.domain.checkpoints import Trust
 from eventdbx.domain.notes import parse_vkey
 from eventdbx.errors import ConfigError, EventDBXError
+from eventdbx.formats import split_witness
 from eventdbx.services.checkpoints import COPY_NAME
 from eventdbx.services.files import read_text
 from eventdbx.settings import Integrity
@@ -24,7 +25,9 @@ def anchors_of(
     """Return what reads the anchors of a domain whose store is in a folder, as they are then."""
 
     def anchors() -> Anchors:
-        witnesses = tuple(parse_vkey(text) for text in settings().witnesses)
+        keys = (parse_vkey(split_witness(text)[0]) for text in settings().witnesses)
+        # One witness under two addresses or names is one.
+        witnesses = tuple({key.public: key for key in keys}.values())
         try:
             found = [(number, checkpoints.key(number)) for number in PARTITIONS]
         except ConfigError:

@@ -20,6 +20,7 @@ from eventdbx.services.stores import StoreService
 from eventdbx.storage.eventlog import end_position
 from eventdbx.storage.hops import synchronous
 from tests.application.test_writer import ALICE
+from tests.domain.signers import witness_key
 
 SEED = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc="
 
@@ -235,4 +236,13 @@ class CheckpointServiceTests(SynchronousTestCase):
         domain = self.start("commit", signing_key=None)
         self.write(domain, 1)
         self.assertIn("integrity.signing_key", domain.checkpoints.problem or "")
+        self.stop()
+
+    def test_anchors(self) -> None:
+        """The log is verified with the keys of witnesses that have a URL, and each counts once."""
+        keys = [witness_key(name, b"\x09" * 32)[0].vkey() for name in ("example.org/a", "b.org/b")]
+        domain = self.start(witnesses=(f"{keys[0]} https://example.org/w", keys[1]))
+        self.write(domain, 1)
+        (known,) = domain.anchors().trusts[0].witnesses
+        self.assertIn(known.vkey(), keys)
         self.stop()
