@@ -207,12 +207,16 @@ def check_note(note: Note, keys: Iterable[NoteKey], verify: Verify) -> tuple[Not
 
 
 def known_signatures(note: Note, keys: Iterable[NoteKey]) -> Iterator[tuple[NoteKey, Signature]]:
-    """Yield the signatures that are in the name of one of the keys, in the order of the note."""
+    """Yield the signatures that are in the name of one of the keys, in the order of the note.
+
+    A line that stands there again is yielded once: to check a signature takes 0.1 ms, and whoever
+    has a signed note can repeat its lines.
+    """
     known: dict[tuple[str, bytes], NoteKey] = {}
     for key in keys:
         if known.setdefault((key.name, key.id), key) != key:
             raise NoteError(f"two keys of {key.name} have the id {key.id.hex()}")
-    for signature in note.signatures:
+    for signature in dict.fromkeys(note.signatures):
         found = known.get((signature.name, signature.key_id))
         if found is not None:
             yield found, signature

@@ -225,6 +225,20 @@ class Refusals(SynchronousTestCase):
             with self.assertRaisesRegex(NoteError, "no known key"):
                 check_note(Note(ANSWER, (stranger,)), [peter], verify)
 
+    def test_lines_that_stand_there_again(self) -> None:
+        """A line that is repeated costs one verification."""
+        key, sign = log_key("example.org/log", b"\x01" * 32)
+        note = sign_note("a text\n", key, sign)
+        flood = Note(note.text, note.signatures * limits.NOTE_SIGNATURES_MAX)
+        verified: list[bytes] = []
+
+        def counted(public: bytes, signature: bytes, message: bytes) -> bool:
+            verified.append(signature)
+            return verify(public, signature, message)
+
+        self.assertEqual(check_note(flood, [key], counted), (key,))
+        self.assertEqual(len(verified), 1)
+
     def test_keys_that_cannot_be_told_apart(self) -> None:
         """Two keys of one name and id are no set to verify with; one key may be named twice."""
         first, second = (NoteKey("x", number.to_bytes(32, "big")) for number in (17346, 75898))
