@@ -22,6 +22,9 @@ COMMENT_BYTES_MAX = 4_096
 SUBJECT_BYTES_MAX = 256
 """The name of a data subject."""
 
+ERASED_AT_ONCE = 16
+"""Aggregates from whose states something is taken in one commit."""
+
 ERASED_RANGES_MAX = 4_096
 """Ranges of versions that one event names which records an erasure."""
 

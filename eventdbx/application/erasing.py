@@ -8,9 +8,9 @@ keys are destroyed; then records are rewritten, a few in a commit; then the file
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
@@ -24,22 +24,22 @@ from eventdbx.application.erasure_reading import Erased as Erased
 from eventdbx.application.erasure_reading import (
     Left,
     Survey,
-    fold_without,
     names_about,
     needs_index,
+    read_about,
     refolded_snapshots,
     survey,
+    survey_subject,
 )
+from eventdbx.application.erasure_steps import erase_some, erase_whole, put_erasure
 from eventdbx.application.parts import forget_states
 from eventdbx.application.steps import Work
 from eventdbx.application.subjects import find_subject, subject_key
 from eventdbx.application.writer import Writer
-from eventdbx.domain.aggregate import Draft, Head, evolve
-from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.events import Actor
-from eventdbx.domain.identifiers import ERASED_TYPE, check_aggregate_id, check_aggregate_type
+from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.errors import AggregateNotFound, StorageError
-from eventdbx.storage import erasures, eventlog, keys, outbox
+from eventdbx.storage import erasures, eventlog, keys
 from eventdbx.storage.erasures import Erasure, Part, Stage
 from eventdbx.storage.records import encode_snapshot
 from eventdbx.storage.sealed import Seals
@@ -48,11 +48,10 @@ from eventdbx.storage.store import Store, Transaction
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 """Runs a plain function on another thread."""
 
+Change = tuple[bytes, bytes | None]
+"""A key and its record from now on, None for none."""
+
 T = TypeVar("T")
-
-
-class _Again(Exception):
-    """The aggregate has moved on by too much since it was read: it is read again."""
 
 
 class _Stopped(StorageError):
@@ -141,7 +140,7 @@ class Erasing:
             await self._finish_all(run_slowly)
             if not (found.events or found.unnamed):
                 return done
-            step = partial(self._erase_whole, name, found, reason, actor)
+            step = partial(erase_whole, name, found, reason, actor)
             await self._finish(await self._commit(step, (name,)), run_slowly)
             return done
 
@@ -172,15 +171,10 @@ class Erasing:
                 if not dry_run:
                     await self._finish_all(run_slowly)
                 return Erased("subject")
-            done, bare = Erased("subject"), False
-            for name in await self._about(found.number, run_slowly):
-                self._go_on()
-                one: Survey = await run_slowly(partial(survey, self._store.view(), name, found))
-                bare = bare or one.bare
-                if one.events:
-                    done = Erased("subject", done.aggregates + 1, done.events + one.events,
-                                  done.snapshots + one.snapshots, done.notes + one.notes,
-                                  bare)  # fmt: skip
+            view = self._store.view()
+            counting = partial(survey_subject, view, found, self._go_on)
+            done: Erased = await run_slowly(counting)
+            del view, counting
             if dry_run:
                 return done
 
@@ -189,9 +183,15 @@ class Erasing:
                 assert key is not None, "the secret of subjects is gone"
                 transaction.delete(key)
                 erasure = Erasure(
-                    work.next_id(), Stage.NAMING, found.number, (found.slot,), bare, reason, actor
+                    work.next_id(),
+                    Stage.NAMING,
+                    found.number,
+                    (found.slot,),
+                    done.older_copies_readable,
+                    reason,
+                    actor,
                 )
-                return _put(transaction, erasure)
+                return put_erasure(transaction, erasure)
 
             await self._finish(await self._commit(begin, ()), run_slowly)
             return done
@@ -210,106 +210,35 @@ class Erasing:
                 call(name)
         return done
 
-    # First of all: what is erased is named, and heads are as if it had not been.
-
-    def _erase_whole(
-        self,
-        name: bytes,
-        found: Survey,
-        reason: str,
-        actor: Actor | None,
-        work: Work,
-        transaction: Transaction,
-    ) -> Erasure:
-        before = work.load(name)
-        if before is None:
-            raise AggregateNotFound()
-        bare = found.bare or not before.key_slot
-        erasure = Erasure(work.next_id(), Stage.DESTROYING, 0, (), bare, reason, actor)
-        after = work.with_new_keys(before)._replace(
-            state={}, extensions={}, archive_comment=None, state_slot=0
-        )
-        slots = found.slots | {before.key_slot, before.state_slot}
-        part = Part(name, ((1, before.version),), tuple(sorted(slots)), True, True)
-        self._name(work, transaction, before, after, erasure, part)
-        return _put(transaction, erasure)
-
-    def _name(
-        self,
-        work: Work,
-        transaction: Transaction,
-        before: Head,
-        after: Head,
-        erasure: Erasure,
-        part: Part,
-    ) -> None:
-        """Put the events that name what is erased of an aggregate, and a head without it."""
-        work.rules.references.replaced(transaction, part.name, before, after)
-        scope, most = "aggregate" if part.whole else "subject", limits.ERASED_RANGES_MAX
-        for at in range(0, len(part.ranges), most):
-            ranges: list[JSON] = [list(pair) for pair in part.ranges[at : at + most]]
-            payload: dict[str, JSON] = {
-                "scope": scope, "reason": erasure.reason, "events": ranges
-            }  # fmt: skip
-            draft = Draft(ERASED_TYPE, None, payload, dump(payload), None, None,
-                          erasure.actor, None)  # fmt: skip
-            done = work.append(part.name, before, after, draft, bound=False)
-            after = done.head
-            part = part._replace(named_by=part.named_by or done.event.event_id)
-        transaction.put(keys.erasure(erasure.number, part.name), erasures.encode_part(part))
-        outbox.forget_errors(transaction, part.name)
-
     async def _name_all(self, erasure: Erasure, run_slowly: RunSlowly) -> Erasure:
-        """Name the events about a subject on all aggregates, one after the other."""
-        for name in await self._about(erasure.subject, run_slowly):
-            self._go_on()
-            if self._store.view().get(keys.erasure(erasure.number, name)) is None:
-                await self._name_about(erasure, name, run_slowly)
-            await self._refold_snapshots(erasure, name, run_slowly)
+        """Name the events about a subject on all aggregates, some in a commit."""
+        names = await self._about(erasure.subject, run_slowly)
+        for at in range(0, len(names), limits.ERASED_AT_ONCE):
+            some = names[at : at + limits.ERASED_AT_ONCE]
+            await self._name_about(erasure, some, run_slowly)
+            for name in some:
+                await self._refold_snapshots(erasure, name, run_slowly)
         erasure = erasure._replace(stage=Stage.DESTROYING)
-        return await self._commit(lambda _work, step: _put(step, erasure), ())
+        return await self._commit(lambda _work, step: put_erasure(step, erasure), ())
 
     async def _about(self, subject: int, run_slowly: RunSlowly) -> list[bytes]:
-        """Return the aggregates with events about a subject."""
         view = self._store.view()
         names: list[bytes] = await run_slowly(lambda: list(names_about(view, subject)))
         return names
 
-    async def _name_about(self, erasure: Erasure, name: bytes, run_slowly: RunSlowly) -> None:
-        while True:
-            view = self._store.view()
-            fold = self._writer.rules.fold(keys.split_name(name)[0])
-            reading = partial(fold_without, view, name, erasure.subject, fold)
-            left: Left | None = await run_slowly(reading)
-            self._go_on()
-            if left is None:
-                return
-            try:
-                step = partial(self._erase_some, erasure, name, left)
-                await self._commit(step, (name,))
-                return
-            except _Again:
-                continue
-
-    def _erase_some(
-        self, erasure: Erasure, name: bytes, left: Left, work: Work, transaction: Transaction
+    async def _name_about(
+        self, erasure: Erasure, names: list[bytes], run_slowly: RunSlowly
     ) -> None:
-        before = work.load(name)
-        if before is None:
-            raise AggregateNotFound()
-        head, fold = left.head, work.rules.fold(before.aggregate_type)
-        if fold.mark != head.fold_mark or before.version - head.version > limits.REFOLD_HEADS:
-            raise _Again
-        for version in range(head.version + 1, before.version + 1):
-            event = eventlog.load_event(transaction, name, version)
-            if event is None:
-                raise StorageError(f"event v{version} of an aggregate is missing")
-            head = evolve(head, event, fold)
-        after = work.with_new_keys(before, state_only=True)._replace(
-            state=head.state, extensions=head.extensions, archive_comment=None
-        )
-        part = Part(name, left.ranges, (before.state_slot,), False, False)
-        self._name(work, transaction, before, after, erasure, part)
+        while names:
+            view, rules = self._store.view(), self._writer.rules
+            folds = {name: rules.fold(keys.split_name(name)[0]) for name in names}
+            lefts: list[Left] = await run_slowly(
+                partial(read_about, view, erasure, folds, self._go_on)
+            )
+            del view
+            self._go_on()
+            step = partial(erase_some, erasure, lefts)
+            names = await self._commit(step, tuple(left.name for left in lefts))
 
     async def _refold_snapshots(self, erasure: Erasure, name: bytes, run_slowly: RunSlowly) -> None:
         """Give snapshots states without what is erased, some in a commit."""
@@ -330,7 +259,7 @@ class Erasing:
         done = erasures.encode_part(part._replace(refolded=True))
         await self._put_all([(keys.erasure(erasure.number, name), done)])
 
-    async def _put_all(self, pairs: list[tuple[bytes, bytes | None]]) -> None:
+    async def _put_all(self, pairs: Sequence[Change]) -> None:
         def step(transaction: Transaction) -> None:
             for key, record in pairs:
                 if record is None:
@@ -353,10 +282,9 @@ class Erasing:
         parts = erasures.parts_of(self._store.view(), erasure.number)
         self._destroy(erasure, parts)
         if erasure.stage == Stage.DESTROYING:
-            for part in parts:
-                await self._rewrite(part, run_slowly)
+            await self._rewrite(parts, run_slowly)
             erasure = erasure._replace(stage=Stage.PURGING)
-            await self._commit(lambda _work, step: _put(step, erasure), ())
+            await self._commit(lambda _work, step: put_erasure(step, erasure), ())
         if erasure.subject:
             await self._drop_index(erasure.subject, run_slowly)
         indexed = any(needs_index(self._writer.rules.references, part.name) for part in parts)
@@ -377,20 +305,17 @@ class Erasing:
             self._seals.slots.destroy(erasures.slots_of(erasure, parts))
             self._seals.forget()
 
-    async def _rewrite(self, part: Part, run_slowly: RunSlowly) -> None:
-        pairs = erasures.erased_records(self._store.view(), part)
-        while batch := await run_slowly(lambda: list(islice(pairs, erasures.STEP))):
-            self._go_on()
-            await self._put_all(batch)
+    async def _rewrite(self, parts: list[Part], run_slowly: RunSlowly) -> None:
+        view = self._store.view()
+        found = (erasures.erased_records(view, part) for part in parts)
+        await self._put_in_steps(chain.from_iterable(found), run_slowly)
 
     async def _drop_index(self, subject: int, run_slowly: RunSlowly) -> None:
         prefix = keys.subject_events(subject)
         found = self._store.view().scan(prefix, keys.after(prefix))
-        while batch := await run_slowly(lambda: list(islice(found, erasures.STEP))):
+        await self._put_in_steps(((key, None) for key, _empty in found), run_slowly)
+
+    async def _put_in_steps(self, pairs: Iterator[Change], run_slowly: RunSlowly) -> None:
+        while batch := await run_slowly(lambda: list(islice(pairs, erasures.STEP))):
             self._go_on()
-            await self._put_all([(key, None) for key, _empty in batch])
-
-
-def _put(transaction: Transaction, erasure: Erasure) -> Erasure:
-    transaction.put(keys.erasure(erasure.number), erasures.encode_erasure(erasure))
-    return erasure
+            await self._put_all(batch)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from eventdbx.application.integrity.erasures import Erasures
@@ -13,7 +13,7 @@ from eventdbx.domain.events import Event
 from eventdbx.domain.identifiers import ERASED_TYPE
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.storage import eventlog, keys, records
-from eventdbx.storage.erasures import Part, Ranges, spans
+from eventdbx.storage.erasures import Erasure, Part, Ranges, spans
 from eventdbx.storage.interfaces import IReadView
 
 
@@ -78,6 +78,24 @@ def survey(view: IReadView, name: bytes, subject: Subject | None = None) -> Surv
     return Survey(count, snapshots, notes, bare, frozenset(slots), unnamed)
 
 
+def survey_subject(view: IReadView, subject: Subject, go_on: Callable[[], None]) -> Erased:
+    """Return what there is to erase about a subject; ``go_on`` may raise between aggregates."""
+    done = Erased("subject")
+    for name in names_about(view, subject.number):
+        go_on()
+        one = survey(view, name, subject)
+        if one.events:
+            done = Erased(
+                "subject",
+                done.aggregates + 1,
+                done.events + one.events,
+                done.snapshots + one.snapshots,
+                done.notes + one.notes,
+                done.older_copies_readable or one.bare,
+            )
+    return done
+
+
 def _events(view: IReadView, name: bytes, subject: Subject | None) -> Iterator[Event]:
     if subject is None:
         yield from eventlog.events(view, name)
@@ -111,6 +129,7 @@ def versions_about(view: IReadView, subject: int, name: bytes) -> Iterator[int]:
 class Left(NamedTuple):
     """An aggregate as it is without what is about a subject, and the versions that are."""
 
+    name: bytes
     head: Head
     ranges: Ranges
 
@@ -125,11 +144,25 @@ def fold_without(view: IReadView, name: bytes, subject: int, fold: Fold) -> Left
             gone.append(event.version)
             event = _without(event)
         head = evolve(head, event, fold)
-    return Left(head, spans(gone)) if gone else None
+    return Left(name, head, spans(gone)) if gone else None
 
 
 def _without(event: Event) -> Event:
     return event._replace(payload=b"null", extensions=None, note=None, salt=b"", erased=True)
+
+
+def read_about(
+    view: IReadView, erasure: Erasure, folds: dict[bytes, Fold], go_on: Callable[[], None]
+) -> list[Left]:
+    """Return what is left of aggregates that nothing has been erased of yet."""
+    found = []
+    for name, fold in folds.items():
+        go_on()
+        if view.get(keys.erasure(erasure.number, name)) is None:
+            left = fold_without(view, name, erasure.subject, fold)
+            if left is not None:
+                found.append(left)
+    return found
 
 
 def refolded_snapshots(
