@@ -13,6 +13,8 @@ from pathlib import Path
 
 from eventdbx.domain.checkpoints import Checkpoint, sign_checkpoint
 from eventdbx.domain.commands import Write
+from eventdbx.domain.notes import sign_note
+from eventdbx.domain.proofs import tree_root
 from eventdbx.storage import eventlog, keys, records
 from eventdbx.storage.interfaces import Changes
 from eventdbx.storage.rocks import RocksStore
@@ -141,6 +143,22 @@ class InPlace(AttackCase):
         forged = sign_checkpoint(Checkpoint(key.name, size, bytes(32)), key, sign).encode()
         found = self.attacked({keys.checkpoint(0, size): forged})
         self.assertEqual(found.records, {f"checkpoint {size}"})
+
+    def test_earlier_origin(self) -> None:
+        """Checkpoints of before the log began anew under another origin are held against it, too,
+        and anchor nothing."""
+        view = self.built.above.view()
+        root = tree_root(eventlog.log_nodes(view, 0), 3)
+        for origin, found_root, signer, bad in (
+            ("old.example/db", root, "old.example/db", False),
+            ("old.example/db", bytes(32), "old.example/db", True),
+            ("old.example/db", root, "example.org/db/default", True),
+        ):
+            key, sign = log_key(signer, b"\x09" * 32)
+            note = sign_note(Checkpoint(origin, 3, found_root).text(), key, sign)
+            found = self.attacked({keys.checkpoint(0, 3): note.encode()})
+            self.assertEqual(found.records, {"checkpoint 3"} if bad else set())
+        self.attacked({keys.checkpoint(0, 3): None})
 
     def test_unknown_record(self) -> None:
         """A record that no family knows is named."""

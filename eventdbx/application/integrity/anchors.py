@@ -66,6 +66,19 @@ def read_signed(raw: bytes, partition: int, anchors: Anchors) -> tuple[Checkpoin
     return verified.checkpoint, bool(verified.cosigners)
 
 
+def of_earlier_origin(raw: bytes, partition: int, anchors: Anchors) -> Checkpoint | None:
+    """Return a checkpoint that was signed before the log began anew under its present origin.
+
+    Who signed it is not known any more, and nothing is anchored by it; the log must have its root
+    all the same. None for all others. Raises NoteError.
+    """
+    trust, note = anchors.trusts.get(partition), parse_note(raw)
+    checkpoint = parse_checkpoint(note.text)
+    earlier = trust is not None and checkpoint.origin != trust.origin and note.encode() == raw
+    signed = any(one.name == checkpoint.origin for one in note.signatures)
+    return checkpoint if earlier and signed else None
+
+
 def stored_checkpoints(
     view: IReadView, partition: int, start: int = 0, stop: int = SIZES
 ) -> Iterator[tuple[int, bytes | StorageError]]:
@@ -87,7 +100,9 @@ def check_checkpoints(
             if isinstance(raw, StorageError):
                 raise raw
             yield size, len(raw)
-            checkpoint, _witnessed = read_signed(raw, partition, anchors)
+            checkpoint = of_earlier_origin(raw, partition, anchors)
+            if checkpoint is None:
+                checkpoint, _witnessed = read_signed(raw, partition, anchors)
             if checkpoint.size != size:
                 raise NoteError(f"it is of {checkpoint.size} entries")
             problem = against_log(view, partition, checkpoint, end)
