@@ -66,3 +66,9 @@ def status_for(status: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
     domains = status.get("domains", {})
     allowed = {name: found for name, found in domains.items() if grant.allows_tenant(name)}
     return {**status, "domains": allowed}
+
+
+def keys_for(report: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
+    """Return of the report on data keys what the holder of a grant may see, likewise."""
+    allowed = [one for one in report["domains"] if grant.allows_tenant(one["domain"])]
+    return {**report, "domains": allowed}

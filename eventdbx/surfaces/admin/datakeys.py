@@ -10,7 +10,7 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.administering import Reloaded
+from eventdbx.application.administering import Reloaded, keys_for
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
 
 _COUNT: Any = {"type": "integer", "minimum": 0}
@@ -63,8 +63,10 @@ def rows(installation: Installation) -> tuple[Row, ...]:
     """Return the routes of this file."""
     administration = installation.administration
 
-    def show(_call: Call) -> Deferred[Answer]:
-        return administration.data_keys().addCallback(lambda found: Answer(document=found))
+    def show(call: Call) -> Deferred[Answer]:
+        return administration.data_keys().addCallback(
+            lambda found: Answer(document=keys_for(found, call.grant))
+        )
 
     def rotate(_call: Call) -> Deferred[Answer]:
         def rotated(reloaded: Reloaded) -> Answer:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.administering import status_for
+from eventdbx.application.administering import keys_for, status_for
 from eventdbx.errors import ConfigError, Unauthorized
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.recording import Change
@@ -80,7 +80,7 @@ class AdministrationRoutes:
 
         def data_keys(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
             require_active(grant)
-            return installation.data_keys()
+            return installation.data_keys().addCallback(keys_for, grant)
 
         def rotate(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
             require_active(grant)
