@@ -50,6 +50,12 @@ EXAMPLES: Mapping[str, JSON] = {
     "SeekRequest": {"to": "end"},
     "ReplayRequest": {"aggregate_type": "order"},
     "RetryRequest": {"plugin": "orders"},
+    "EraseRequest": {"reason": "asked for on 2026-01-05"},
+    "EraseSubjectRequest": {
+        "subject": "anna@example.org",
+        "reason": "asked for on 2026-01-05",
+        "dry_run": True,
+    },
     "RemoteUpsert": {"endpoint": "tcp://standby.example:6363", "token_env": "STANDBY_TOKEN"},
     "ConfigurationChange": {"page_limit": 500, "log": {"level": "debug"}},
 }

@@ -28,6 +28,8 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("seekPlugin", {"name": "orders"}),
     ("replayPlugin", {"name": "orders"}),
     ("retryJobs", {}),
+    ("eraseAggregate", {"type": "order", "id": "erased-1"}),
+    ("eraseSubject", {}),
     ("putRemote", {"name": "standby"}),
     ("postRemote", {"name": "standby"}),
     ("changeConfig", {}),
@@ -54,6 +56,9 @@ class ExampleTests(Visit):
             if "requestBody" in operation
         }
         self.assertEqual(with_body.keys(), {name for name, _params in STEPS})
+        self.place.workspace.run(
+            "aggregate", "create", "order", "erased-1", "--event", "order_made"
+        )
         jti = ""
         for name, params in STEPS:
             method, path, content = with_body[name]
