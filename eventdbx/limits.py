@@ -28,7 +28,7 @@ ERASED_AT_ONCE = 16
 ERASED_RANGES_MAX = 4_096
 """Ranges of versions that one event names which records an erasure."""
 
-PURGE_WAITS_S = 30.0
+PURGE_WAITS_S = 10.0
 """How long readers of older states of a store are waited for before its files are rewritten."""
 
 REFOLD_SNAPSHOTS = 32

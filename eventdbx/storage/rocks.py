@@ -371,8 +371,8 @@ class RocksStore:
         while len(earlier):
             if time.monotonic() > until:
                 raise StorageError(
-                    "somebody has been reading an older state of the event store for too long: its "
-                    "files are rewritten after the next start"
+                    "somebody has been reading an older state of the event store for too long, so "
+                    "its files were not rewritten yet; try again"
                 )
             time.sleep(_PAUSE_S)
 

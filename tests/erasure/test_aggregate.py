@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 from twisted.internet.defer import CancelledError
 
-from eventdbx import errors
+from eventdbx import errors, limits
 from eventdbx.domain.aggregate import Fold
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.commands import Write
@@ -247,3 +247,17 @@ class ErasedPlainAggregate(ErasedAggregate):
     """The same in a store that is not sealed."""
 
     sealed = False
+
+    def test_somebody_who_reads_for_long(self) -> None:
+        self.patch(limits, "PURGE_WAITS_S", 0.01)
+        reading = self.domain.store.view()
+        erasing = self.domain.erasing.aggregate(
+            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=now
+        )
+        self.failureResultOf(erasing, errors.StorageError)
+        self.assertEqual(self.state("o-1"), {})
+        self.assertEqual(self.findings(), [])
+        del reading
+        self.assertEqual(self.erase("o-1").events, 0)
+        self.assert_gone(SECRETS)
+        self.assertEqual(self.findings(), [])
