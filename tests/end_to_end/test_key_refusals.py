@@ -49,7 +49,7 @@ class Refusals(SynchronousTestCase):
             self.assertTrue(error, (command, ended.stderr))
             self.assertLessEqual(len(told.splitlines()), 2, (command, ended.stderr))
             for part in parts:
-                self.assertIn(part, told, command)
+                self.assertIn(part, told, (command, told))
             self.assertNotIn("Traceback", ended.stdout + ended.stderr)
             after = self.contents()
             changed = {name for name in {*before, *after} if before.get(name) != after.get(name)}
