@@ -261,3 +261,13 @@ class ErasedPlainAggregate(ErasedAggregate):
         self.assertEqual(self.erase("o-1").events, 0)
         self.assert_gone(SECRETS)
         self.assertEqual(self.findings(), [])
+
+    def test_content_that_is_back_is_found(self) -> None:
+        key = keys.event(keys.name("order", "o-1"), 2)
+        record = self.domain.store.view().get(key)
+        assert record is not None
+        self.erase("o-1")
+        self.successResultOf(self.domain.store.transact(lambda step: step.put(key, record)))
+        found = "\n".join(self.findings())
+        self.assertIn("an erasure names it, and its content is there", found)
+        self.assertIn("version=2", found)
