@@ -88,9 +88,9 @@ class Checkpoints:
     """Makes, keeps and finds the signed checkpoints of a domain.
 
     ``keeps`` False signs without storing, for a store that is only read. ``signer`` is asked at
-    the first use; it raises ConfigError where no key is configured. ``past`` reads the copy of the
-    newest checkpoint that is kept beside the store, None without one: a store that was put back
-    as a whole does not contain what was signed, and nothing more is signed. All on one thread.
+    the first use; it raises ConfigError where no key is configured. ``past`` reads the copy of a
+    log's newest checkpoint that is kept beside the store, None without one: a store that was put
+    back as a whole does not contain what was signed, and nothing more is signed. All on one thread.
 
     - ``cover(size, partition=0) -> Deferred[Note]``: a checkpoint of at least that size.
     - ``renew(partition=0) -> Deferred[Note]``: one of everything that is durable now, with the
@@ -105,13 +105,13 @@ class Checkpoints:
         domain: str,
         signer: Callable[[], Signer],
         *,
-        past: Callable[[], bytes | None] = lambda: None,
+        past: Callable[[int], bytes | None] = lambda _partition: None,
         keeps: bool = True,
     ) -> None:
         self._store = store
         self._domain = domain
         self._find_signer = signer
-        self._past: Callable[[], bytes | None] | None = past
+        self._past: Callable[[int], bytes | None] | None = past
         self._keeps = keeps
         self._logs: dict[int, _Log] = {}
         self._signer: Signer | None = None
@@ -282,9 +282,7 @@ class Checkpoints:
         Raises EventDBXError where that cannot be found out.
         """
         if self._past is not None:
-            newest = self.newest()
-            kept = [self._past(), newest and newest.note.encode()]
-            found = [self._compare(raw) for raw in kept if raw is not None]
+            found = [self._look_at(self._past, partition) for partition in PARTITIONS]
             self._past = None
             self.rolled_back = next((one for one in found if one is not None), None)
             if self.rolled_back is not None:
@@ -296,19 +294,27 @@ class Checkpoints:
                 )
         return self.rolled_back
 
-    def _compare(self, raw: bytes) -> str | None:
-        key = self.key()
+    def _look_at(self, past: Callable[[int], bytes | None], partition: int) -> str | None:
+        newest = self.newest(partition)
+        kept = (past(partition), newest and newest.note.encode())
+        found = (self._compare(raw, partition) for raw in kept if raw is not None)
+        return next((one for one in found if one is not None), None)
+
+    def _compare(self, raw: bytes, partition: int) -> str | None:
+        key = self.key(partition)
         try:
             trust = Trust(key.name, (key,))
             checkpoint = check_checkpoint(parse_note(raw), trust, verify).checkpoint
         except NoteError:
             return None  # Of another name or key: it proves nothing of this log.
         view = self._store.view()
-        size = end_position(view, 0)
+        size = end_position(view, partition)
+        name = "the audit trail" if partition else "the log"
         if checkpoint.size > size:
-            return f"the log has {size} events, and {checkpoint.size} were signed"
-        if tree_root(log_nodes(view, 0), checkpoint.size) != checkpoint.root:
-            return f"the first {checkpoint.size} events are not those that were signed"
+            return f"{name} has {size} events, and {checkpoint.size} were signed"
+        if tree_root(log_nodes(view, partition), checkpoint.size) != checkpoint.root:
+            which = "" if not partition else " of the audit trail"
+            return f"the first {checkpoint.size} events{which} are not those that were signed"
         return None
 
     def _log(self, partition: int) -> _Log:

@@ -14,7 +14,7 @@ from eventdbx.domain.checkpoints import Trust
 from eventdbx.domain.notes import parse_vkey
 from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.formats import split_witness
-from eventdbx.services.checkpoints import COPY_NAME
+from eventdbx.services.checkpoints import COPIES
 from eventdbx.services.files import read_text
 from eventdbx.settings import Integrity
 
@@ -41,9 +41,13 @@ def anchors_of(
 
 
 def _copies(folder: Path) -> tuple[Kept, ...]:
-    where = f"checkpoint in the file {COPY_NAME} beside the store"
-    try:
-        text = read_text(folder / COPY_NAME)
-    except EventDBXError as error:
-        return (Kept(where, error.detail.encode()),)
-    return () if text is None else (Kept(where, text.encode()),)
+    found = []
+    for name in COPIES.values():
+        where = f"checkpoint in the file {name} beside the store"
+        try:
+            text = read_text(folder / name)
+        except EventDBXError as error:
+            text = error.detail
+        if text is not None:
+            found.append(Kept(where, text.encode()))
+    return tuple(found)

@@ -25,10 +25,13 @@ from eventdbx.application.domains import Domain
 from eventdbx.errors import EventDBXError
 from eventdbx.services.files import read_text, replace_text
 from eventdbx.settings import Integrity
+from eventdbx.storage.eventlog import AUDIT_PARTITION
 from eventdbx.storage.store import Store
 
 COPY_NAME = "checkpoint"
-"""The file beside a store. A store that was put back to an older state does not change it."""
+COPIES = {0: COPY_NAME, AUDIT_PARTITION: f"{COPY_NAME}.audit"}
+"""The files beside a store, one for each log. A store that was put back to an older state does not
+change them."""
 
 log = Logger()
 
@@ -38,8 +41,8 @@ def checkpoints_of(
 ) -> Checkpoints:
     """Return the checkpoints of a domain whose store is in a folder; nothing is read yet."""
 
-    def past() -> bytes | None:
-        text = read_text(folder / COPY_NAME)
+    def past(partition: int) -> bytes | None:
+        text = read_text(folder / COPIES[partition])
         return None if text is None else text.encode()
 
     return Checkpoints(store, name, partial(signer_of, integrity), past=past, keeps=keeps)
@@ -49,8 +52,7 @@ def write_copies(checkpoints: Checkpoints, folder: Path) -> None:
     """From now on write each new checkpoint beside the store at once, as commands do."""
 
     def write(partition: int, signed: Signed) -> None:
-        if partition == 0:
-            replace_text(folder / COPY_NAME, signed.note.encode().decode())
+        replace_text(folder / COPIES[partition], signed.note.encode().decode())
 
     checkpoints.on_signed.append(write)
 
@@ -87,7 +89,7 @@ class CheckpointService(Service):
         kept = _Kept(
             domain.checkpoints,
             self._settings,
-            self._folder(domain.name) / COPY_NAME,
+            self._folder(domain.name),
             self._run_slowly,
             self._clock,
             self._now_ns,
@@ -113,13 +115,13 @@ class CheckpointService(Service):
 
 
 class _Kept:
-    """The checkpoints of one domain: the pause between two of them, and the copy of the newest."""
+    """The checkpoints of one domain: the pause between two of them, and copies of the newest."""
 
     def __init__(
         self,
         checkpoints: Checkpoints,
         settings: Callable[[], Integrity],
-        path: Path,
+        folder: Path,
         run_slowly: Callable[[Callable[[], Any]], Deferred[Any]],
         clock: IReactorTime,
         now_ns: Callable[[], int],
@@ -127,17 +129,17 @@ class _Kept:
         self._now_ns = now_ns
         self._checkpoints = checkpoints
         self._settings = settings
-        self._path = path
+        self._folder = folder
         self._run_slowly = run_slowly
         self._clock = clock
         self._timer: IDelayedCall | None = None
-        self._copied: Signed | None = None
+        self._copied: dict[int, Signed] = {}
         self._copying: Deferred[Any] | None = None
         self._copy_timer: IDelayedCall | None = None
         self._stopped = False
         checkpoints.on_signed.append(self._signed)
         with suppress(OSError):  # The copy is written soon after the signature.
-            checkpoints.signed_ns = path.stat().st_mtime_ns
+            checkpoints.signed_ns = (folder / COPY_NAME).stat().st_mtime_ns
 
     def committed(self) -> None:
         """See to a checkpoint after a commit."""
@@ -157,21 +159,25 @@ class _Kept:
         await self._sign()
         if self._copying is not None:
             await self._copying
-        newest = self._newest
-        if newest is not None and newest is not self._copied:
+        if newest := self._uncopied():
             self._copy_here(newest)
 
     @property
     def _pause_s(self) -> float:
         return self._settings().checkpoint_interval_ms / 1000
 
-    @property
-    def _newest(self) -> Signed | None:
-        """What is to be copied: nothing of a store that may be older than its copy."""
+    def _uncopied(self) -> dict[int, Signed]:
+        """Return what is to be copied: nothing of a store that may be older than its copies."""
+        checkpoints = self._checkpoints
         try:
-            return self._checkpoints.newest() if self._checkpoints.goes_on else None
+            newest = {one: checkpoints.newest(one) for one in PARTITIONS if checkpoints.goes_on}
         except EventDBXError:
-            return None
+            return {}
+        return {
+            partition: signed
+            for partition, signed in newest.items()
+            if signed is not None and signed is not self._copied.get(partition)
+        }
 
     def _due(self) -> None:
         self._timer = None
@@ -195,17 +201,15 @@ class _Kept:
     def _signed(self, partition: int, _signed: Signed) -> None:
         if partition == 0:
             self._checkpoints.signed_ns = self._now_ns()
-        if partition == 0 and not self._stopped and self._copy_timer is None:
-            if self._copying is None:
-                self._copy()
+        if not self._stopped and self._copy_timer is None and self._copying is None:
+            self._copy()
 
     def _copy(self) -> None:
-        """Write the newest checkpoint beside the store, on a thread, not more often than wanted."""
+        """Write the newest ones beside the store, on a thread, not more often than wanted."""
         self._copy_timer = None
-        newest = self._newest
-        if newest is None or newest is self._copied:
+        newest = self._uncopied()
+        if not newest:
             return
-        text = newest.note.encode().decode()
 
         def over(outcome: Any) -> None:
             self._copying = None
@@ -213,19 +217,23 @@ class _Kept:
             if not self._stopped:
                 self._copy_timer = self._clock.callLater(self._pause_s, self._copy)
 
-        self._copying = self._run_slowly(lambda: replace_text(self._path, text)).addBoth(over)
+        self._copying = self._run_slowly(lambda: self._write(newest)).addBoth(over)
 
-    def _copy_here(self, newest: Signed) -> None:
+    def _write(self, newest: dict[int, Signed]) -> None:
+        for partition, signed in newest.items():
+            replace_text(self._folder / COPIES[partition], signed.note.encode().decode())
+
+    def _copy_here(self, newest: dict[int, Signed]) -> None:
         try:
-            replace_text(self._path, newest.note.encode().decode())
+            self._write(newest)
         except EventDBXError:
             self._tell_copied(newest, Failure())
         else:
             self._tell_copied(newest, None)
 
-    def _tell_copied(self, newest: Signed, failure: Failure | None) -> None:
+    def _tell_copied(self, newest: dict[int, Signed], failure: Failure | None) -> None:
         if failure is None:
-            self._copied = newest
+            self._copied.update(newest)
             self._checkpoints.copy_trouble = None
             return
         reason = failure.getErrorMessage()

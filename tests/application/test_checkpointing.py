@@ -32,7 +32,11 @@ class CheckpointCase(WriterCase):
 
     def make(self, past: bytes | None = None) -> Checkpoints:
         """Return the checkpoints as after a restart."""
-        return Checkpoints(self.store, "default", self.signer, past=lambda: past)
+
+        def copy(partition: int) -> bytes | None:
+            return None if partition else past
+
+        return Checkpoints(self.store, "default", self.signer, past=copy)
 
     def signer(self) -> Signer:
         """Return a signer whose signatures are counted."""

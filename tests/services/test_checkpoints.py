@@ -10,14 +10,16 @@ from twisted.internet.defer import Deferred, execute
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
+from eventdbx.application.authorising import as_audit_trail
 from eventdbx.application.domains import Domain
 from eventdbx.config import Config, Integrity
 from eventdbx.domain.checkpoints import parse_checkpoint
 from eventdbx.domain.commands import Write
+from eventdbx.domain.identifiers import AUDIT_TYPE
 from eventdbx.domain.notes import parse_note
-from eventdbx.services.checkpoints import COPY_NAME, CheckpointService
+from eventdbx.services.checkpoints import COPIES, COPY_NAME, CheckpointService
 from eventdbx.services.stores import StoreService
-from eventdbx.storage.eventlog import end_position
+from eventdbx.storage.eventlog import AUDIT_PARTITION, end_position
 from eventdbx.storage.hops import synchronous
 from tests.application.test_writer import ALICE
 from tests.domain.signers import witness_key
@@ -77,9 +79,21 @@ class CheckpointServiceTests(SynchronousTestCase):
         """Return the sizes that were signed."""
         return [one.size for one in domain.checkpoints.listed(1_000)]
 
-    def copied(self) -> int:
+    def audit(self, domain: Domain, count: int) -> None:
+        """Commit entries of the audit trail."""
+        for _ in range(count):
+            done = domain.writer.write(
+                [Write("append", AUDIT_TYPE, "config", "changed", "{}")],
+                actor=ALICE,
+                idempotency_key=None,
+                render=len,
+                authorise=as_audit_trail,
+            )
+            self.successResultOf(done)
+
+    def copied(self, partition: int = 0) -> int:
         """Return the size that the copy tells of."""
-        raw = (self.folder / "default" / COPY_NAME).read_bytes()
+        raw = (self.folder / "default" / COPIES[partition]).read_bytes()
         return parse_checkpoint(parse_note(raw).text).size
 
     def test_interval(self) -> None:
@@ -187,6 +201,28 @@ class CheckpointServiceTests(SynchronousTestCase):
             self.assertEqual(end_position(domain.store.view(), 0), size)
             self.stop()
             self.assertEqual(self.copied(), 5)
+
+    def test_older_audit_trail_put_back(self) -> None:
+        """A store of before some entries of the audit trail is noticed, too."""
+        domain = self.start()
+        self.write(domain, 2)
+        self.audit(domain, 2)
+        self.stop()
+        store, older = self.folder / "default" / "event_store", Path(self.mktemp())
+        copytree(store, older)
+        domain = self.start()
+        self.audit(domain, 1)
+        self.stop()
+        self.assertEqual((self.copied(), self.copied(AUDIT_PARTITION)), (2, 3))
+        rmtree(store)
+        copytree(older, store)
+        for _again in range(2):
+            domain = self.start("commit")
+            self.audit(domain, 1)
+            self.assertIn("audit trail", domain.checkpoints.problem or "")
+            self.assertEqual(len(domain.checkpoints.listed(9, partition=AUDIT_PARTITION)), 1)
+            self.stop()
+            self.assertEqual(self.copied(AUDIT_PARTITION), 3)
 
     def test_copy_is_kept_without_a_key(self) -> None:
         """Nor is it replaced while nobody can tell whether the store fits it."""

@@ -28,7 +28,7 @@ OURS = frozenset(
         "event_store domains shards tenant_meta schemas plugins versions logs "
         "plugin_queue.db conflicts.db cli.token config.toml schemas.json tokens.json "
         "tokens.json.legacy tokens.journal jwt_revocations.json audit.spool audit.spool.taken "
-        "staged_events.json plugins.json checkpoint witness.json data_keys "
+        "staged_events.json plugins.json checkpoint checkpoint.audit scrub witness.json data_keys "
         "plugin_queue.json remote.json watch.json upgrade-state.json eventdbx.pid .destroying"
     ).split()
 )
