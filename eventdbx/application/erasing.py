@@ -134,7 +134,7 @@ class Erasing:
         async def work() -> Erased:
             self._go_on()
             found: Survey = await run_slowly(partial(survey, self._store.view(), name))
-            done = Erased("aggregate", int(found.events > 0), *found[:4])
+            done = Erased("aggregate", int(found.events > 0 or found.unnamed), *found[:4])
             if dry_run:
                 return done
             await self._finish_all(run_slowly)

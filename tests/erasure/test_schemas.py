@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from eventdbx import errors
 from eventdbx.application.judging import Candidate, Judging
 from eventdbx.application.referrers import referrers
 from eventdbx.domain.schemas.references import Reference
@@ -89,6 +90,12 @@ class UnderSchemas(OnDisk):
         self.assertEqual(self.judged(text), 0)
         self.write("o-2", {"name": 3})
         self.assertEqual(self.judged(text), 2)  # What is missing, and a number.
+
+    def test_the_event_takes_no_schema(self) -> None:
+        schema = {"order": {"aggregate": "order", "events": {"dbx.erased": {}}}}
+        text = orjson.dumps(schema).decode()
+        failure = self.assertRaises(errors.EventDBXError, self.put, text)
+        self.assertIn("erasures alone", str(failure))
 
     def test_hidden_fields(self) -> None:
         self.write("o-1", {"name": "Kim", "open": 1})

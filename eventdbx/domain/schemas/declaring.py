@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 from eventdbx import limits
-from eventdbx.domain.identifiers import AUDIT_TYPE, WHITE_SPACE, check_domain_name
+from eventdbx.domain.identifiers import AUDIT_TYPE, ERASED_TYPE, WHITE_SPACE, check_domain_name
 from eventdbx.domain.schemas.columns import RANGED, Comparable, bound_fault, parse_bound
 from eventdbx.domain.schemas.model import (
     REFERENCE,
@@ -97,6 +97,8 @@ def _excesses(schema: AggregateSchema) -> Iterator[str]:
     if schema.aggregate == AUDIT_TYPE:
         yield f"aggregate {AUDIT_TYPE} is the server's own audit trail and takes no schema"
     for name, rule in schema.events.items():
+        if name.replace(".", "_") == ERASED_TYPE:
+            yield f"event {ERASED_TYPE} is written by erasures alone and takes no schema"
         yield from _name_excess("event names", "cannot be empty", name)
         yield from _upcast_excess(name, rule)
     fields = {*schema.field_locks, *schema.hidden_fields}

@@ -109,7 +109,7 @@ class _EraseRoutes:
                 document=erased_document(erased),
                 resource=resource,
                 details={"aggregates": erased.aggregates, "events": erased.events},
-                changed=not dry,
+                changed=not dry and erased.aggregates > 0,
             )
 
         return maybeDeferred(carry_out, work).addCallback(answer)

@@ -33,6 +33,8 @@ class ErasingTests(Visit):
         self.good(200, "GET", "/aggregates/order/e-1/verify")
         again = self.good(200, "POST", path, {"reason": "asked for"})
         self.assertEqual((again["aggregates"], again["events"]), (0, 0))
+        actions = self.good(200, "GET", "/audit?area=erasures&resource=order/e-1")
+        self.assertEqual(len(actions), 1)
 
     def test_subject(self) -> None:
         """Somebody in two orders, whom nothing names afterwards."""
