@@ -7,8 +7,8 @@ of the log, which a checkpoint names together with its root.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 
@@ -18,8 +18,18 @@ from eventdbx.storage import eventlog, headmap
 from eventdbx.storage.headmap import PARTITION, Place, Step, Top
 from eventdbx.storage.store import Store, Transaction
 
+T = TypeVar("T")
+
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 """Runs a plain function on another thread."""
+
+
+def _to_its_end(work: Coroutine[Any, Any, T]) -> Deferred[T]:
+    """Return what fires with the outcome of work that goes on if nobody waits for it any more: a
+    step on its way to the disk is not let out of sight because a peer hangs up."""
+    done: Deferred[T] = Deferred()
+    Deferred.fromCoroutine(work).addBoth(done.callback)
+    return done
 
 
 def _at_once(work: Callable[[], Any]) -> Deferred[Any]:
@@ -95,6 +105,9 @@ class HeadMap:
         """
         if not self.behind:
             return False
+        return await _to_its_end(self._advance())
+
+    async def _advance(self) -> bool:
         await self._lock.acquire()
         try:
             top = await self._loaded()
@@ -124,6 +137,9 @@ class HeadMap:
 
         Whoever advances it next makes it anew from the beginning of the log.
         """
+        await _to_its_end(self._begin_again())
+
+    async def _begin_again(self) -> None:
         await self._lock.acquire()
         try:
             self._check_running()

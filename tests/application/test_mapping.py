@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from eventdbx import limits
 from eventdbx.application import headchecks
@@ -256,6 +256,46 @@ class AdvanceTests(MapCase):
         hop.settle()
         self.assertEqual(self.successResultOf(advanced), self.heads.place)
         self.assertEqual([proof.version for proof in proofs], [2])
+
+
+class HungUp(MapCase):
+    """Whoever asks may hang up at any time."""
+
+    def test_while_a_step_is_committed(self) -> None:
+        """The map goes on from where the step has brought it, whoever asks next."""
+        self.write(*[self.append(f"o-{number}") for number in range(20)])
+        self.steps(10)
+        for settled in (False, True):
+            hop = Stepper()
+            heads = HeadMap(Store(self.backend, hop=hop))
+            asking = Deferred.fromCoroutine(heads.advance_to(99))
+            self.assertEqual(len(hop.underway), 1)
+            asking.cancel()
+            self.failureResultOf(asking, CancelledError)
+            if settled:
+                hop.settle()
+            others = [Deferred.fromCoroutine(heads.advance_to(99)) for _ in range(2)]
+            hop.settle()
+            for other in others:
+                self.assertEqual(self.successResultOf(other), heads.place)
+            self.assertEqual(heads.behind, 0)
+            self.write(*[self.append(f"o-{number}") for number in range(15)])
+
+    def test_while_the_map_is_dropped(self) -> None:
+        """It is made anew, and nobody takes what was known before for the map."""
+        self.write(*[self.append(f"o-{number}") for number in range(20)])
+        self.advanced()
+        hop = Stepper()
+        heads = HeadMap(Store(self.backend, hop=hop))
+        self.proof("o-1", heads)
+        dropping = Deferred.fromCoroutine(heads.begin_again())
+        dropping.cancel()
+        self.failureResultOf(dropping, CancelledError)
+        hop.settle()
+        self.assertEqual(heads.place.position, 0)
+        again = Deferred.fromCoroutine(heads.advance_to(20))
+        hop.settle()
+        self.assertEqual(self.successResultOf(again).position, 20)
 
 
 class DamageTests(MapCase):
