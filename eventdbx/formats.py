@@ -14,7 +14,6 @@ from hashlib import sha256
 
 from eventdbx.errors import ConfigError
 
-
 _LOG_KEY = 0x01
 _WITNESS_KEY = 0x04
 

@@ -274,7 +274,10 @@ class Checkpoints:
                 self._witnessed = (Signed(parse_checkpoint(note.text), note),)
             return note
 
-        return self._store.transact(step).addCallback(kept)
+        # Whoever hangs up stops waiting; what has been stored is taken note of all the same.
+        done: Deferred[Note] = Deferred()
+        self._store.transact(step).addCallback(kept).addBoth(done.callback)
+        return done
 
     def look_back(self) -> str | None:
         """Return why the log is not the one that was signed before, or None; looks once.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import CancelledError, Deferred
 
 from eventdbx.application.checkpoint_keys import Signer, verify
 from eventdbx.application.checkpointing import Checkpoints, Signed
@@ -243,6 +243,20 @@ class Cosigning(CheckpointCase):
             self.assertEqual(note.signatures, (self.note.signatures[0], signature))
             for found in (self.checkpoints.newest(), self.make().newest(), self.make().at(6)):
                 self.assertEqual(found and found.note, note)
+
+    def test_whoever_brought_it_hangs_up(self) -> None:
+        """What has been stored is known here all the same."""
+        hop = Stepper()
+        store = Store(self.backend, hop=hop)
+        here = Checkpoints(store, "default", self.signer)
+        self.assertIsNone(here.witnessed())
+        added = here.add_signatures(6, [self.cosignature()], [WITNESS])
+        added.cancel()
+        self.failureResultOf(added, CancelledError)
+        hop.settle()
+        newest = here.newest()
+        self.assertEqual(newest and len(newest.note.signatures), 2)
+        self.assertEqual(here.witnessed(), newest)
 
     def test_replaced_by_one_of_the_same_size(self) -> None:
         """A cosignature is one of a text: with other lines below the root it has to come again."""
