@@ -246,9 +246,9 @@ class Cosigning(CheckpointCase):
 
     def test_whoever_brought_it_hangs_up(self) -> None:
         """What has been stored is known here all the same."""
-        hop = Stepper()
-        store = Store(self.backend, hop=hop)
-        here = Checkpoints(store, "default", self.signer)
+        hop, backend = Stepper(), FaultyStore()
+        backend.write(dict(self.everything()), sync=True)
+        here = Checkpoints(Store(backend, hop=hop), "default", self.signer)
         self.assertIsNone(here.witnessed())
         added = here.add_signatures(6, [self.cosignature()], [WITNESS])
         added.cancel()
