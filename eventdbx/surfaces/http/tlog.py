@@ -126,7 +126,16 @@ class Tlog:
         newest = self._newest(domain)
         if newest is None or tile.level is None or not tile.within(newest.size):
             return _NOT_FOUND
-        checkpoints = self._logs.checkpoints(domain)
+        address = _address(request)
+        try:
+            self._attempts.check(address)
+            checkpoints = self._logs.checkpoints(domain)
+        except AttemptsExceeded as error:
+            return _later(request, error)
+        except EventDBXError:
+            # Who asks on and on for what cannot be opened would have it tried on and on.
+            self._attempts.failed(address)
+            raise
         body = await self._run_slowly(lambda: checkpoints.tile(tile))
         request.setHeader("Cache-Control", _FOREVER)
         return Reply(200, body, "application/octet-stream")
@@ -144,12 +153,11 @@ class Tlog:
     # Posting
 
     async def _posted(self, request: Any, domain: str, path: str) -> Reply:
-        address = str(getattr(request.getClientAddress(), "host", ""))
+        address = _address(request)
         try:
             self._attempts.check(address)
         except AttemptsExceeded as error:
-            request.setHeader("Retry-After", str(error.retry_after_s))
-            return Reply(429, f"{error.detail}\n".encode())
+            return _later(request, error)
         body = _body(request)
         if body is None:
             reply = Reply(413, b"the body is too long\n")
@@ -195,6 +203,15 @@ def route_of(path: bytes) -> str:
     if rest in (b"checkpoint", b"cosignature"):
         return f"/tlog/:domain/{rest.decode()}"
     return "/tlog/:domain/tile" if slash and rest.startswith(b"tile/") else ""
+
+
+def _address(request: Any) -> str:
+    return str(getattr(request.getClientAddress(), "host", ""))
+
+
+def _later(request: Any, error: AttemptsExceeded) -> Reply:
+    request.setHeader("Retry-After", str(error.retry_after_s))
+    return Reply(429, f"{error.detail}\n".encode())
 
 
 def _body(request: Any) -> bytes | None:

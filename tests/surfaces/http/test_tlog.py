@@ -6,6 +6,7 @@ import hashlib
 import json
 from io import BytesIO
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from twisted.internet import reactor
@@ -283,6 +284,17 @@ class Closed(TlogCase):
         self.assertEqual((await self.ask("default/checkpoint"))[1], self.note.encode())
         self.assertEqual((await self.ask("default/tile/0/000.p/4"))[0], 200)
         self.assertEqual(self.opened(), ["active", "default"])
+
+    async def test_that_cannot_be_opened(self) -> None:
+        """A stranger has a domain that cannot be opened tried a few times only."""
+        await self.restart()
+        rmtree(self.folder / "default" / "event_store")
+        (self.folder / "default" / "event_store").write_text("no store")
+        codes = [(await self.ask("default/tile/0/000.p/4"))[0] for _ in range(40)]
+        tries = self.config.auth.failures_per_minute
+        self.assertEqual(set(codes[:tries]), {503})
+        self.assertEqual(set(codes[tries:]), {429})
+        self.assertEqual((await self.ask("default/checkpoint"))[0], 200)
 
 
 class Cosigning(TlogCase):
