@@ -66,6 +66,7 @@ _PATTERNS = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?"), "<time>"),
     (re.compile(r"\b[0-9a-f]{64}\b"), "<hash>"),
     (re.compile(r"\b\d{17,19}\b"), "<id>"),
+    (re.compile(r'"(bytes|anchored|witnessed)": \d+'), r'"\1": <number>'),
 )
 
 
@@ -111,7 +112,11 @@ class BothWays(ServedCase):
             self.assertEqual(self.at(place, *line).status, 0, line)
         told = [self.at(place, *line) for line in READS]
         self.assertEqual(place.stop(), 0)
-        self.assertEqual([self.at(place, *line) for line in READS], told)
+        pattern, word = _PATTERNS[-1]  # A server that stops signs a last checkpoint.
+        for line, before in zip(READS, told, strict=True):
+            after = self.at(place, *line)
+            for one, other in zip(after, before, strict=True):
+                self.assertEqual(pattern.sub(word, str(one)), pattern.sub(word, str(other)), line)
 
 
 class OnlyServers(ServedCase):

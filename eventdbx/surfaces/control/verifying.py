@@ -113,7 +113,9 @@ class _Asked:
 
     def report(self, page: Page, logs: list[dict[str, Any]] | None) -> dict[str, Any]:
         """Return the document of the page; at the end, how far the logs are signed."""
-        document = _report(page)
+        # What was administered is proved along with the rest, and no aggregate of anybody's.
+        shown = [one for one in page.checked if one.aggregate_type != AUDIT_TYPE]
+        document = _report(page, shown)
         if logs is not None:
             document["logs"] = logs
         else:
@@ -144,7 +146,7 @@ def _checked(view: IReadView, names: tuple[str, str], task: Task) -> rs.Extensio
             page.findings.append(outcome)
     if not page.checked and not page.findings:
         raise AggregateNotFound()
-    return rs.Extension(orjson.dumps(_report(page)))
+    return rs.Extension(orjson.dumps(_report(page, page.checked)))
 
 
 def _place(session: Session, token: str) -> Place:
@@ -172,9 +174,7 @@ def _is_name(key: bytes) -> bool:
         return False
 
 
-def _report(page: Page) -> dict[str, Any]:
-    # What was administered is proved along with the rest, and no aggregate of anybody's.
-    checked = [one for one in page.checked if one.aggregate_type != AUDIT_TYPE]
+def _report(page: Page, checked: list[Checked]) -> dict[str, Any]:
     report: dict[str, Any] = {
         "checked": len(checked),
         "events": sum(one.version for one in checked),
