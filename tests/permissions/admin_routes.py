@@ -125,7 +125,9 @@ ROUTES: dict[str, Route] = {
     "verifyAggregate": Route(READ_ONE),
     "getEventProof": Route(READ_ONE, params={"version": "1"}),
     "getAggregateProof": Route(READ_ONE),
-    "eraseAggregate": Route(Needs(("aggregate.erase",), "aggregate"), {"reason": "r"}),
+    "eraseAggregate": Route(
+        Needs(("aggregate.erase",), "aggregate"), {"reason": "r", "dry_run": True}
+    ),
     "eraseSubject": Route(
         Needs(("aggregate.erase",), "all"), {"subject": "nobody", "reason": "r"}
     ),
