@@ -22,6 +22,9 @@ COMMENT_BYTES_MAX = 4_096
 SUBJECT_BYTES_MAX = 256
 """The name of a data subject."""
 
+PATCH_LOOKS_BACK = 256
+"""Events that are looked at for whom a patched value is about."""
+
 ERASED_AT_ONCE = 16
 """Aggregates from whose states something is taken in one commit."""
 

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-import orjson
 from twisted.internet.defer import Deferred, succeed
 
+from eventdbx.application.drafting import subject_of
 from eventdbx.application.steps import Work
 from eventdbx.application.subjects import decode_subject, encode_subject, subject_key
 from eventdbx.application.writer import Writer
-from eventdbx.domain.identifiers import SUBJECT_KEY
 from eventdbx.storage.contents import FAMILIES, parts, with_slots
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.keyslots import KeySlots
@@ -183,11 +182,8 @@ class DataKeys:
     def _subject_slot(self, transaction: Transaction, record: bytes) -> int:
         """Return the slot of whom an event is about; 0 for nobody."""
         assert self._seals is not None
-        extensions = decode_event(record).extensions
-        if extensions is None or SUBJECT_KEY.encode() not in extensions:
-            return 0
-        name = orjson.loads(extensions).get(SUBJECT_KEY)
-        key = subject_key(transaction, name) if isinstance(name, str) else None
+        name = subject_of(decode_event(record))
+        key = None if name is None else subject_key(transaction, name)
         row = None if key is None else transaction.get(key)
         if key is None or row is None:
             return 0

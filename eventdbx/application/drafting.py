@@ -15,7 +15,7 @@ from eventdbx.domain.canonical import JSON, dump, parse
 from eventdbx.domain.commands import PublishTarget, Write
 from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
 from eventdbx.domain.delivery.targets import targets_as_given
-from eventdbx.domain.events import Actor
+from eventdbx.domain.events import Actor, Event
 from eventdbx.domain.identifiers import (
     ERASED_TYPE,
     SUBJECT_KEY,
@@ -168,6 +168,15 @@ def _subject(extensions: dict[str, JSON]) -> str | None:
     if len(named) > 1:
         raise InvalidSchema(f"metadata key '{SUBJECT_KEY}' is given more than once")
     return check_subject(named[0])
+
+
+def subject_of(event: Event) -> str | None:
+    """Return whom a stored event is about, None if nobody is named or it is erased."""
+    if event.extensions is None or SUBJECT_KEY.encode() not in event.extensions.lower():
+        return None
+    named: dict[str, JSON] = orjson.loads(event.extensions)
+    found = next((value for key, value in named.items() if is_subject_key(key)), None)
+    return found if isinstance(found, str) else None
 
 
 def is_subject_key(key: str) -> bool:

@@ -13,6 +13,7 @@ from eventdbx.application.authorising import Authorise, as_audit_trail, authoris
 from eventdbx.application.drafting import DraftWrite
 from eventdbx.application.headrecords import put_head
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
+from eventdbx.application.patching import about_same
 from eventdbx.application.rules import SchemaRules
 from eventdbx.application.subjects import About
 from eventdbx.domain import snowflake
@@ -164,7 +165,8 @@ class Work:
         draft, under = write.draft, None
         if command.kind == "patch":
             under = head.state
-            draft = write.with_payload(apply_patch(under, draft.payload))
+            operations, draft = draft.payload, write.with_payload(apply_patch(under, draft.payload))
+            draft = about_same(self._transaction, name, head, draft, operations, self.rules.fold)
         rules = self._writer.rules
         if authorise is not as_audit_trail:
             draft = rules.admit(command.aggregate_type, draft, under)
