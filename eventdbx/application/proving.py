@@ -264,6 +264,8 @@ class Proving:
         for _attempt in range(_ATTEMPTS):
             await heads.advance_to(needed)
             head = await heads.prove(keys.name(aggregate_type, aggregate_id))
+            if not head.position:  # Of an empty log there is no map that could be signed.
+                raise AggregateNotFound
             # The root, too: a damaged map that was made again had another one at the same position.
             wanted = head.position, root_from_proof(name_hash(aggregate_type, aggregate_id), head)
             newest = checkpoints.newest()

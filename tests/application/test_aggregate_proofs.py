@@ -9,12 +9,17 @@ import orjson
 from eventdbx import errors, limits
 from eventdbx.application import proving
 from eventdbx.application.checkpoint_keys import verify
+from eventdbx.application.checkpointing import Checkpoints
+from eventdbx.application.domains import Domain
+from eventdbx.application.schemas import Catalogue
 from eventdbx.domain import proofdocuments as documents
 from eventdbx.domain.headmap import HeadProof, heads_line
 from eventdbx.domain.notes import from_base64, to_base64
 from eventdbx.domain.proofs import ProofError
 from eventdbx.storage import keys
-from tests.application.test_log_proofs import TRUST, Counted, ProvingCase
+from eventdbx.storage.memory import MemoryStore
+from eventdbx.storage.store import Store, synchronous
+from tests.application.test_log_proofs import SIGNER, TRUST, Counted, ProvingCase, now
 
 
 class AggregateCase(ProvingCase):
@@ -77,6 +82,15 @@ class Timelines(AggregateCase):
     def test_unknown(self) -> None:
         """There is no proof about an aggregate that there is not."""
         self.failureResultOf(self.proving.timeline("order", "none"), errors.AggregateNotFound)
+
+    def test_nothing_written(self) -> None:
+        """In an empty store, of which no map is signed, there is none either."""
+        store = Store(MemoryStore(), hop=synchronous())
+        schemas = Catalogue(store, clock_ns=self.clock)
+        checkpoints = Checkpoints(store, "default", lambda: SIGNER)
+        empty = Domain("default", store, self.writer, schemas, checkpoints=checkpoints)
+        asked = proving.Proving(empty, now)
+        self.failureResultOf(asked.timeline("order", "o-1"), errors.AggregateNotFound)
 
     def test_too_many(self) -> None:
         """A timeline that no document holds is refused before anything is read."""

@@ -42,9 +42,12 @@ class Target:
                 peer, _address = self._listener.accept()
             except OSError:
                 return
-            with peer, peer.makefile("rb") as lines:
-                for line in lines:
-                    self.events.append(json.loads(line))
+            Thread(target=self._take, args=(peer,), daemon=True).start()
+
+    def _take(self, peer: socket.socket) -> None:
+        with peer, peer.makefile("rb") as lines:
+            for line in lines:
+                self.events.append(json.loads(line))
 
     def close(self) -> None:
         """Take nothing more."""
