@@ -5,6 +5,7 @@ Nothing here looks at the store; what depends on the aggregate is checked by the
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 import orjson
@@ -195,12 +196,18 @@ def check_subject(name: JSON) -> str:
     return name
 
 
-def check_reason(reason: str) -> None:
-    """Raise InvalidSchema unless a reason is given, of a bounded length."""
+def check_reason(reason: str, subject: str | None = None) -> None:
+    """Raise InvalidSchema unless a reason is given, of a bounded length.
+
+    It stays readable, so it must not have the name of who is erased in it.
+    """
     if not reason.strip():
         raise InvalidSchema("an erasure needs a reason")
     if len(reason.encode()) > limits.COMMENT_BYTES_MAX:
         raise InvalidSchema(f"the reason cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+    name = re.escape((subject or "").strip())
+    if name and re.search(rf"(?<!\w){name}(?!\w)", reason, re.IGNORECASE):
+        raise InvalidSchema("the reason stays readable: it cannot have the name of the subject")
 
 
 def _reserved(

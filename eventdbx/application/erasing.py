@@ -161,7 +161,7 @@ class Erasing:
         Fails with InvalidSchema (the name, the reason) or the error of ``authorise``.
         """
         check_subject(subject)
-        check_reason(reason)
+        check_reason(reason, subject)
         authorise("aggregate.erase", "aggregate:*:*")
 
         async def work() -> Erased:
@@ -279,8 +279,8 @@ class Erasing:
         """Do what is left of an erasure."""
         if erasure.stage == Stage.NAMING:
             erasure = await self._name_all(erasure, run_slowly)
-        parts = erasures.parts_of(self._store.view(), erasure.number)
-        self._destroy(erasure, parts)
+        parts = await run_slowly(partial(erasures.parts_of, self._store.view(), erasure.number))
+        await run_slowly(partial(self._destroy, erasure, parts))
         if erasure.stage == Stage.DESTROYING:
             await self._rewrite(parts, run_slowly)
             erasure = erasure._replace(stage=Stage.PURGING)
@@ -293,16 +293,21 @@ class Erasing:
         for call in self.on_purge:
             call()
         await run_slowly(partial(self._store.purge, ranges, logs=erasure.bare))
-        rows = [keys.erasure(erasure.number, part.name) for part in parts]
-        await self._put_all([(key, None) for key in (*rows, keys.erasure(erasure.number))])
+        rows = ((keys.erasure(erasure.number, part.name), None) for part in parts)
+        await self._put_in_steps(rows, run_slowly)
+        await self._put_all([(keys.erasure(erasure.number), None)])
         # A thread that was reading may have kept something meanwhile.
-        self._destroy(erasure, parts)
+        self._forget()
         forget_states()
         self.log.info("an erasure of {count} aggregates is done", count=len(parts))
 
     def _destroy(self, erasure: Erasure, parts: list[Part]) -> None:
         if self._seals is not None and self._seals.slots is not None:
             self._seals.slots.destroy(erasures.slots_of(erasure, parts))
+            self._forget()
+
+    def _forget(self) -> None:
+        if self._seals is not None:
             self._seals.forget()
 
     async def _rewrite(self, parts: list[Part], run_slowly: RunSlowly) -> None:

@@ -74,8 +74,19 @@ def survey(view: IReadView, name: bytes, subject: Subject | None = None) -> Surv
         records.decode_audit(record)[2] is not None
         for _key, record in view.scan(prefix, keys.after(prefix))
     )
-    unnamed = subject is None and next(named.unnamed(), None) is not None
+    unnamed = next(named.unnamed(), None) is not None
+    if unnamed and subject is not None:
+        # The events that name what is erased are about nobody.
+        unnamed = _has_unnamed(view, name, subject)
     return Survey(count, snapshots, notes, bare, frozenset(slots), unnamed)
+
+
+def _has_unnamed(view: IReadView, name: bytes, subject: Subject) -> bool:
+    named = Erasures()
+    for event in eventlog.events(view, name):
+        named.meet(event)
+    about = set(versions_about(view, subject.number, name))
+    return not about.isdisjoint(named.unnamed())
 
 
 def survey_subject(view: IReadView, subject: Subject, go_on: Callable[[], None]) -> Erased:
@@ -84,7 +95,7 @@ def survey_subject(view: IReadView, subject: Subject, go_on: Callable[[], None])
     for name in names_about(view, subject.number):
         go_on()
         one = survey(view, name, subject)
-        if one.events:
+        if one.events or one.unnamed:
             done = Erased(
                 "subject",
                 done.aggregates + 1,
@@ -137,14 +148,18 @@ class Left(NamedTuple):
 def fold_without(view: IReadView, name: bytes, subject: int, fold: Fold) -> Left | None:
     """Return what is left of an aggregate, None if nothing of it is about the subject any more."""
     about = set(versions_about(view, subject, name))
-    gone: list[int] = []
+    gone: set[int] = set()
+    named = Erasures()
     head = new_head(*keys.split_name(name), fold.mark)
     for event in eventlog.events(view, name):
+        named.meet(event)
         if event.version in about and not event.erased:
-            gone.append(event.version)
+            gone.add(event.version)
             event = _without(event)
         head = evolve(head, event, fold)
-    return Left(name, head, spans(gone)) if gone else None
+    # In a store that came back from a copy some is gone already, and nothing says so.
+    gone |= about.intersection(named.unnamed())
+    return Left(name, head, spans(sorted(gone))) if gone else None
 
 
 def _without(event: Event) -> Event:

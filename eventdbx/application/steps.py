@@ -124,7 +124,7 @@ class Work:
         """Return a head with new keys in place of those that it has, or of that of its state."""
         new_slot = self._writer._new_slot
         return head._replace(
-            key_slot=head.key_slot if state_only else new_slot(),
+            key_slot=(state_only and head.key_slot) or new_slot(),
             state_slot=new_slot() if head.state_slot else 0,
         )
 

@@ -8,7 +8,7 @@ from eventdbx import errors
 from eventdbx.domain.commands import Write
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.storage import eventlog, keys
-from tests.erasure.places import ALICE, Later, OnDisk
+from tests.erasure.places import ALICE, Later, OnDisk, now
 
 ANNA = "anna-7351@example.org"
 SECRETS = ("anna-says-7351", "anna-notes-7351", "anna-snapshot-7351", "anna-archive-7351", ANNA)
@@ -150,6 +150,27 @@ class ErasedSubject(OnDisk):
         head = self.domain.reader().aggregate("order", "o-1")
         assert head is not None
         self.assertEqual(head.extensions, {"@subject": "ben" if self.sealed else ANNA})
+
+    def test_an_older_copy_is_erased_again(self) -> None:
+        copy = self.copy()
+        self.erase_subject(ANNA)
+        self.with_keys_of_today(copy)
+        self.successResultOf(self.domain.store.close())
+        self.open(copy)
+        self.assertEqual(len(self.findings()), 2 if self.sealed else 0)
+        self.assertEqual(self.erase_subject(ANNA, dry_run=True).aggregates, 1)
+        self.assertEqual(self.erase_subject(ANNA).aggregates, 1)
+        self.assertEqual(self.findings(), [])
+        self.assertEqual(self.state("o-1"), {"open": True, "items": 3, "name": "ben-says-7351"})
+        self.assert_gone(SECRETS, copy)
+        self.assertEqual(self.erase_subject(ANNA)[:3], ("subject", 0, 0))
+
+    def test_names_in_reasons(self) -> None:
+        for reason in (f"{ANNA} asked", f"asked for: {ANNA.upper()}."):
+            with self.assertRaises(errors.InvalidSchema) as raised:
+                self.domain.erasing.subject(ANNA, reason=reason, actor=ALICE, run_slowly=now)
+            self.assertNotIn(ANNA, str(raised.exception).lower())
+        self.assertEqual(self.erase_subject("ask")[:3], ("subject", 0, 0))
 
     def test_the_key_as_it_may_be_spelled(self) -> None:
         self.write("o-3", {"a": 1}, Subject="carl")
