@@ -99,6 +99,7 @@ class Workspace:
             [*self._dbx, *arguments],
             cwd=self.folder,
             env=self._environment | environment,
+            stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
             timeout=COMMAND_TIMEOUT_S,

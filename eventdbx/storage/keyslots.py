@@ -205,8 +205,9 @@ class KeySlots:
                 os.fdatasync(self._descriptor)
             except OSError as error:
                 raise trouble(self.path, error) from error
-            if self._destroyed_meanwhile is not None:
-                self._destroyed_meanwhile |= gone
+            # A rewrap that fails meanwhile, on another thread, lets go of it without the lock.
+            if (meanwhile := self._destroyed_meanwhile) is not None:
+                meanwhile |= gone
             for slot in gone:
                 self._known[slot] = None
 

@@ -307,10 +307,12 @@ class SealedStore:
         """
         made, slots = self.seals.made, self.seals.slots
         below = {key: None if value is None else made(key, value) for key, value in changes.items()}
-        if slots is not None and self.seals.sealing and slots.count != self._slots_told:
-            self._slots_told = slots.count
+        count = slots.count if slots is not None and self.seals.sealing else self._slots_told
+        if slots is not None and count != self._slots_told:
             below[MARK_KEY] = mark(slots)
         self.backend.write(below, sync=sync)
+        # Only now: a batch that was refused has told nothing.
+        self._slots_told = count
 
     def sync(self) -> None:
         """See :class:`IOrderedStore`."""
