@@ -8,7 +8,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from threading import Event
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -57,6 +57,7 @@ class SealsTests(SynchronousTestCase):
             [(b"ca", b""), (b"e1", event), (b"t", b"tail-secret")],
         )
 
+    @settings(deadline=None)
     @given(st.sampled_from([b"e1", b"t", b"p"]), st.data())
     def test_any_flip_is_named(self, key: bytes, data: st.DataObject) -> None:
         """A flipped bit of a value, sealed or plain, is an error that names the key."""
