@@ -99,10 +99,16 @@ def _once_each(members: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def check_query(parameters: tuple[Parameter, ...], query: Mapping[str, str]) -> None:
-    """Raise Problem 400 for a known parameter whose value does not fit; others are passed over."""
+    """Raise Problem 400 for a known parameter that is missing or whose value does not fit.
+
+    Unknown ones are passed over.
+    """
     for parameter in parameters:
         text = query.get(parameter.name)
         if text is None:
+            if parameter.required:
+                message = f"query parameter `{parameter.name}` is missing"
+                raise Problem(400, message, "invalid_parameter")
             continue
         value = _value(text, str(parameter.schema.get("type")))
         found = next(Draft202012Validator(dict(parameter.schema)).iter_errors(value), None)

@@ -107,7 +107,7 @@ def _operation(row: Row) -> dict[str, Any]:
         {
             "name": one.name,
             "in": "query",
-            "required": False,
+            "required": one.required,
             "description": one.description,
             "schema": dict(one.schema),
         }

@@ -83,9 +83,9 @@ _IN = Parameter(
     "Where to prove it: in the log unless something else is said.",
 )
 _SIZE = Parameter("size", _COUNT, "Under the stored checkpoint of this size; else the newest.")
-_VERSION = Parameter("first", _COUNT, "The earlier version.")
+_VERSION = Parameter("first", _COUNT, "The earlier version.", required=True)
 _LATER = Parameter("second", _COUNT, "The later version; else the newest.")
-_FIRST = Parameter("first", _COUNT, "The size of the earlier checkpoint.")
+_FIRST = Parameter("first", _COUNT, "The size of the earlier checkpoint.", required=True)
 _SECOND = Parameter("second", _COUNT, "The size of the later checkpoint; else the newest.")
 
 Operation = Callable[[Work], "Deferred[dict[str, Any]]"]

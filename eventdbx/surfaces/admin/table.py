@@ -107,6 +107,7 @@ class Parameter(NamedTuple):
     name: str
     schema: Mapping[str, JSON]
     description: str
+    required: bool = False
 
 
 DOMAIN = Parameter(
