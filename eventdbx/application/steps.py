@@ -198,8 +198,9 @@ class Work:
         and no snapshots to take. ``targets`` are the plugins that the event is for, all without.
         """
         writer = self._writer
-        if not head.version:
-            head = head._replace(key_slot=writer._new_slot())
+        # One from before anything was sealed may not have been come to yet by who seals that.
+        if not head.key_slot and (slot := writer._new_slot()):
+            head = head._replace(key_slot=slot)
         subject_slot = 0
         if draft.subject is not None:
             about = About(

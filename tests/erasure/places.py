@@ -53,8 +53,10 @@ class Later:
 
     def run_one(self) -> None:
         """Run the oldest piece of work."""
-        work, done = self._held.pop(0)
-        done.callback(work())
+        work, done = self._held[0]
+        result = work()
+        del self._held[0]
+        done.callback(result)
 
     def run_all(self) -> None:
         """Run work until there is none."""
