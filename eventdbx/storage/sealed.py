@@ -73,10 +73,12 @@ class Seals:
         self.slots = slots
         self.strict = strict
         self.sealing = seal and slots is not None
-        # One number is given once, whoever asks: equal nonces would tell what they hide.
-        self._numbers = 0, count(1)
+        # One number is given once, whoever asks: equal nonces would tell what they hide. The
+        # cipher is that of the opening's values, whose key nobody destroys.
+        self._numbers: tuple[int, count[int], AESGCM | None] = 0, count(1), None
         self._ciphers: dict[tuple[int, tuple[int, ...]], AESGCM | None] = {}
         self._lock = Lock()
+        self._beginning = Lock()
         self._forgotten = 0
 
     def made(self, key: bytes, value: bytes) -> bytes:
@@ -85,12 +87,11 @@ class Seals:
             return value
         if not self.sealing:
             return _CRC.pack(PLAIN, crc32(value, crc32(key))) + value
-        opening, numbers = self._numbers
+        opening, numbers, own = self._numbers
         counter = next(numbers)
-        if not opening or counter > limits.VALUES_OF_OPENING_MAX:
-            opening, counter = self._begin(opening)
+        if own is None or counter > limits.VALUES_OF_OPENING_MAX:
+            opening, counter, own = self._begin(opening)
         nonce = _NONCE.pack(counter)
-        own = self._ciphers.get((opening, ())) or self._own(opening)
         if key[0] in FAMILIES:
             place = content_place(value)
             if place is not None:
@@ -171,14 +172,16 @@ class Seals:
             raise StorageError(f"the data key {opening} of a store is destroyed")
         return own
 
-    def _begin(self, before: int) -> tuple[int, int]:
-        """Return (opening, number): the first value, or the numbers of an opening are used up."""
+    def _begin(self, before: int) -> tuple[int, int, AESGCM]:
+        """Return (opening, number, cipher): the first value, or those numbers are used up."""
         assert self.slots is not None
-        with self._lock:
+        with self._beginning:
             if self._numbers[0] == before:
-                self._numbers = self.slots.take_alone(), count(1)
-            opening, numbers = self._numbers
-            return opening, next(numbers)
+                opening = self.slots.take_alone()
+                self._numbers = opening, count(1), self._own(opening)
+            opening, numbers, own = self._numbers
+            assert own is not None, "an opening without a key"
+            return opening, next(numbers), own
 
     def _cipher(self, opening: int, at: tuple[int, ...]) -> AESGCM | None:
         """Return what seals values under the keys of some slots, None if one is destroyed."""
