@@ -37,43 +37,64 @@ def about_same(
         return draft
     paths = [operation["path"][1:].partition("/") for operation in operations]
     keys = {key.replace("~1", "/").replace("~0", "~") for key, slash, _rest in paths if slash}
-    about, unknown = _about(reads, name, head, keys & head.state.keys(), fold_of)
-    if draft.subject is not None:
-        about.add(draft.subject)
+    wanted = keys & head.state.keys()
+    found = _about(reads, name, head, wanted, fold_of, limits.PATCH_LOOKS_BACK)
+    about = {draft.subject, *found.values()} - {None}
     if len(about) > 1:
         raise InvalidSchema(
             "a patch keeps the whole value of each key, and what it changes a part of is about "
             f"another '{SUBJECT_KEY}': write the values instead"
         )
-    if unknown and not about:
+    if not about and (unknown := wanted - found.keys()):
         raise InvalidSchema(
             f"it is too long ago that '{min(unknown)}' was written to tell whom it is about: give "
             f"the patch the metadata key '{SUBJECT_KEY}', or write the value instead"
         )
-    if not about or draft.subject is not None:
+    return draft if draft.subject is not None else _about_one(draft, *about)
+
+
+def split_by_subject(
+    reads: Reads, name: bytes, head: Head, draft: Draft, fold_of: Callable[[str], Fold]
+) -> list[Draft]:
+    """Return what sets parts of values to null as drafts of which each is about one alone."""
+    payload = draft.payload
+    if SUBJECT_KEY not in head.extensions or type(payload) is not dict:
+        return [draft]
+    kept = {key for key, value in payload.items() if value is not None}
+    found = _about(reads, name, head, kept, fold_of, head.version)
+    groups: dict[str | None, dict[str, JSON]] = {}
+    for key, value in payload.items():
+        groups.setdefault(found.get(key), {})[key] = value
+    return [
+        _about_one(draft._replace(payload=part, payload_json=dump(part)), subject)
+        for subject, part in groups.items()
+    ]
+
+
+def _about_one(draft: Draft, subject: str | None = None) -> Draft:
+    if subject is None:
         return draft
-    subject = about.pop()
     extensions: dict[str, JSON] = {**(draft.extensions or {}), SUBJECT_KEY: subject}
     return draft._replace(subject=subject, extensions=extensions, extensions_json=dump(extensions))
 
 
 def _about(
-    reads: Reads, name: bytes, head: Head, keys: set[str], fold_of: Callable[[str], Fold]
-) -> tuple[set[str], set[str]]:
-    """Return whom the newest values of keys are about, and the keys of which it is not known."""
-    about: set[str] = set()
+    reads: Reads,
+    name: bytes,
+    head: Head,
+    keys: set[str],
+    fold_of: Callable[[str], Fold],
+    most: int,
+) -> dict[str, str | None]:
+    """Return whom the newest values of keys are about; not all if they are ``most`` events back."""
+    found: dict[str, str | None] = {}
     fold, wanted = fold_of(head.aggregate_type), set(keys)
-    first = max(0, head.version - limits.PATCH_LOOKS_BACK)
-    for version in range(head.version, first, -1):
+    for version in range(head.version, max(0, head.version - most), -1):
         if not wanted:
             break
         event = eventlog.load_event(reads, name, version)
-        payload = None if event is None else fold.lift(event)
-        written = fold_state({}, payload).keys()
-        if event is None or not wanted & written:
-            continue
-        wanted -= written
-        subject = subject_of(event)
-        if subject is not None:
-            about.add(subject)
-    return about, wanted
+        written = () if event is None else fold_state({}, fold.lift(event)).keys() & wanted
+        if event is not None and written:
+            found.update(dict.fromkeys(written, subject_of(event)))
+            wanted -= written
+    return found

@@ -13,7 +13,7 @@ from eventdbx.application.authorising import Authorise, as_audit_trail, authoris
 from eventdbx.application.drafting import DraftWrite
 from eventdbx.application.headrecords import put_head
 from eventdbx.application.idempotency import recall, remember, request_digest, scope_digest
-from eventdbx.application.patching import about_same
+from eventdbx.application.patching import about_same, split_by_subject
 from eventdbx.application.rules import SchemaRules
 from eventdbx.application.subjects import About
 from eventdbx.domain import snowflake
@@ -236,6 +236,13 @@ class Work:
             if every and event.version % every == 0:
                 self.snapshot(name, after, f"auto snapshot v{event.version}")
         return Committed(event, after)
+
+    def clear(self, name: bytes, before: Head, draft: Draft) -> None:
+        """Put what sets references of an aggregate to null; about whom their objects are."""
+        head = before
+        fold_of = self._writer.rules.fold
+        for one in split_by_subject(self._transaction, name, before, draft, fold_of):
+            head = self.append(name, before, head, one).head
 
     def snapshot(self, name: bytes, head: Head, comment: str | None) -> Snapshot:
         """Keep the state of a head under a new snapshot id."""

@@ -188,7 +188,7 @@ class Writer:
             if archived and not before.archived:
                 references = self.rules.references
                 for one in references.clearings(transaction, before, work.load):
-                    work.append(one.name, one.head, one.head, one.draft)
+                    work.clear(one.name, one.head, one.draft)
             work.move(name, before, after)
             at_ns, slots = after.updated_at or 0, after.content_slots
             audit = records.encode_audit(archived, at_ns, comment, actor, slots)

@@ -88,6 +88,34 @@ class Patched(OnDisk):
         self.amend(CITY)
 
 
+class Cleared(OnDisk):
+    """References in objects that are about somebody, set to null."""
+
+    def test_objects_about_two(self) -> None:
+        link = {"type": "reference", "reference": {"cascade": "nullify", "integrity": "weak"}}
+        site = {"type": "object", "properties": {"plot": link}}
+        columns = {"home": site, "work": site, "own": link}
+        schema = {"order": {"aggregate": "order", "events": {"made": {}}, "column_types": columns}}
+        schemas = self.domain.schemas
+        self.successResultOf(schemas.replace(schemas.prepare(orjson.dumps(schema).decode())))
+        self.write("p-1", {})
+        plot = "default#order#p-1"
+        self.write("o-1", {"home": {"plot": plot, "street": STREET}}, subject=ANNA)
+        self.write("o-1", {"work": {"plot": plot, "street": "Oak"}, "own": plot}, subject="ben")
+        self.archive("p-1", "sold")
+        cleared = self.events("o-1")[2:]
+        self.assertEqual([one.event_type for one in cleared], ["_ref_nullify"] * len(cleared))
+        self.assertEqual(
+            self.state("o-1"),
+            {"home": {"plot": None, "street": STREET}, "own": None,
+             "work": {"plot": None, "street": "Oak"}},
+        )  # fmt: skip
+        self.assertEqual(self.erase_subject(ANNA).events, 2)
+        self.assertEqual(self.state("o-1"), {"work": {"plot": None, "street": "Oak"}, "own": None})
+        self.assert_gone((STREET, ANNA))
+        self.assertEqual(self.findings(), [])
+
+
 class PatchedPlain(Patched):
     """The same in a store that is not sealed."""
 
