@@ -258,6 +258,8 @@ def _print(found: Document) -> None:
         note(f"warning: {found['trouble']}")
     if not found["encryption"]:
         print_line("encryption is off: what is written now is plain")
+    elif any(one["plain"] and not one["sealing"] for one in found["domains"]):
+        print_line("plain values: a running server seals them, or `dbx keys seal`")
     if found["older_keys"] and found["older_keys_needed"]:
         print_line(f"older keys: {found['older_keys']}, still needed")
     elif found["older_keys"]:
