@@ -261,7 +261,7 @@ def _print(found: Document) -> None:
     elif any(one["plain"] and not one["sealing"] for one in found["domains"]):
         print_line("plain values: a running server seals them, or `dbx keys seal`")
     if found["older_keys"] and found["older_keys_needed"]:
-        print_line(f"older keys: {found['older_keys']}, still needed")
+        print_line(f"older keys: {found['older_keys']}, still needed: a running server wraps anew")
     elif found["older_keys"]:
         print_line(
             f"older keys: {found['older_keys']}, not needed any more: remove them with "
