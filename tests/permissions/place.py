@@ -13,6 +13,7 @@ from typing import Any
 
 from eventdbx.application.token_keys import SigningKey
 from eventdbx.application.tokens import Verifier, new_grant, sign_grant
+from eventdbx.services.auditspool import Spool
 from eventdbx.services.keyring import token_terms
 from eventdbx.services.keyuse import configured
 from eventdbx.services.tokenfiles import TokenFiles
@@ -190,9 +191,18 @@ class Place:
         workspace.take_up_keys(configured(workspace.read()))
         return workspace.token_files(lambda _line: None)
 
+    def _take_over(self) -> None:
+        """Wait until the server has recorded what earlier commands did without it."""
+        spool = Spool(self.opened.workspace.data_dir)
+        until = time.monotonic() + 30
+        while spool.holds_something:
+            assert time.monotonic() < until, "the server does not look at the spool"
+            time.sleep(0.02)
+
     def state(self) -> tuple[Any, ...]:
         """Return all that a refused operation could have changed."""
         token = self.tokens[ROOT]
+        self._take_over()
         plugins = self.root.plugins({"do": "list"})["plugins"]
         for entry in plugins:
             entry.pop("process", None)

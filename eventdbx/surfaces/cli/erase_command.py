@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AGGREGATE, AS_JSON, TOKEN, argument, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.session import database
@@ -94,8 +95,7 @@ def _erase(
 ) -> None:
     dry_run = given["dry_run"]
     if not dry_run and not given["yes"] and not _confirmed(what, word):
-        print_line("erase cancelled")
-        return
+        raise Failure("nothing was erased: it was not confirmed (--yes confirms it in scripts)")
     asked = {"do": "erase", **asked, "reason": given["reason"], "dry_run": dry_run}
     with database(context, token=given["token"], doing="erase", writes=True) as (way, calls):
         done: Document = way.call(calls.integrity(asked))
