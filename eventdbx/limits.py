@@ -403,4 +403,4 @@ KEYS_KEPT_MAX = 65_536
 """Data keys of a store that are kept unwrapped in memory, 120 bytes each."""
 
 CIPHERS_KEPT_MAX = 16_384
-"""Ciphers of a store that are kept ready, about a kilobyte each."""
+"""Ciphers of a store that are kept ready, 2.5 KB each."""

@@ -12,6 +12,7 @@ files nor anything else that is sealed with the configured key share one.
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -76,7 +77,7 @@ class KeySlots:
         self._end = self._count() + 1
         self._fresh: list[tuple[int, bytes]] = []
         self._block = limits.KEY_SLOTS_BLOCK_MIN
-        self._known: dict[int, bytes | None] = {}
+        self._known: OrderedDict[int, bytes | None] = OrderedDict()
         self._lock = Lock()
         self._rewrapping = Lock()
         self.wrapped_by_older = False
@@ -306,7 +307,7 @@ class KeySlots:
     def _keep(self, slot: int, key: bytes | None) -> None:
         known = self._known
         if len(known) >= limits.KEYS_KEPT_MAX:
-            known.pop(next(iter(known)), None)
+            known.popitem(last=False)
         known[slot] = key
 
     def _count(self) -> int:

@@ -22,6 +22,7 @@ that is not is refused: nobody without the keys can put one in its place.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from itertools import count
@@ -76,7 +77,8 @@ class Seals:
         # One number is given once, whoever asks: equal nonces would tell what they hide. The
         # cipher is that of the opening's values, whose key nobody destroys.
         self._numbers: tuple[int, count[int], AESGCM | None] = 0, count(1), None
-        self._ciphers: dict[tuple[int, tuple[int, ...]], AESGCM | None] = {}
+        # Ordered: the first of a plain dict is found the slower, the more were taken out before it.
+        self._ciphers: OrderedDict[tuple[int, tuple[int, ...]], AESGCM] = OrderedDict()
         self._lock = Lock()
         self._beginning = Lock()
         self._forgotten = 0
@@ -200,7 +202,7 @@ class Seals:
             # One that was made while keys were destroyed is good for this once.
             if forgotten == self._forgotten:
                 if len(self._ciphers) >= limits.CIPHERS_KEPT_MAX:
-                    self._ciphers.pop(next(iter(self._ciphers)), None)
+                    self._ciphers.popitem(last=False)
                 self._ciphers[opening, at] = cipher
         return cipher
 
