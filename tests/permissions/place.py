@@ -79,8 +79,9 @@ class Place:
         self.calls = Calls(self.tokens[ROOT])
         for beginning, text in ((AWAY, AWAY_TEXT), (HERE, HERE_TEXT)):
             self.aggregate(f"{beginning}-1", text)
-        # Otherwise commands would find nothing to activate before they are refused.
-        self.root.schema({"do": "publish", "force": True, "activate": True})
+        # Otherwise commands would find nothing to activate, or to go back to, and say only that.
+        for _ in range(2):
+            self.root.schema({"do": "publish", "force": True, "activate": True})
         self._snapshot(f"{AWAY}-1")
         self.snapshot = int(self._snapshot(f"{HERE}-1"))
 
