@@ -234,7 +234,7 @@ class Matrix(SynchronousTestCase):
                 wrong.append(f"{name} shows {said[:200]!r}")
         self.assertEqual("\n".join(wrong), "")
         _code, said = self.outcome(table.ADMINISTRATION["audit"], ROOT, SEEN)
-        self.assertIn(b"plugin_configured", said)
+        self.assertIn(b'"event_id"', said)
 
     def test_own(self) -> None:
         """The lists of the table are told apart by what is in them, not by chance."""
