@@ -16,19 +16,18 @@ import click
 
 from eventdbx import verify
 from eventdbx.errors import AggregateNotFound
+from eventdbx.surfaces.cli.check_command import Check, register_check
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
     INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     TOKEN,
-    argument,
     option,
 )
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.plugin_replay import Progress
 from eventdbx.surfaces.cli.session import database
-from eventdbx.surfaces.cli.values import U32
 
 Document = dict[str, Any]
 
@@ -36,7 +35,16 @@ Document = dict[str, Any]
 def register(group: click.Group) -> None:
     """Add the commands to the group."""
     _register_export(group)
-    _register_check(group)
+    register_check(
+        group,
+        _check,
+        examples=(
+            "dbx audit check o-1.dbx-audit --key 'example.org/default+f00f+AQ…'",
+            "dbx audit check o-1.dbx-audit --key KEY --event event.json",
+        ),
+        file="A bundle, or a proof of any kind",
+        event="JSON of an event, which must be in the bundle as it is there",
+    )
     _register_verifier(group)
 
 
@@ -163,45 +171,20 @@ def _give_name(temporary: str, path: Path) -> None:
         os.rename(temporary, path)  # A file system without links.
 
 
-def _register_check(group: click.Group) -> None:
-    @group.command(
-        "check",
-        examples=(
-            "dbx audit check o-1.dbx-audit --key 'example.org/default+f00f+AQ…'",
-            "dbx audit check o-1.dbx-audit --key KEY --event event.json",
-        ),
-    )
-    @argument("file", help="A bundle, or a proof of any kind")
-    @option("--key", "keys", required=True, multiple=True, metavar="VKEY",
-            help="Key of the log, as `dbx checkpoint --key` prints it")  # fmt: skip
-    @option("--witness", "witnesses", multiple=True, metavar="VKEY",
-            help="Key of a witness that is believed")  # fmt: skip
-    @option("--quorum", type=U32, metavar="N",
-            help="So many of the witnesses must have signed [default: all]")  # fmt: skip
-    @option("--event", "event", metavar="FILE",
-            help="JSON of an event, which must be in the bundle as it is there")  # fmt: skip
-    @AS_JSON
-    def check(
-        file: str,
-        keys: tuple[str, ...],
-        witnesses: tuple[str, ...],
-        quorum: int | None,
-        event: str | None,
-        as_json: bool,
-    ) -> None:
-        """Check a bundle with the key of the log and nothing else
+def _check(asked: Check) -> None:
+    """Check a bundle with the key of the log and nothing else
 
-        Does and says what verify.py does with the same arguments: nothing is asked of a server or
-        a store. Ends with 1 unless all of it is proven.
-        """
-        words = [file]
-        for name, values in (("--key", keys), ("--witness", witnesses)):
-            words += [f"{name}={value}" for value in values]
-        words += [] if quorum is None else [f"--quorum={quorum}"]
-        words += [] if event is None else [f"--event={event}"]
-        code = verify.main([*words, *(["--json"] if as_json else [])])
-        if code:
-            sys.exit(code)
+    Does and says what verify.py does with the same arguments: nothing is asked of a server or
+    a store. Ends with 1 unless all of it is proven.
+    """
+    words = [asked.file]
+    for name, values in (("--key", asked.keys), ("--witness", asked.witnesses)):
+        words += [f"{name}={value}" for value in values]
+    words += [] if asked.quorum is None else [f"--quorum={asked.quorum}"]
+    words += [] if asked.event is None else [f"--event={asked.event}"]
+    code = verify.main([*words, *(["--json"] if asked.as_json else [])])
+    if code:
+        sys.exit(code)
 
 
 def _register_verifier(group: click.Group) -> None:

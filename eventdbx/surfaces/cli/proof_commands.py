@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from eventdbx.surfaces.cli.check_command import Check, register_check
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import UsageFailure
 from eventdbx.surfaces.cli.helptext import usage_line
@@ -21,7 +22,7 @@ from eventdbx.surfaces.cli.options import (
 from eventdbx.surfaces.cli.output import pretty, print_json, print_line
 from eventdbx.surfaces.cli.proof_files import check_new, read_file, write_file
 from eventdbx.surfaces.cli.session import database
-from eventdbx.surfaces.cli.values import U32, U64
+from eventdbx.surfaces.cli.values import U64
 
 Document = dict[str, Any]
 
@@ -42,7 +43,16 @@ def register(root: click.Group) -> None:
     _register_event(proof)
     _register_aggregate(proof)
     _register_consistency(proof)
-    _register_check(proof)
+    register_check(
+        proof,
+        _check,
+        examples=(
+            "dbx proof check o-1-3.tlog-proof --key 'example.org/default+f00f+AQ…'",
+            "dbx proof check o-1-3.tlog-proof --key KEY --event event.json",
+        ),
+        file="A proof of any kind, - for stdin",
+        event="JSON of an event, which must be the one that is proven",
+    )
 
 
 def _register_event(group: click.Group) -> None:
@@ -185,49 +195,22 @@ def _register_consistency(group: click.Group) -> None:
         _print_document(_asked(context, token, asked, out), out, as_json)
 
 
-def _register_check(group: click.Group) -> None:
-    @group.command(
-        "check",
-        examples=(
-            "dbx proof check o-1-3.tlog-proof --key 'example.org/default+f00f+AQ…'",
-            "dbx proof check o-1-3.tlog-proof --key KEY --event event.json",
-        ),
-    )
-    @argument("file", help="A proof of any kind, - for stdin")
-    @option("--key", "keys", required=True, multiple=True, metavar="VKEY",
-            help="Key of the log that is believed, as `dbx checkpoint --key` says")  # fmt: skip
-    @option("--witness", "witnesses", multiple=True, metavar="VKEY",
-            help="Key of a witness that is believed")  # fmt: skip
-    @option("--quorum", type=U32, metavar="N",
-            help="So many of the witnesses must have signed [default: all]")  # fmt: skip
-    @option("--event", "event", metavar="FILE",
-            help="JSON of an event, which must be the one that is proven")  # fmt: skip
-    @AS_JSON
-    def check_proof(
-        file: str,
-        keys: tuple[str, ...],
-        witnesses: tuple[str, ...],
-        quorum: int | None,
-        event: str | None,
-        as_json: bool,
-    ) -> None:
-        """Check a proof with the key of the log and nothing else
+def _check(asked: Check) -> None:
+    """Check a proof with the key of the log and nothing else
 
-        Nothing is asked of a server or a store. Fails unless the proof holds.
-        """
-        from eventdbx.surfaces.cli.proof_checking import check
+    Nothing is asked of a server or a store. Fails unless the proof holds.
+    """
+    from eventdbx.surfaces.cli.proof_checking import check
 
-        given = None if event is None else read_file(event)
-        found = check(read_file(file), keys, witnesses, quorum, given)
-        if as_json:
-            print_json(found)
-            return
-        print_line(found["proves"])
-        print_line(
-            f"checkpoint of {found['origin']}: {found['size']} entries, root {found['root']}"
-        )
-        if found["content"] is not None:
-            print_line(f"content: {found['content']}")
+    given = None if asked.event is None else read_file(asked.event)
+    found = check(read_file(asked.file), asked.keys, asked.witnesses, asked.quorum, given)
+    if asked.as_json:
+        print_json(found)
+        return
+    print_line(found["proves"])
+    print_line(f"checkpoint of {found['origin']}: {found['size']} entries, root {found['root']}")
+    if found["content"] is not None:
+        print_line(f"content: {found['content']}")
 
 
 def _misused(context: click.Context, message: str) -> UsageFailure:
