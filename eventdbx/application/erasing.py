@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain, islice
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from twisted.internet.defer import Deferred, DeferredLock, succeed
 from twisted.logger import Logger
@@ -56,6 +56,21 @@ T = TypeVar("T")
 
 class _Stopped(StorageError):
     """The store closes; what is left of an erasure is done when it is opened again."""
+
+
+class Order(NamedTuple):
+    """An erasure that somebody wants, whatever it is of; a ``dry_run`` only counts."""
+
+    reason: str
+    actor: Actor | None
+    run_slowly: RunSlowly
+    authorise: Authorise = allow_all
+    dry_run: bool = False
+
+    def check(self, resource: str, subject: str | None = None) -> None:
+        """Raise InvalidSchema (the reason), or the error of ``authorise``."""
+        self.authorise("aggregate.erase", resource)
+        check_reason(self.reason, subject)
 
 
 class Erasing:
@@ -107,75 +122,54 @@ class Erasing:
         self._lock.run(lambda: Deferred.fromCoroutine(work())).addBoth(ended)
         return shown
 
-    def aggregate(
-        self,
-        aggregate_type: str,
-        aggregate_id: str,
-        *,
-        reason: str,
-        actor: Actor | None,
-        run_slowly: RunSlowly,
-        authorise: Authorise = allow_all,
-        dry_run: bool = False,
-    ) -> Deferred[Erased]:
+    def aggregate(self, aggregate_type: str, aggregate_id: str, order: Order) -> Deferred[Erased]:
         """Erase the content of all events that an aggregate has now.
 
-        Fails with AggregateNotFound, InvalidSchema (names, reason) or the error of ``authorise``.
+        Fails with AggregateNotFound, InvalidSchema (names, reason) or that of ``authorise``.
         """
         check_aggregate_type(aggregate_type)
         check_aggregate_id(aggregate_id)
-        check_open(aggregate_type, authorise)
-        authorise("aggregate.erase", f"aggregate:{aggregate_type}:{aggregate_id}")
-        check_reason(reason)
+        check_open(aggregate_type, order.authorise)
+        order.check(f"aggregate:{aggregate_type}:{aggregate_id}")
         name = keys.name(aggregate_type, aggregate_id)
         if eventlog.load_head(self._store.view(), name) is None:
             raise AggregateNotFound()
 
         async def work() -> Erased:
             self._go_on()
-            found: Survey = await run_slowly(partial(survey, self._store.view(), name))
+            found: Survey = await order.run_slowly(partial(survey, self._store.view(), name))
             done = Erased("aggregate", int(found.events > 0 or found.unnamed), *found[:4])
-            if dry_run:
+            if order.dry_run:
                 return done
-            await self._finish_all(run_slowly)
+            await self._finish_all(order.run_slowly)
             if not (found.events or found.unnamed):
                 return done
-            step = partial(erase_whole, name, found, reason, actor)
-            await self._finish(await self._commit(step, (name,)), run_slowly)
+            step = partial(erase_whole, name, found, order.reason, order.actor)
+            await self._finish(await self._commit(step, (name,)), order.run_slowly)
             return done
 
         return self._alone(work)
 
-    def subject(
-        self,
-        subject: str,
-        *,
-        reason: str,
-        actor: Actor | None,
-        run_slowly: RunSlowly,
-        authorise: Authorise = allow_all,
-        dry_run: bool = False,
-    ) -> Deferred[Erased]:
+    def subject(self, subject: str, order: Order) -> Deferred[Erased]:
         """Erase the content of all events that are about somebody, in all aggregates.
 
-        Fails with InvalidSchema (the name, the reason) or the error of ``authorise``.
+        Fails with InvalidSchema (the name, the reason) or that of ``authorise``.
         """
         check_subject(subject)
-        check_reason(reason, subject)
-        authorise("aggregate.erase", "aggregate:*:*")
+        order.check("aggregate:*:*", subject)
 
         async def work() -> Erased:
             self._go_on()
             found = find_subject(self._store.view(), subject)
             if found is None:
-                if not dry_run:
-                    await self._finish_all(run_slowly)
+                if not order.dry_run:
+                    await self._finish_all(order.run_slowly)
                 return Erased("subject")
             view = self._store.view()
             counting = partial(survey_subject, view, found, self._go_on)
-            done: Erased = await run_slowly(counting)
+            done: Erased = await order.run_slowly(counting)
             del view, counting
-            if dry_run:
+            if order.dry_run:
                 return done
 
             def begin(work: Work, transaction: Transaction) -> Erasure:
@@ -188,12 +182,12 @@ class Erasing:
                     found.number,
                     (found.slot,),
                     done.older_copies_readable,
-                    reason,
-                    actor,
+                    order.reason,
+                    order.actor,
                 )
                 return put_erasure(transaction, erasure)
 
-            await self._finish(await self._commit(begin, ()), run_slowly)
+            await self._finish(await self._commit(begin, ()), order.run_slowly)
             return done
 
         return self._alone(work)

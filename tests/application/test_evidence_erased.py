@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from eventdbx import errors, verify
+from eventdbx.application.erasing import Order
 from eventdbx.domain.commands import Write
 from tests.application.test_evidence import ExportCase
 from tests.application.test_log_proofs import now
@@ -14,9 +15,7 @@ class Erased(ExportCase):
 
     def erase(self, one: str) -> None:
         """Erase an order."""
-        done = self.domain.erasing.aggregate(
-            "order", one, reason="asked for", actor=ALICE, run_slowly=now
-        )
+        done = self.domain.erasing.aggregate("order", one, Order("asked for", ALICE, now))
         self.successResultOf(done)
 
     def test_erased(self) -> None:

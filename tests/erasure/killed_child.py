@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eventdbx.application.erasing import Order
 from eventdbx.services.stores import open_domain
 from eventdbx.storage.hops import synchronous
 from tests.erasure.places import config_of, now
@@ -44,11 +45,11 @@ def main() -> None:
     if slots is not None:
         slots.destroy = counted(slots.destroy)
     failures: list[Any] = []
-    options: dict[str, Any] = {"reason": "asked for", "actor": None, "run_slowly": now}
+    order = Order("asked for", None, now)
     if scope == "subject":
-        erasing = domain.erasing.subject("anna", **options)
+        erasing = domain.erasing.subject("anna", order)
     else:
-        erasing = domain.erasing.aggregate("order", "o-1", **options)
+        erasing = domain.erasing.aggregate("order", "o-1", order)
     erasing.addErrback(failures.append)
     print(failures or "done", flush=True)
     os._exit(0)

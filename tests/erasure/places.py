@@ -13,7 +13,7 @@ from twisted.internet.defer import Deferred, fail, succeed
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.domains import Domain
-from eventdbx.application.erasing import Erased
+from eventdbx.application.erasing import Erased, Order
 from eventdbx.application.integrity.findings import Finding
 from eventdbx.application.integrity.passes import Task, walk
 from eventdbx.config import Config
@@ -140,15 +140,13 @@ class OnDisk(SynchronousTestCase):
     def erase(self, identifier: str, **options: Any) -> Erased:
         """Erase an order."""
         erasing = self.domain.erasing.aggregate(
-            "order", identifier, reason="asked for", actor=ALICE, run_slowly=now, **options
+            "order", identifier, Order("asked for", ALICE, now, **options)
         )
         return self.successResultOf(erasing)
 
     def erase_subject(self, subject: str, **options: Any) -> Erased:
         """Erase somebody."""
-        erasing = self.domain.erasing.subject(
-            subject, reason="asked for", actor=ALICE, run_slowly=now, **options
-        )
+        erasing = self.domain.erasing.subject(subject, Order("asked for", ALICE, now, **options))
         return self.successResultOf(erasing)
 
     def events(self, identifier: str) -> list[Event]:

@@ -6,6 +6,7 @@ import orjson
 from twisted.internet.defer import CancelledError
 
 from eventdbx import errors, limits
+from eventdbx.application.erasing import Order
 from eventdbx.domain.aggregate import Fold
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.commands import Write
@@ -151,9 +152,7 @@ class ErasedAggregate(OnDisk):
 
     def test_what_is_refused(self) -> None:
         def erasing(kind: str, identifier: str, reason: str) -> None:
-            self.domain.erasing.aggregate(
-                kind, identifier, reason=reason, actor=None, run_slowly=now
-            )
+            self.domain.erasing.aggregate(kind, identifier, Order(reason, None, now))
 
         self.assertRaises(errors.AggregateNotFound, erasing, "order", "o-9", "why")
         self.assertRaises(errors.Unauthorized, erasing, "dbx_admin", "tokens", "why")
@@ -190,9 +189,7 @@ class ErasedAggregate(OnDisk):
     def test_who_goes_away_stops_nothing(self) -> None:
         later = Later()
 
-        erasing = self.domain.erasing.aggregate(
-            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=later
-        )
+        erasing = self.domain.erasing.aggregate("order", "o-1", Order("asked for", ALICE, later))
         erasing.cancel()
         self.failureResultOf(erasing, CancelledError)
         later.run_all()
@@ -203,9 +200,7 @@ class ErasedAggregate(OnDisk):
         later = Later()
 
         started = [
-            self.domain.erasing.aggregate(
-                "order", name, reason="asked for", actor=ALICE, run_slowly=later
-            )
+            self.domain.erasing.aggregate("order", name, Order("asked for", ALICE, later))
             for name in ("o-1", "o-1", "o-2")
         ]
         self.write("o-1", {"meanwhile": "meanwhile-india-7351"})
@@ -218,9 +213,7 @@ class ErasedAggregate(OnDisk):
     def test_closing_waits_for_a_step_only(self) -> None:
         later = Later()
 
-        erasing = self.domain.erasing.aggregate(
-            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=later
-        )
+        erasing = self.domain.erasing.aggregate("order", "o-1", Order("asked for", ALICE, later))
         later.run_one()
         stopped = self.domain.erasing.stop()
         later.run_all()
@@ -251,9 +244,7 @@ class ErasedPlainAggregate(ErasedAggregate):
     def test_somebody_who_reads_for_long(self) -> None:
         self.patch(limits, "PURGE_WAITS_S", 0.01)
         reading = self.domain.store.view()
-        erasing = self.domain.erasing.aggregate(
-            "order", "o-1", reason="asked for", actor=ALICE, run_slowly=now
-        )
+        erasing = self.domain.erasing.aggregate("order", "o-1", Order("asked for", ALICE, now))
         self.failureResultOf(erasing, errors.StorageError)
         self.assertEqual(self.state("o-1"), {})
         self.assertEqual(self.findings(), [])

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 
 from eventdbx import limits
 from eventdbx.application import datakeys
+from eventdbx.application.erasing import Order
 from eventdbx.config import Config
 from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, keys
@@ -50,14 +51,10 @@ class ErasedMeanwhile(OnDisk):
                 pass
 
         async def erase() -> None:
-            await self.domain.erasing.subject(
-                ANNA, reason="asked for", actor=ALICE, run_slowly=erasing
-            )
+            await self.domain.erasing.subject(ANNA, Order("asked for", ALICE, erasing))
 
         async def erase_whole() -> None:
-            await self.domain.erasing.aggregate(
-                "order", "o-1", reason="asked for", actor=ALICE, run_slowly=whole
-            )
+            await self.domain.erasing.aggregate("order", "o-1", Order("asked for", ALICE, whole))
 
         done = [Deferred.fromCoroutine(one()) for one in (seal, erase, erase_whole)]
         number = 0
@@ -104,9 +101,7 @@ class ErasedMeanwhile(OnDisk):
             for snapshot in eventlog.snapshots(view, "order", f"o-{number}"):
                 self.assertTrue(snapshot.key_slots or snapshot.erased, snapshot)
         copy = self.copy()
-        self.successResultOf(
-            self.domain.erasing.subject(BEN, reason="asked for", actor=ALICE, run_slowly=now)
-        )
+        self.successResultOf(self.domain.erasing.subject(BEN, Order("asked for", ALICE, now)))
         self.with_keys_of_today(copy)
         self.successResultOf(self.domain.store.close())
         self.open(copy)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 
 from eventdbx import errors
+from eventdbx.application.erasing import Order
 from eventdbx.domain.commands import Write
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.storage import eventlog, keys
@@ -113,9 +114,7 @@ class ErasedSubject(OnDisk):
 
     def test_verification_meanwhile(self) -> None:
         later = Later()
-        erasing = self.domain.erasing.subject(
-            ANNA, reason="asked for", actor=ALICE, run_slowly=later
-        )
+        erasing = self.domain.erasing.subject(ANNA, Order("asked for", ALICE, later))
         steps = 0
         while later.busy:
             later.run_one()
@@ -168,7 +167,7 @@ class ErasedSubject(OnDisk):
     def test_names_in_reasons(self) -> None:
         for reason in (f"{ANNA} asked", f"asked for: {ANNA.upper()}."):
             with self.assertRaises(errors.InvalidSchema) as raised:
-                self.domain.erasing.subject(ANNA, reason=reason, actor=ALICE, run_slowly=now)
+                self.domain.erasing.subject(ANNA, Order(reason, ALICE, now))
             self.assertNotIn(ANNA, str(raised.exception).lower())
         self.assertEqual(self.erase_subject("ask")[:3], ("subject", 0, 0))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.erasing import Erased
+from eventdbx.application.erasing import Erased, Order
 from eventdbx.errors import ConfigError
 from eventdbx.surfaces.control.recording import Change
 from eventdbx.surfaces.control.writes import writing
@@ -46,17 +46,17 @@ def carry_out(work: Work) -> Deferred[Erased]:
     subject = asked.text("subject")
     if (subject is None) == (asked.text("aggregate_type") is None):
         raise ConfigError("either 'subject' or 'aggregate_type' and 'aggregate_id' must be given")
-    options: dict[str, Any] = {
-        "reason": asked.required("reason"),
-        "actor": work.grant.actor,
-        "run_slowly": work.run_slowly,
-        "authorise": writing(work.session, work.grant),
-        "dry_run": asked.flag("dry_run"),
-    }
+    order = Order(
+        asked.required("reason"),
+        work.grant.actor,
+        work.run_slowly,
+        writing(work.session, work.grant),
+        asked.flag("dry_run"),
+    )
     if subject is not None:
-        return erasing.subject(subject, **options)
+        return erasing.subject(subject, order)
     names = asked.required("aggregate_type"), asked.required("aggregate_id")
-    return erasing.aggregate(*names, **options)
+    return erasing.aggregate(*names, order)
 
 
 def resource_of(work: Work) -> str:
