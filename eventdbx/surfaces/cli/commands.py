@@ -29,12 +29,23 @@ _UNSET = getattr(click.core, "UNSET", None)
 
 
 class DbxCommand(click.Command):
-    """A command without subcommands."""
+    """A command without subcommands.
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+    ``columns`` are what a table or CSV shows of its documents, nested members as ``a.b``; without
+    them it shows whatever is no object or list.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        examples: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        **kwargs: Any,
+    ) -> None:
         kwargs["add_help_option"] = False
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+        self.columns = tuple(columns)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the line into ``ctx.params``. Raises UsageFailure, Stop after help."""
