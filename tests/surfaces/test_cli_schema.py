@@ -213,13 +213,12 @@ class Marks(SchemaCase):
         self.assertEqual(self.dbx(*get).document["state"], {"open": "o"})
         self.dbx("schema", "hide", "--aggregate", "order", "--field", "secret", "--unhide")
         self.assertEqual(self.dbx(*get).document["state"], {"open": "o", "secret": "s"})
-        self.assertEqual(
-            self.dbx("schema", "hide", "--aggregate", "order").stdout, "aggregate=order hidden\n"
-        )
+        whole = "schema", "hide", "--aggregate", "order", "--whole-type"
+        self.assertEqual(self.dbx(*whole).stdout, "aggregate=order hidden\n")
         self.assertEqual(self.dbx("aggregate", "list", "--json").document, [])
         self.assertTrue(self.dbx("schema", "order").document["hidden"])
         self.assertEqual(
-            self.dbx("schema", "hide", "--aggregate", "order", "--show").stdout,
+            self.dbx(*whole, "--show").stdout,
             "aggregate=order unhidden\n",
         )
         self.assertEqual(len(self.dbx("aggregate", "list", "--json").document), 1)

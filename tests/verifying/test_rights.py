@@ -35,7 +35,7 @@ def hidden() -> tuple[Workspace, str]:
         client.append("person", "p-1", "person_left", {"name": "Ada"})
         client.append("secret", "s-1", "secret_kept", {"what": NUMBER})
     space.run("schema", "hide", "--aggregate", "person", "--field", "ssn")
-    space.run("schema", "hide", "--aggregate", "secret")
+    space.run("schema", "hide", "--aggregate", "secret", "--whole-type")
     return space, json.loads(space.run("checkpoint", "--json"))["key"]
 
 

@@ -24,15 +24,23 @@ def _register_hide(group: click.Group) -> None:
         "hide",
         help="Hide or unhide a field from aggregate detail responses\n\n"
         "Hide a field from aggregate detail responses, and from everything else that is read. "
-        "Without --field the whole aggregate type.",
+        "With --whole-type instead all aggregates of the type.",
         examples=(
             "dbx schema hide --aggregate person --field ssn",
             "dbx schema hide --aggregate person --field ssn --unhide",
-            "dbx schema hide --aggregate audit",
+            "dbx schema hide --aggregate audit --whole-type",
         ),
     )
     @option("--aggregate", required=True, metavar="AGGREGATE", help="Aggregate type")
-    @option("--field", metavar="FIELD", help="Top-level field of the state")
+    @option("--field", required=True, metavar="FIELD", help="Top-level field of the state")
+    @option(
+        "--whole-type",
+        is_flag=True,
+        expose_value=False,
+        conflicts=("field",),
+        replaces=("field",),
+        help="The aggregate type with everything in it",
+    )
     @option("--unhide", is_flag=True, help="Show it again")
     @option("--show", is_flag=True, hidden=True)
     @click.pass_context
