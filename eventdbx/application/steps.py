@@ -42,14 +42,22 @@ PARTITION = 0
 
 
 class Committed:
-    """An event and the head that it led to; the head of a retried write is folded when asked."""
+    """An event and the head that it led to; the head of a retried write is folded when asked.
 
-    __slots__ = ("_fold", "_head", "event")
+    ``snapshot_id`` is that of the snapshot that was taken because it was time for one, or 0.
+    """
+
+    __slots__ = ("_fold", "_head", "event", "snapshot_id")
 
     def __init__(
-        self, event: Event, head: Head | None, fold: Callable[[], Head] | None = None
+        self,
+        event: Event,
+        head: Head | None,
+        fold: Callable[[], Head] | None = None,
+        snapshot_id: int = 0,
     ) -> None:
         self.event = event
+        self.snapshot_id = snapshot_id
         self._head = head
         self._fold = fold
 
@@ -229,13 +237,15 @@ class Work:
             put(keys.log(PARTITION, self._position), records.encode_log(entry))
             self._position += 1
         self.move(name, before, after)
+        snapshot_id = 0
         if bound:
             rules = writer.rules
             rules.references.index(self._transaction, name, head, draft.payload, after)
             every = rules.snapshot_threshold(head.aggregate_type)
             if every and event.version % every == 0:
-                self.snapshot(name, after, f"auto snapshot v{event.version}")
-        return Committed(event, after)
+                taken = self.snapshot(name, after, f"auto snapshot v{event.version}")
+                snapshot_id = taken.snapshot_id
+        return Committed(event, after, snapshot_id=snapshot_id)
 
     def clear(self, name: bytes, before: Head, draft: Draft) -> None:
         """Put what sets references of an aggregate to null; about whom their objects are."""

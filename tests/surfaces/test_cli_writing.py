@@ -7,6 +7,24 @@ from pathlib import Path
 from tests.surfaces.command_line import CommandLineCase
 
 
+class AutomaticSnapshots(CommandLineCase):
+    """What is said of snapshots that the schema asks for."""
+
+    def test_notes(self) -> None:
+        """Each that was taken is told of on stderr; the document on stdout is none the longer."""
+        self.dbx("schema", "create", "order", "--events", "order_created,order_paid",
+                 "--snapshot-threshold", "2")  # fmt: skip
+        said = self.create("order", "o-1", "--json")
+        self.assertNotIn("auto_snapshot", said.document)
+        second = self.attempt("aggregate", "apply", "order", "o-1", "order_paid")
+        self.assertEqual(
+            second.stderr, "auto snapshot created: aggregate=order aggregate_id=o-1 version=2\n"
+        )
+        self.assertNotIn("auto_snapshot", second.document)
+        listed = self.dbx("snapshots", "list", "order", "o-1", "--json").document
+        self.assertEqual([one["version"] for one in listed], [2])
+
+
 class Creating(CommandLineCase):
     """``aggregate create``."""
 

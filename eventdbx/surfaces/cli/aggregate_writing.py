@@ -25,7 +25,7 @@ from eventdbx.surfaces.cli.options import (
     payload_text,
     refuse_later_options,
 )
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
 from eventdbx.surfaces.cli.proof_files import check_new, write_file
 from eventdbx.surfaces.cli.reference_commands import refuse_removing
@@ -70,9 +70,19 @@ def write_event(
         if error.detail == f"{_names(write)} already exists":
             raise Failure(error.detail, code=error.code) from None
         raise
+    tell_of_snapshot(done)
     if receipt is not None:
         _keep_receipt(done, receipt)
     return done if opened(context).config.verbose_responses else None
+
+
+def tell_of_snapshot(done: dict[str, Any]) -> None:
+    """Take what an answer says of a snapshot out of it, and say it on stderr."""
+    if done.pop("auto_snapshot", None) is not None:
+        note(
+            f"auto snapshot created: aggregate={done['aggregate_type']} "
+            f"aggregate_id={done['aggregate_id']} version={done['version']}"
+        )
 
 
 def _keep_receipt(done: dict[str, Any], path: str) -> None:

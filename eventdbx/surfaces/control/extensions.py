@@ -197,12 +197,19 @@ def _scope(text: str | None) -> Scope:
 
 def _events(session: Session, done: list[Committed]) -> list[bytes]:
     seen = session.seen()
-    return [event_document(seen.written_event(one.event)) for one in done]
+    return [_telling(event_document(seen.written_event(one.event)), one) for one in done]
 
 
 def _aggregates(session: Session, done: list[Committed]) -> list[bytes]:
     seen = session.seen()
-    return [aggregate_document(seen.written_head(one.head)) for one in done]
+    return [_telling(aggregate_document(seen.written_head(one.head)), one) for one in done]
+
+
+def _telling(document: bytes, done: Committed) -> bytes:
+    """Add the id of the snapshot that was taken by itself to a document, if one was."""
+    if not done.snapshot_id:
+        return document
+    return b'%b,"auto_snapshot":"%d"}' % (document[:-1], done.snapshot_id)
 
 
 def _receipts(_session: Session, done: list[Committed]) -> list[bytes]:
