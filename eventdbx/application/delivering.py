@@ -86,6 +86,10 @@ class Delivering(Protocol):
     def resume(self, name: str) -> bool:
         """Let a plugin go on that was paused because of what its target said; False if none was."""
 
+    def taken_up(self, name: str) -> Deferred[None]:
+        """Fires when it is durable that what is written from now on is meant for a plugin as its
+        entry is now."""
+
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
 

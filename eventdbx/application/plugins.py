@@ -108,6 +108,13 @@ class Plugins:
         """
         return self._file.changed(now=now) and self._read()
 
+    def look(self) -> None:
+        """Look at the file now: an event is about to ask for plugins by name.
+
+        That is before the step that writes it, for a new plugin has a step of its own to come.
+        """
+        self.refresh(now=True)
+
     def tidy(self) -> None:
         """Clean the list as every command does first: names trimmed, the last of one name kept."""
         with self._file.locked():
@@ -244,11 +251,10 @@ class Plugins:
         """Return publish targets by the keys of their plugins; raise ConfigError for unknown ones.
 
         When no plugin takes events at all, nobody is asked. What was configured by a command just
-        before counts: these events ask for it by name, so the file is looked at for each.
+        before counts, so :meth:`look` comes first.
         """
         if not targets:
             return ()
-        self.refresh(now=True)
         wanted = targets_as_given(targets)
         usable = [entry for entry in self._entries if isinstance(entry, PluginEntry)]
         if not any(entry.emits for entry in usable):

@@ -56,7 +56,8 @@ class Writer:
     """All changes of one domain.
 
     ``clock_ns`` returns Unix time in nanoseconds, ``entropy`` n random bytes. ``check_targets``
-    knows which plugins an event can be meant for. ``new_slot`` gives the slot of a data key that is
+    knows which plugins an event can be meant for; ``before_targets`` is called ahead of the step in
+    which it is asked. ``new_slot`` gives the slot of a data key that is
     nobody's yet, 0 where nothing is sealed.
     """
 
@@ -70,6 +71,7 @@ class Writer:
         rules: SchemaRules,
         cache_entries: int = limits.HEAD_CACHE_ENTRIES,
         check_targets: CheckTargets = targets_as_given,
+        before_targets: Callable[[], None] = lambda: None,
         new_slot: Callable[[], int] = no_slot,
     ) -> None:
         self._store = store
@@ -78,6 +80,7 @@ class Writer:
         self._worker = snowflake.check_worker(worker_id)
         self.rules = rules
         self._check_targets = check_targets
+        self._before_targets = before_targets
         self._new_slot = new_slot
         self._heads = HeadCache(cache_entries, limits.HEAD_CACHE_BYTES_MAX)
         self._tail = records.decode_tail(store.view().get(keys.tail(PARTITION)))
@@ -101,6 +104,9 @@ class Writer:
         The writes count against the limit of the ``spender``, if its token has one; those that
         only repeat earlier ones do not.
         """
+
+        if any(write.publish_targets for write in writes):
+            self._before_targets()
 
         def step(transaction: Transaction) -> T:
             done = self._commit(transaction, writes, actor, authorise, idempotency_key, spender)

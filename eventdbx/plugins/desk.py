@@ -151,6 +151,11 @@ class Desk(QueueDesk):
                 resumed = True
         return resumed
 
+    def taken_up(self, name: str) -> Deferred[None]:
+        """Fires when it is durable that what is written from now on is meant for a plugin as its
+        entry is now."""
+        return Deferred.fromCoroutine(self.drainer.aligned(name))
+
     def rename(self, name: str, to: str) -> Deferred[None]:
         """Move the durable rows of a plugin to another name; with those of ``to`` dropped."""
         move = partial(self.drainer.outbox.rename, name, to)
@@ -180,6 +185,7 @@ class Desk(QueueDesk):
         entry = self.entry(name)
         place = parse_position_token(position)
         self.drainer.serve()
+        self.drainer.catch_up()
         outlet = self.drainer.outlet(entry.key)
         if outlet is None:
             reason = self.drainer.broken.get(entry.key) or "the plugin gets no events now"
@@ -204,6 +210,7 @@ class Desk(QueueDesk):
     def replay(self, asked: ReplayAsked) -> str:
         """Begin to deliver events again, beside live delivery; return the id of the job."""
         drainer = self.drainer
+        drainer.catch_up()
         entry = entry_to_replay(drainer.plugins.entries, asked.name)
         served = drainer.served.get(entry.key)
         if served is None:
@@ -263,6 +270,7 @@ class Desk(QueueDesk):
             raise ConfigError(
                 f"process plugin '{name}' is disabled; enable it before starting the worker"
             )
+        self.drainer.catch_up()
         served = self.drainer.served.get(entry.key)
         if served is None:
             why = self.drainer.broken.get(entry.key, "it is disabled")

@@ -27,6 +27,7 @@ from eventdbx.plugins.done import Done
 from eventdbx.plugins.holding import Holding
 from eventdbx.plugins.kinds import make_delivery
 from eventdbx.plugins.outlet import Outlet, RunSlowly
+from eventdbx.plugins.placing import former_place, places_of
 from eventdbx.plugins.replays import Replays
 from eventdbx.plugins.surroundings import Surroundings
 from eventdbx.plugins.watching import DeliveryWatch, Watched
@@ -89,6 +90,7 @@ class Drainer:
         """Plugins that could not be loaded, and why."""
         self._retiring: dict[str, Deferred[None]] = {}
         self._aside: list[str] = []
+        self._until_moved: list[Deferred[None]] = []
         self.serving = False
         self._stale = True
         self._reload_at = 0.0
@@ -174,16 +176,10 @@ class Drainer:
         """Load what is new, let go of what is gone, and replace what has changed."""
         self._stale = False
         self._reload_at = self.clock.seconds() + RELOAD_S
-        entries = self.plugins.entries
-        usable = [one for one in entries if isinstance(one, PluginEntry)]
+        usable = [one for one in self.plugins.entries if isinstance(one, PluginEntry)]
         moving = self._follow_names(usable)
-        places = {self._place(one, moving): one.emits for one in usable}
-        self.outbox.align(places).addErrback(self._unaligned)
-        wanted = {
-            entry.key: entry
-            for entry in entries
-            if isinstance(entry, PluginEntry) and entry.enabled
-        }
+        self._align().addErrback(self._unaligned)
+        wanted = {entry.key: entry for entry in usable if entry.enabled}
         self.broken = {key: why for key, why in self.broken.items() if key in wanted}
         for key, served in tuple(self.served.items()):
             entry = wanted.get(key)
@@ -197,13 +193,25 @@ class Drainer:
             if not (key in self.served or key in self._retiring or key in moving):
                 self._load(entry)
 
-    def _place(self, entry: PluginEntry, moving: set[str]) -> str:
-        """Return under which name the rows of a plugin lie by now."""
-        if entry.key in moving and entry.key not in self.outbox.cursors:
-            for former in former_names(entry):
-                if former in self.outbox.cursors:
-                    return former
-        return entry.key
+    def _align(self) -> Deferred[None]:
+        """Let what is written from now on be meant for the plugins as their entries are now."""
+        usable = [one for one in self.plugins.entries if isinstance(one, PluginEntry)]
+        return self.outbox.align(places_of(usable, self.outbox.cursors, self._aside))
+
+    async def aligned(self, key: str) -> None:
+        """Return when it is durable that events are meant for a plugin as its entry is now."""
+        if self._changed not in self.plugins.on_change:
+            return  # Nobody keeps cursors here.
+        while key in self._aside:
+            moved: Deferred[None] = Deferred()
+            self._until_moved.append(moved)
+            await moved
+        await self._align()
+
+    def catch_up(self) -> None:
+        """Take over entries that have changed and were not loaded yet."""
+        if self._stale:
+            self.turn()
 
     def _follow_names(self, entries: list[PluginEntry]) -> set[str]:
         """Give renamed plugins the rows that still lie under a former name; return whose rows
@@ -212,20 +220,16 @@ class Drainer:
         Whoever renames in order has both names aside until it is done. An alias says that it was.
         """
         moving = set(self._aside)
-        cursors, taken = self.outbox.cursors, {one.key for one in entries}
+        taken = {one.key for one in entries}
         for entry in entries:
-            known = cursors.get(entry.key)
-            for former in former_names(entry):
-                if former in moving:
-                    moving.add(entry.key)
-                    break
-                if former in taken or former not in cursors:
-                    continue
-                if known is None or former not in known.aliases:
-                    self.retire(former)
-                    self.retire(entry.key)
-                    self.outbox.rename(former, entry.key).addErrback(self._unaligned)
-                break
+            if not moving.isdisjoint(former_names(entry)):
+                moving.add(entry.key)
+                continue
+            former = former_place(entry, taken, self.outbox.cursors, self._aside)
+            if former is not None:
+                self.retire(former)
+                self.retire(entry.key)
+                self.outbox.rename(former, entry.key).addErrback(self._unaligned)
         return moving
 
     def retire(self, key: str) -> Deferred[None]:
@@ -262,6 +266,9 @@ class Drainer:
                 self._aside.remove(key)
             if not self._stopping:
                 self.reconcile()
+            waiting, self._until_moved = self._until_moved, []
+            for one in waiting:
+                one.callback(None)
 
     def at_rest(self) -> bool:
         """Say whether every outlet has done what it can do for now."""
@@ -275,7 +282,6 @@ class Drainer:
         self._stopping = True
         if self._soon is not None and self._soon.active():
             self._soon.cancel()
-        self._soon = None
         if self.nudge in self.domain.store.on_commit:
             self.domain.store.on_commit.remove(self.nudge)
         if self._changed in self.plugins.on_change:
@@ -318,7 +324,6 @@ class Drainer:
             self._guarded(served.outlet, served.outlet.pump)
 
     def _make_outlet(self, entry: PluginEntry, delivery: Any, wants: Callable[..., bool]) -> Outlet:
-        view = self.domain.store.view()
         builder = PartsBuilder(self.domain.name, include_hidden=entry.include_hidden, wants=wants)
         watch = self._watch
         return Outlet(
@@ -338,7 +343,7 @@ class Drainer:
                 max_attempts=self._attempts_max,
                 chance=self._chance,
             ),
-            self.done(entry, view),
+            self.done(entry, self.domain.store.view()),
             clock=self.clock,
             run_slowly=self.run_slowly,
             in_force=lambda: self.domain.schemas.in_force,
@@ -362,6 +367,9 @@ class Drainer:
         await served.delivery.close()
 
     def _changed(self) -> None:
+        """Give new plugins their cursors before anybody writes for them, and load them soon."""
+        if not self._stopping:
+            self._align().addErrback(self._unaligned)
         self._stale = True
         if self._soon is None and not self._stopping:
             self._soon = self.clock.callLater(0, self._nudged)
@@ -390,8 +398,3 @@ class Drainer:
 
 def _same_but_paused(one: PluginEntry, other: PluginEntry) -> bool:
     return replace(one, paused=False) == replace(other, paused=False)
-
-
-def serving(entries: Iterable[Any]) -> bool:
-    """Say whether events are meant for any of the entries."""
-    return any(isinstance(entry, PluginEntry) and entry.emits for entry in entries)

@@ -79,6 +79,7 @@ class DrainService(Service):
         drainer = self._make(domain)
         self._drainers.append(drainer)
         drainer.start()
+        domain.plugins.on_change.append(self._look_all)
         if self.running:
             drainer.serve()
 
@@ -108,6 +109,11 @@ class DrainService(Service):
                 self._pool.stop()
 
         return stopping.addBoth(stopped)
+
+    def _look_all(self) -> None:
+        """Let domains that share a file know of a change as soon as the one that it came by."""
+        for drainer in self._drainers:
+            drainer.plugins.refresh(now=True)
 
     def _turn(self) -> None:
         # A LoopingCall ends with the first call that fails; a drainer's turn never does.

@@ -104,6 +104,7 @@ def open_domain(
         rules=schemas.rules,
         cache_entries=max(config.cache_threshold, 1),
         check_targets=plugins.check_targets,
+        before_targets=plugins.look,
         new_slot=opened.seals.new_slot if isinstance(opened, SealedStore) else no_slot,
     )
     domain = Domain(

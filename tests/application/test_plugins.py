@@ -224,6 +224,7 @@ class Writing(PluginsCase):
             entropy=bytes,
             rules=Catalogue(self.store, clock_ns=lambda: 10**18).rules,
             check_targets=self.plugins.check_targets,
+            before_targets=self.plugins.look,
         )
 
     def append(self, *names: str, **more: Any) -> Deferred[None]:

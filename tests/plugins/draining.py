@@ -118,6 +118,7 @@ class DrainingCase(WriterCase):
             entropy=lambda count: bytes(count),
             rules=schemas.rules,
             check_targets=self.plugins.check_targets,
+            before_targets=self.plugins.look,
         )
         self.domain = Domain("default", self.store, self.writer, schemas, plugins=self.plugins)
         self.drainer = self.make_drainer()

@@ -102,6 +102,7 @@ class PluginRoutes:
             return make(existing)
 
         before, after = domain.plugins.put(name, kind, make_as_planned)
+        await delivering(domain).taken_up(after.key)
         return _changed(before, after)
 
     async def patch(self, call: Call) -> Answer:
@@ -128,7 +129,9 @@ class PluginRoutes:
             _check_unchanged(planned, entry)
             return change(entry)
 
-        return _changed(*domain.plugins.edit(name, change_as_planned))
+        before, after = domain.plugins.edit(name, change_as_planned)
+        await delivering(domain).taken_up(after.key)
+        return _changed(before, after)
 
     async def delete(self, call: Call) -> Answer:
         """Remove a plugin, and what waits for it."""

@@ -156,16 +156,34 @@ def _configure(domain: Domain, asked: Asked, _grant: Grant) -> Any:
         delivering(domain)
     created, entry = domain.plugins.configure(asked.members("entry"), given)
     answer = {"created": created, "entry": plugin_document(entry)}
-    if start is None:
-        return answer
-    return delivering(domain).seek(entry.key, start).addCallback(lambda _token: answer)
+    taken_up = _taken_up(domain, entry.key)
+    if start is not None:
+        taken_up.addCallback(lambda _none: delivering(domain).seek(entry.key, start))
+    return taken_up.addCallback(lambda _token: answer)
+
+
+def _taken_up(domain: Domain, key: str) -> Deferred[Any]:
+    """Fires when what is written from now on is for a plugin as its entry is now."""
+    way = domain.delivering
+    return succeed(None) if way is None else way.taken_up(key)
+
+
+def _switched(domain: Domain, name: str, *, enabled: bool) -> Deferred[dict[str, Any]]:
+    """Enable or disable a plugin, and answer when that holds for events to come."""
+    plugins = domain.plugins
+    changed = plugins.enable(name) if enabled else plugins.disable(name)
+    return _taken_up(domain, _key(domain, name)).addCallback(lambda _none: {"changed": changed})
 
 
 def _enable(domain: Domain, asked: Asked, _grant: Grant) -> Any:
     name = asked.required("name")
     entry = usable(domain, name)
     checked = delivering(domain).check(entry) if asked.flag("check", True) else succeed(None)
-    return checked.addCallback(lambda _ready: {"changed": domain.plugins.enable(name)})
+    return checked.addCallback(lambda _ready: _switched(domain, name, enabled=True))
+
+
+def _disable(domain: Domain, asked: Asked, _grant: Grant) -> Any:
+    return _switched(domain, asked.required("name"), enabled=False)
 
 
 def _remove(domain: Domain, asked: Asked, _grant: Grant) -> Any:
@@ -193,11 +211,12 @@ def _switch(domain: Domain, asked: Asked, _grant: Grant) -> Any:
     return way.rename(key, entry.key).addCallback(lambda _moved: answer)
 
 
-def _options(domain: Domain, asked: Asked, _grant: Grant) -> dict[str, Any]:
+def _options(domain: Domain, asked: Asked, _grant: Grant) -> Any:
     entry = domain.plugins.set_options(
         asked.required("name"), asked.members("set"), asked.texts("unset")
     )
-    return {"entry": plugin_document(entry)}
+    answer = {"entry": plugin_document(entry)}
+    return _taken_up(domain, entry.key).addCallback(lambda _none: answer)
 
 
 def _resume(domain: Domain, asked: Asked, _grant: Grant) -> dict[str, Any]:
@@ -213,7 +232,7 @@ OPERATIONS: dict[str, Operation] = {
     "list": _list,
     "configure": _configure,
     "enable": _enable,
-    "disable": lambda d, asked, _: {"changed": d.plugins.disable(asked.required("name"))},
+    "disable": _disable,
     "remove": _remove,
     "rename": _rename,
     "switch": _switch,
