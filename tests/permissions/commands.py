@@ -58,6 +58,7 @@ AGGREGATES: dict[str, Command] = {
     "aggregate select": Command("aggregate select order {one} text", READ_ONE),
     "aggregate replay": Command("aggregate replay order {one}", READ_ONE),
     "aggregate verify": Command("aggregate verify order {one}", READ_ONE),
+    "aggregate export": Command("aggregate export order --output -", READ_SOME),
     "aggregate referrers": Command("aggregate referrers order {one}", READ_ONE),
     "events": Command("events", READ_SOME),
     "snapshots list": Command("snapshots list", READ_SOME),

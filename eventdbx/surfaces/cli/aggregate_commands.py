@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import click
 
-from eventdbx.surfaces.cli import aggregate_reading, aggregate_writing, reference_commands
+from eventdbx.surfaces.cli import (
+    aggregate_reading,
+    aggregate_writing,
+    export_command,
+    reference_commands,
+)
 
 
 def register(root: click.Group) -> None:
@@ -25,4 +30,5 @@ def register(root: click.Group) -> None:
 
     aggregate_writing.register(aggregate)
     aggregate_reading.register(aggregate)
+    export_command.register(aggregate)
     reference_commands.register(aggregate)

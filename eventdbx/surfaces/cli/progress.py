@@ -14,6 +14,9 @@ BAR_CELLS = 24
 EVERY_S = 0.1
 """How often a bar is drawn at most."""
 
+LONG_S = 1.0
+"""What is done sooner needs no line at the end."""
+
 
 class Progress:
     """The progress of one long work, used as a context manager.
@@ -46,7 +49,7 @@ class Progress:
         if self._live:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
-        if kind is None and not self._quiet:
+        if kind is None and not self._quiet and time.monotonic() - self._began >= LONG_S:
             note(self.summary())
 
     def advance(self, count: int = 1) -> None:
