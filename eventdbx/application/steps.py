@@ -166,6 +166,9 @@ class Work:
             if known is not None:
                 self._put_heads()  # The first result may be of this very step.
                 return self._writer._recalled(self._transaction, known[0])
+        quota = self._writer.quota
+        if quota is not None and authorise is not as_audit_trail:
+            quota.check()
         named = command.publish_targets
         targets = self._writer._check_targets(named) if named else ()
         before = self.load(name)

@@ -20,6 +20,7 @@ from eventdbx.application.authorising import authorise_write, check_open
 from eventdbx.application.drafting import check_idempotency_key, draft_write
 from eventdbx.application.headcache import HeadCache
 from eventdbx.application.idempotency import recall, request_digest, scope_digest
+from eventdbx.application.quotas import Quota
 from eventdbx.application.rules import SchemaRules
 from eventdbx.application.steps import PARTITION as PARTITION
 from eventdbx.application.steps import Committed as Committed
@@ -79,6 +80,8 @@ class Writer:
         self._entropy = entropy
         self._worker = snowflake.check_worker(worker_id)
         self.rules = rules
+        self.quota: Quota | None = None
+        """How much the store may hold; put here by who knows of tenants."""
         self._check_targets = check_targets
         self._before_targets = before_targets
         self._new_slot = new_slot
@@ -215,7 +218,7 @@ class Writer:
     ) -> Deferred[T]:
         """Keep the current state of an aggregate under a new snapshot id.
 
-        Fails with AggregateNotFound, InvalidSchema (names, comment) or the error of
+        Fails with AggregateNotFound, TenantQuota, InvalidSchema (names, comment) or the error of
         ``authorise``.
         """
 
@@ -224,6 +227,8 @@ class Writer:
             check_aggregate_id(aggregate_id)
             check_open(aggregate_type, authorise)
             authorise("aggregate.append", f"aggregate:{aggregate_type}:{aggregate_id}")
+            if self.quota is not None:
+                self.quota.check()
             check_comment(comment, "snapshot comment")
             work = Work(self, transaction)
             name = keys.name(aggregate_type, aggregate_id)

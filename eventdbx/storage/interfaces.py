@@ -60,6 +60,12 @@ class IOrderedStore(Interface):
     def sync() -> None:
         """Make every batch written so far survive a power cut."""
 
+    def used_bytes() -> int:
+        """What is stored, in bytes: tables, memory that will become one, the log of that memory.
+
+        Cheap (microseconds), and from any thread.
+        """
+
     def statistics() -> dict[str, int]:
         """Sizes for operators: ``bytes_on_disk``, ``keys`` (estimated) and what else is known."""
 

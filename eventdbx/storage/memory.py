@@ -107,6 +107,12 @@ class MemoryStore:
         """See :class:`IOrderedStore`."""
         self._check_open()
 
+    def used_bytes(self) -> int:
+        """See :class:`IOrderedStore`. Not cheap here."""
+        self._check_open()
+        with self._lock:
+            return sum(len(key) + len(value) for key, value in self._table.items())
+
     def statistics(self) -> dict[str, int]:
         """See :class:`IOrderedStore`."""
         self._check_open()

@@ -330,6 +330,19 @@ class RocksStore:
         except Exception as error:
             raise translated(error) from error
 
+    def used_bytes(self) -> int:
+        """See :class:`IOrderedStore`.
+
+        Log files are as large as they ever were, for they are recycled: what lives in them is what
+        is in memory.
+        """
+        try:
+            number = self._database.property_int_value
+            in_memory = number(f"rocksdb.{_PROPERTIES['memtable_bytes']}") or 0
+            return (number(f"rocksdb.{_PROPERTIES['table_bytes']}") or 0) + 2 * in_memory
+        except Exception as error:
+            raise translated(error) from error
+
     def statistics(self) -> dict[str, int]:
         """See :class:`IOrderedStore`."""
         try:

@@ -323,6 +323,10 @@ class SealedStore:
         """See :class:`IOrderedStore`."""
         self.backend.sync()
 
+    def used_bytes(self) -> int:
+        """See :class:`IOrderedStore`."""
+        return self.backend.used_bytes()
+
     def statistics(self) -> dict[str, int]:
         """See :class:`IOrderedStore`."""
         return self.backend.statistics()

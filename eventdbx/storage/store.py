@@ -162,6 +162,7 @@ class Store:
         self.watch: StoreWatch | None = None
         self.waiting_bytes = 0
         self.waiting_count = 0
+        self._landed_bytes = 0
 
     def transact(self, step: Callable[[Transaction], T]) -> Deferred[T]:
         """Run ``step`` now; fire with its result once its writes are durable.
@@ -251,6 +252,15 @@ class Store:
     def in_flight_since(self) -> float | None:
         """When the commit began that the disk works on, by the clock of who observes."""
         return None if self._in_flight is None else self._in_flight.began
+
+    @property
+    def accepted_bytes(self) -> int:
+        """Keys and values that steps have put since the store was opened; it only grows."""
+        return self._landed_bytes + self.waiting_bytes
+
+    def used_bytes(self) -> int:
+        """What is stored, in bytes (:meth:`IOrderedStore.used_bytes`), with what waits."""
+        return self._backend.used_bytes() + self.waiting_bytes
 
     def statistics(self) -> dict[str, int]:
         """Sizes of the backend and of what waits."""
@@ -355,6 +365,7 @@ class Store:
         # A thread may keep its last errand for long; what a view sees stays in the files meanwhile.
         self._view, batch.view = batch.view, None
         self._in_flight = None
+        self._landed_bytes += batch.size
         self.waiting_bytes -= batch.size
         self.waiting_count -= len(batch.waiters)
         if self._durability == "interval" and self._timer is None:

@@ -121,6 +121,12 @@ class StoreContract(_Case):
         self.assertGreaterEqual(numbers["keys"], 10)
         self.assertGreaterEqual(numbers["bytes_on_disk"], 0)
 
+    def test_used_bytes(self) -> None:
+        """What is stored is told at once, and is at least what was put."""
+        before = self.store.used_bytes()
+        self.store.write({b"big%d" % n: os.urandom(1_000) for n in range(200)}, sync=False)
+        self.assertGreaterEqual(self.store.used_bytes() - before, 200_000)
+
     def test_checkpoint(self) -> None:
         """A checkpoint makes a new folder and refuses one that exists."""
         self.fill(10)
@@ -141,6 +147,7 @@ class StoreContract(_Case):
             self.store.sync,
             self.store.view,
             self.store.statistics,
+            self.store.used_bytes,
             lambda: self.store.checkpoint("never"),
             lambda: view.get(b"key00001"),
             lambda: list(view.scan(*EVERYTHING)),
