@@ -204,6 +204,7 @@ OWN_FILES = frozenset(
         "serve status", "serve restart", "serve destroy", "init", "config", "token generate",
         "token list", "token show", "token revoke", "token refresh", "token rotate",
         "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
+        "upgrade", "upgrade to", "upgrade use", "upgrade list", "upgrade installed",
         "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
         "remote show",
     }

@@ -66,6 +66,7 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "scrub_command",
         "Check all records in the background, and show what was found",
     ),
+    "upgrade": (_HERE + "upgrade_command", "Upgrade or switch the EventDBX CLI binary"),
     "audit": (
         _HERE + "audit_command",
         "Show who administered what, and export evidence of events",

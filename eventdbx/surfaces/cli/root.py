@@ -6,6 +6,7 @@ import click
 
 from eventdbx.surfaces.cli.arguments import Option
 from eventdbx.surfaces.cli.commands import LazyGroup
+from eventdbx.surfaces.cli.failures import Failure
 
 OPTIONS = (
     Option(
@@ -49,13 +50,28 @@ def _show_version(ctx: click.Context) -> None:
     ctx.exit(0)
 
 
+class Root(LazyGroup):
+    """The root, which knows ``upgrade@VERSION`` as ``upgrade VERSION``."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that the first word names, and the words for it."""
+        name, at, version = args[0].partition("@")
+        if name == "upgrade" and at:
+            if any(not word.startswith("-") for word in args[1:]):
+                raise Failure(f"unexpected arguments after '{args[0]}'")
+            args = [name, version, *args[1:]]
+        return super().resolve_command(ctx, args)
+
+
 def root_command(modules: dict[str, tuple[str, str]], epilog: str) -> LazyGroup:
     """Return a fresh command tree."""
 
     def begin(**_options: object) -> None:
         """Do nothing: the options stay in the context, and commands ask for them there."""
 
-    return LazyGroup(
+    return Root(
         name="dbx",
         help="EventDBX server CLI",
         modules=modules,
