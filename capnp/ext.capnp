@@ -179,9 +179,10 @@ struct FollowRequest {
   raw @6 :Bool;                 # payloads as they were written, and their schemas
 }
 
-# What stands in the place of a ControlError when an event breaks its schema: the same two members,
-# and behind them {"violations": [...]} with all that is wrong. Who knows only the two reads only
-# them.
+# What stands in the place of a ControlError when there is more to say: the same two members, and
+# behind them an object. "violations" lists all that is wrong with an event that breaks its schema,
+# "write" is the number of the write of a batch that was refused, counted from 0. Who knows only the
+# two reads only them.
 struct DetailedError {
   code @0 :Text;
   message @1 :Text;

@@ -31,6 +31,8 @@ class EventDBXError(Exception):
     code: ClassVar[str] = "storage"
     prefix: ClassVar[str] = ""
     fixed: ClassVar[str | None] = None
+    write: int | None = None
+    """Which write of several was refused, counted from 0; None where that says nothing."""
 
     def __init__(self, detail: str = "") -> None:
         self.detail = detail = without_tokens(detail)

@@ -83,6 +83,14 @@ def draft_write(write: Write, actor: Actor | None) -> DraftWrite:
     metadata = None
     if write.metadata is not None:
         metadata = _parse(write.metadata, "metadata_json")
+    return draft_values(write, payload, metadata, actor)
+
+
+def draft_values(write: Write, payload: JSON, metadata: JSON, actor: Actor | None) -> DraftWrite:
+    """Check a write whose texts have been read; ``metadata`` is None where there is none.
+
+    Raises InvalidSchema with the texts of the control protocol.
+    """
     for target in write.publish_targets:
         check_publish_target(target)
     check_aggregate_type(write.aggregate_type)

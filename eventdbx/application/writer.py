@@ -17,7 +17,7 @@ from eventdbx import limits
 from eventdbx.application.authorising import Authorise as Authorise
 from eventdbx.application.authorising import allow_all as allow_all
 from eventdbx.application.authorising import authorise_write, check_open
-from eventdbx.application.drafting import check_idempotency_key, draft_write
+from eventdbx.application.drafting import DraftWrite, check_idempotency_key, draft_write
 from eventdbx.application.headcache import HeadCache
 from eventdbx.application.idempotency import recall, request_digest, scope_digest
 from eventdbx.application.quotas import Quota
@@ -36,6 +36,7 @@ from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.snapshots import Snapshot
 from eventdbx.errors import (
     AggregateNotFound,
+    EventDBXError,
     InvalidSchema,
     StorageError,
 )
@@ -127,7 +128,13 @@ class Writer:
         spender: Grant | None,
     ) -> list[Committed]:
         work = Work(self, transaction)
-        drafts = [draft_write(write, actor) for write in writes]
+        drafts: list[DraftWrite] = []
+        done: list[Committed] = []
+        try:
+            for write in writes:
+                drafts.append(draft_write(write, actor))
+        except EventDBXError as error:
+            raise _pointed(error, len(drafts), writes) from None
         scope = digest = b""
         if idempotency_key is not None:
             check_idempotency_key(idempotency_key)
@@ -137,7 +144,11 @@ class Writer:
                 for write in writes:
                     authorise_write(write, authorise)
                 return [self._recalled(transaction, place) for place in known]
-        done = [work.write(draft, authorise) for draft in drafts]
+        try:
+            for draft in drafts:
+                done.append(work.write(draft, authorise))
+        except EventDBXError as error:
+            raise _pointed(error, len(done), writes) from None
         if idempotency_key is not None:
             events = [one.event for one in done]
             places = [(one.aggregate_type, one.aggregate_id, one.version) for one in events]
@@ -275,3 +286,10 @@ def check_comment(comment: str | None, what: str) -> None:
     """Raise InvalidSchema when an archive note or snapshot comment is too long."""
     if comment is not None and len(comment.encode()) > limits.COMMENT_BYTES_MAX:
         raise InvalidSchema(f"{what} cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+
+
+def _pointed(error: EventDBXError, number: int, writes: Sequence[Write]) -> EventDBXError:
+    """Return the error, which tells now which of several writes it is about."""
+    if len(writes) > 1:
+        error.write = number
+    return error

@@ -120,17 +120,36 @@ class BlockingClient:
                 events = self._wire.receive_data(received)
                 if events:
                     return events
-        except TimeoutError:
-            self.close()
-            raise IoError(f"the server at {self._address} did not answer in time") from None
         except OSError as error:
-            raise IoError(f"connection to {self._address} failed: {error.strerror}") from None
+            raise self._failure(error) from None
         except BadServer as error:
             raise IoError(f"{self._address}: {error}") from None
 
+    def _failure(self, error: OSError) -> IoError:
+        """Return what it means that the connection failed; close it if nothing came in time."""
+        if isinstance(error, TimeoutError):
+            self.close()
+            return IoError(f"the server at {self._address} did not answer in time")
+        return IoError(f"connection to {self._address} failed: {error.strerror}")
+
     def call(self, call: Call[T]) -> T:
         """Carry out one call and return its result."""
+        return self.finish(call, self._wire.send_request(call.request))
+
+    def start(self, call: Call[Any]) -> int:
+        """Send a call without waiting for its answer, which :meth:`finish` returns.
+
+        There must be no other call until then.
+        """
         identifier = self._wire.send_request(call.request)
+        try:
+            self._socket.sendall(self._wire.data_to_send())
+        except OSError as error:
+            raise self._failure(error) from None
+        return identifier
+
+    def finish(self, call: Call[T], identifier: int) -> T:
+        """Return the result of the call that was sent under this identifier."""
         for event in self._wait():
             assert isinstance(event, AnswerReceived)
             if event.reply.id == identifier:

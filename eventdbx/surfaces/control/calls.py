@@ -123,6 +123,7 @@ def error_of(code: bytes, text: bytes, details: bytes = b"") -> errors.EventDBXE
     else:
         error = kind(detail)
     error.args = (message,)
+    error.write = more.get("write")
     return error
 
 

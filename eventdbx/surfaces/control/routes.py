@@ -114,8 +114,13 @@ def failed(error: Failure | BaseException) -> rs.Failed:
         if len(text) > limits.ERROR_CHARACTERS_MAX:
             text = text[: limits.ERROR_CHARACTERS_MAX] + "…"
         answer = rs.Failed(cause.code, text)
+        details: dict[str, Any] = {}
+        if cause.write is not None:
+            answer = answer._replace(details=dump({"write": cause.write}))
+            details["write"] = cause.write
         if isinstance(cause, ContractViolation):
-            detailed = answer._replace(details=dump({"violations": list(cause.violations)}))
+            details["violations"] = list(cause.violations)
+            detailed = answer._replace(details=dump(details))
             return detailed if rs.fits(detailed) else answer
         return answer
     failure = error if isinstance(error, Failure) else Failure(error)
