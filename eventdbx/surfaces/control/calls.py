@@ -116,10 +116,9 @@ def error_of(code: bytes, text: bytes, details: bytes = b"") -> errors.EventDBXE
     message = text.decode()
     kind = _ERRORS.get(code.decode(), errors.StorageError)
     detail = message.removeprefix(kind.prefix)
-    if details and kind is errors.SchemaViolation:
-        error: errors.EventDBXError = errors.ContractViolation(
-            detail, orjson.loads(details)["violations"]
-        )
+    more = orjson.loads(details) if details else {}
+    if "violations" in more:
+        error: errors.EventDBXError = errors.ContractViolation(detail, more["violations"])
     else:
         error = kind(detail)
     error.args = (message,)
