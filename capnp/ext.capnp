@@ -29,6 +29,7 @@ struct ExtensionRequest {
     follow @11 :FollowRequest;
     administer @12 :AdminOperation;
     integrity @13 :IntegrityOperation;
+    staging @14 :StagingOperation;
   }
 }
 
@@ -164,6 +165,12 @@ struct AdminOperation {
 # One operation on proofs, checkpoints and what stands behind them (docs/protocol.md, "Integrity"),
 # as a JSON document; so is its answer.
 struct IntegrityOperation {
+  json @0 :Data;
+}
+
+# One operation on events that are staged (docs/protocol.md, "Staging"), as a JSON document; so is
+# its answer.
+struct StagingOperation {
   json @0 :Data;
 }
 

@@ -106,6 +106,10 @@ COMMIT_WAITING_BYTES_MAX = 64 * 1_048_576
 BATCH_WRITES_MAX = 1_000
 """Writes in one atomic request."""
 
+STAGED_EVENTS_MAX = BATCH_WRITES_MAX
+STAGED_BYTES_MAX = COMMIT_BATCH_BYTES_MAX
+"""What one user can have staged in a domain: it is written in one step."""
+
 NULLIFIED_AGGREGATES_MAX = 10_000
 """Aggregates whose references one archive clears: all of them are written in one step, and
 nobody else's write can come between."""

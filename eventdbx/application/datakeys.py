@@ -16,6 +16,7 @@ from eventdbx.application.drafting import subject_of
 from eventdbx.application.steps import Work
 from eventdbx.application.subjects import decode_subject, encode_subject, subject_key
 from eventdbx.application.writer import Writer
+from eventdbx.storage import keys
 from eventdbx.storage.contents import FAMILIES, parts, with_slots
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.keyslots import KeySlots
@@ -164,6 +165,8 @@ class DataKeys:
         made of them, so a subject is known by then.
         """
         assert self._seals is not None
+        if key.startswith(keys.STAGED):
+            return (self._seals.new_slot(),)
         name = key[2:] if key[0] == _HEADS else key[1:-8]
         before = head = work.load(name)
         if head is None or before is None:

@@ -20,6 +20,7 @@ from eventdbx.application.plugins import EntriesInMemory, Plugins
 from eventdbx.application.reader import Reader
 from eventdbx.application.schemas import Catalogue
 from eventdbx.application.scrubbing import Scrub
+from eventdbx.application.staging import Staging
 from eventdbx.application.views import Seen
 from eventdbx.application.writer import Writer
 from eventdbx.errors import ConfigError
@@ -72,6 +73,7 @@ class Domain:
         self.erasing = Erasing(store, writer)
         self.erasing.on_purge.append(self.exports.clear)
         self.data_keys = DataKeys(store, writer)
+        self.staging = Staging(store, writer)
         self.delivering: Delivering | None = None
         self.folding = Folding(store, writer, lambda: schemas.in_force, schemas.indexing)
         schemas.on_change = self.folding.wake

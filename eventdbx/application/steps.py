@@ -74,14 +74,22 @@ class Work:
     """What one step changes; reaches the writer's own memory only when the step succeeds.
 
     Heads and indexes are put once per step, however many events of an aggregate it holds.
+    ``new_slot`` takes the place of the writer's where nothing of it will be kept.
     """
 
     __slots__ = (
-        "_edge", "_last_id", "_moved", "_position", "_transaction", "_writer", "made", "now_ns",
+        "_edge", "_last_id", "_moved", "_position", "_transaction", "_writer", "made", "new_slot",
+        "now_ns",
     )  # fmt: skip
 
-    def __init__(self, writer: Writer, transaction: Transaction) -> None:
+    def __init__(
+        self,
+        writer: Writer,
+        transaction: Transaction,
+        new_slot: Callable[[], int] | None = None,
+    ) -> None:
         self._writer = writer
+        self.new_slot = new_slot or writer._new_slot
         self._transaction = transaction
         self._moved: dict[bytes, tuple[Head | None, Head]] = {}
         self._position, self._last_id = writer._tail
@@ -130,7 +138,7 @@ class Work:
 
     def with_new_keys(self, head: Head, *, state_only: bool = False) -> Head:
         """Return a head with new keys in place of those that it has, or of that of its state."""
-        new_slot = self._writer._new_slot
+        new_slot = self.new_slot
         return head._replace(
             key_slot=(state_only and head.key_slot) or new_slot(),
             state_slot=new_slot() if head.state_slot else 0,
@@ -210,13 +218,13 @@ class Work:
         """
         writer = self._writer
         # One from before anything was sealed may not have been come to yet by who seals that.
-        if not head.key_slot and (slot := writer._new_slot()):
+        if not head.key_slot and (slot := self.new_slot()):
             head = head._replace(key_slot=slot)
         subject_slot = 0
         if draft.subject is not None:
             about = About(
                 self._transaction,
-                new_slot=writer._new_slot,
+                new_slot=self.new_slot,
                 next_id=self.next_id,
                 entropy=writer._entropy,
             )

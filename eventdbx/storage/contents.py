@@ -1,9 +1,9 @@
 """Records in two parts: what is always readable, and content that can be erased.
 
-The records of events, heads, snapshots and archive notes begin alike, so that whoever seals values
-(:mod:`eventdbx.storage.sealed`) can seal the parts under different keys without knowing what is in
-them: format, flags, how many data keys the content is sealed with, the length of the readable part
-(u32, these fields included), and the slots of those keys (u32 each,
+The records of events, heads, snapshots, archive notes and staged events begin alike, so that
+whoever seals values (:mod:`eventdbx.storage.sealed`) can seal the parts under different keys
+without knowing what is in them: format, flags, how many data keys the content is sealed with, the
+length of the readable part (u32, these fields included), and the slots of those keys (u32 each,
 :mod:`eventdbx.storage.keyslots`). The content follows the readable part; an erased record has none.
 """
 
@@ -14,14 +14,14 @@ from struct import Struct
 
 from eventdbx.errors import StorageError
 
-FAMILIES = frozenset(b"ehsx")
+FAMILIES = frozenset(b"ehpsx")
 """First bytes of the keys whose records are laid out so."""
 
 ERASED = 1
 """The flag of a record whose content is gone for good."""
 
 SLOTS_MAX = 2
-"""An aggregate's own key, and that of a data subject."""
+"""An aggregate's own key, and that of a data subject; what is staged has one of its own."""
 
 _BEGIN = Struct(">BBBI")
 _SLOT = Struct(">I")

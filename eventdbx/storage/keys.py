@@ -48,6 +48,8 @@ SUBJECT_SECRET: bytes = b"dk"
 SUBJECT: bytes = b"ds"
 SUBJECT_EVENT: bytes = b"de"
 ERASURE: bytes = b"dw"
+STAGED: bytes = b"p"
+STAGED_FILE: bytes = b"P"
 
 _U64 = Struct(">Q")
 _PLACE = Struct(">HQ")
@@ -251,6 +253,16 @@ def split_erasure(key: bytes) -> tuple[int, bytes]:
     """Return (number, canonical name) of such a key; the name is empty for the erasure itself."""
     place = len(ERASURE)
     return int.from_bytes(key[place : place + 8], "big"), key[place + 8 :]
+
+
+def staged_of(owner: bytes) -> bytes:
+    """Return what the keys of all that a user has staged start with; ``owner`` is a digest."""
+    return STAGED + owner
+
+
+def staged(owner: bytes, entry_id: int) -> bytes:
+    """Return the key of one event that is staged; ids grow, so its order is that of staging."""
+    return STAGED + owner + _U64.pack(entry_id)
 
 
 def after(prefix: bytes) -> bytes:

@@ -70,6 +70,10 @@ class Transaction:
         self._changes[key] = None
         self._size += len(key)
 
+    def branch(self) -> Transaction:
+        """What sees all that this step does, and whose own writes go nowhere: a rehearsal."""
+        return Transaction([self._changes, *self._layers], self._backend)
+
     def scan(
         self, start: bytes, stop: bytes, *, reverse: bool = False
     ) -> Iterator[tuple[bytes, bytes]]:

@@ -354,6 +354,11 @@ def _integrity(body: Any, request: rq.IntegrityOperation) -> None:
     body.init("integrity").json = request.json
 
 
+def _staging(body: Any, request: rq.StagingOperation) -> None:
+    body.token = request.token
+    body.init("staging").json = request.json
+
+
 def _follow(body: Any, request: rq.Follow) -> None:
     body.token = request.token
     inner = body.init("follow")
@@ -410,6 +415,7 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.Follow: ("extension", _follow),
         rq.AdminOperation: ("extension", _administer),
         rq.IntegrityOperation: ("extension", _integrity),
+        rq.StagingOperation: ("extension", _staging),
         **{
             kind: (kind.__name__[0].lower() + kind.__name__[1:], _administrative)
             for kind in rq.SCHEMA_AND_TENANT

@@ -186,6 +186,7 @@ _EXTENSIONS: dict[int, Callable[[str, Struct], Decoded]] = {
     10: _follow,
     11: lambda token, body: rq.AdminOperation(token, body.data(0)),
     12: lambda token, body: rq.IntegrityOperation(token, body.data(0)),
+    13: lambda token, body: rq.StagingOperation(token, body.data(0)),
 }
 
 

@@ -363,6 +363,13 @@ class IntegrityOperation(NamedTuple):
     json: bytes
 
 
+class StagingOperation(NamedTuple):
+    """One operation on events that are staged, as a JSON document."""
+
+    token: str
+    json: bytes
+
+
 class Follow(NamedTuple):
     """Events of the commit log behind a place, waiting for some if there are none."""
 
@@ -418,6 +425,7 @@ Request = (
     | Follow
     | AdminOperation
     | IntegrityOperation
+    | StagingOperation
     | Unreadable
 )
 

@@ -239,6 +239,7 @@ ADMINISTRATION: dict[str, Operation] = {
     "reload": _admin("config.write", "reload"),
     "configuration": _admin("config.read", "configuration"),
     "status": _admin("metrics.read", "status"),
+    "domains": _admin("config.read", "domains"),
     "data_keys": _admin("config.read", "data_keys"),
     "rotate_data_key": _admin("config.write", "rotate_data_key"),
     "audit": _admin("audit.read", "audit"),
@@ -295,11 +296,46 @@ INTEGRITY: dict[str, Operation] = {
     "scrub": _integrity(_needs("config.read", "config.write"), "scrub", action="stop"),
 }
 
+
+def _staging(needs: Needs, do: str, ends: str = "", **members: Any) -> Operation:
+    return _do(rq.StagingOperation, needs, ends, do=do, **members)
+
+
+def _stage(kind: str, needs: Needs, event: str, new: str = "") -> Operation:
+    def ask(token: str, one: str, _place: Place) -> rq.Request:
+        write = {"kind": kind, "aggregate_type": "order", "aggregate_id": one + new,
+                 "event_type": event, "content_json": "{}"}  # fmt: skip
+        return rq.StagingOperation(token, orjson.dumps({"do": "stage", "writes": [write]}))
+
+    return Operation(needs, ask, writes=True)
+
+
+STAGES = _needs("aggregate.append", actor=True)
+OF_OTHERS = _needs("aggregate.append", "*.*", on="all", actor=True)
+ANOTHER = {"group": "others", "user": "somebody"}
+STAGING: dict[str, Operation] = {
+    "stage": _stage("apply", APPEND, "order_paid"),
+    "list": _staging(STAGES, "list"),
+    "show": _staging(STAGES, "show", "config", id="1"),
+    "drop": _staging(STAGES, "drop", all=True),
+    "commit": _staging(STAGES, "commit"),
+}
+VARIANTS["stage of a creation"] = _stage(
+    "create",
+    _needs("aggregate.create", "aggregate.append", on="aggregate", actor=True),
+    "order_made",
+    "-staged",
+)
+VARIANTS["staged of all users"] = _staging(OF_OTHERS, "list", all_users=True)
+VARIANTS["staged of another user"] = _staging(OF_OTHERS, "list", user=ANOTHER)
+VARIANTS["drop of another user's"] = _staging(OF_OTHERS, "drop", all=True, user=ANOTHER)
+
 UNKNOWN: dict[str, Operation] = {
     "schemas: unknown": _schema(CHANGES, "dance", "invalid_schema"),
     "plugins: unknown": _plugin(MANAGES, "dance", "config"),
     "administer: unknown": _admin("*.*", "dance", "config"),
     "integrity: unknown": _integrity(_needs("*.*"), "dance", "config"),
+    "staging: unknown": _staging(_needs("*.*"), "dance", "config"),
 }
 """Whoever asks for what there is not needs the greatest right of its kind."""
 
@@ -308,6 +344,7 @@ DOCUMENTS: dict[type, tuple[str, dict[str, Operation]]] = {
     rq.PluginOperation: ("plugins", PLUGINS),
     rq.AdminOperation: ("administer", ADMINISTRATION),
     rq.IntegrityOperation: ("integrity", INTEGRITY),
+    rq.StagingOperation: ("staging", STAGING),
 }
 """Requests that are documents, with what there is to ``do``."""
 

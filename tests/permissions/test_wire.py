@@ -15,7 +15,7 @@ from eventdbx.application.auditing import AUDIT_TYPE
 from eventdbx.errors import ConfigError, EventDBXError
 from eventdbx.storage.memory import MemoryStore
 from eventdbx.storage.store import synchronous
-from eventdbx.surfaces.control import integrity, plugins
+from eventdbx.surfaces.control import integrity, plugins, staging
 from eventdbx.surfaces.control.blocking import BlockingClient
 from eventdbx.surfaces.control.schemas import SchemaRoutes
 from eventdbx.wire import requests as rq
@@ -55,6 +55,7 @@ class Reflection(SynchronousTestCase):
         self.assertEqual(set(table.PLUGINS), set(plugins.OPERATIONS))
         self.assertEqual(set(table.ADMINISTRATION), set(offered()))
         self.assertEqual(set(table.INTEGRITY), set(integrity.OPERATIONS))
+        self.assertEqual(set(table.STAGING), set(staging.OPERATIONS))
 
 
 def offered() -> Iterator[str]:

@@ -97,6 +97,7 @@ REQUESTS: st.SearchStrategy[Any] = st.one_of(
     st.builds(rq.PluginOperation, NAME, st.binary(max_size=40)),
     st.builds(rq.AdminOperation, NAME, st.binary(max_size=40)),
     st.builds(rq.IntegrityOperation, NAME, st.binary(max_size=40)),
+    st.builds(rq.StagingOperation, NAME, st.binary(max_size=40)),
     st.builds(
         rq.Follow, NAME, NAME, ABSENT, ABSENT, ABSENT, U32, U32, st.booleans(),
     ),

@@ -31,6 +31,7 @@ OPERATIONS = (
     encode_request(1, rq.PluginOperation("t", b'{"do":"list"}')),
     encode_request(1, rq.AdminOperation("t", b'{"do":"reload"}')),
     encode_request(1, rq.IntegrityOperation("t", b'{"do":"event_proof","event_id":1}')),
+    encode_request(1, rq.StagingOperation("t", b'{"do":"list"}')),
     encode_request(1, rq.PluginOperation("t", b'{"do":"wait","name":"p","position":"0-1"}')),
     encode_request(1, rq.Follow("t", "0-41", "order", "o-1", "version > 1", 500, 30_000, True)),
     encode_request(1, rq.SchemaOperation("t", b'{"do":"list"}')),

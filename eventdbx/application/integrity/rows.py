@@ -17,7 +17,9 @@ from eventdbx.application.subjects import SECRET_BYTES, decode_subject
 from eventdbx.domain.schemas.upcasting import FOLD_MARK_BYTES
 from eventdbx.errors import StorageError
 from eventdbx.storage import catalog, erasures, keys, outbox, records
+from eventdbx.storage.contents import parts
 from eventdbx.storage.interfaces import IReadView
+from eventdbx.storage.staged import decode_entry
 
 Row: TypeAlias = "Callable[[IReadView, bytes, bytes], str | None]"
 """Says what is wrong with (view, key, record), or returns None; StorageError says it, too."""
@@ -124,6 +126,17 @@ def _erasure(view: IReadView, key: bytes, record: bytes) -> str | None:
     return None
 
 
+def _staged(_view: IReadView, key: bytes, record: bytes) -> str | None:
+    # One whose key an erasure has destroyed is on its way out.
+    if not parts(record)[1] and decode_entry(key, record).key != key:
+        return "it is in another user's place"
+    return None
+
+
+def _mark(_view: IReadView, _key: bytes, record: bytes) -> str | None:
+    return None if len(record) == 32 else "it is no digest"
+
+
 ROWS: dict[bytes, tuple[str, Row]] = {
     b"\x00": ("record of the store itself", lambda _view, _key, _record: None),
     keys.TAIL: ("tail of a log", _tail),
@@ -145,6 +158,8 @@ ROWS: dict[bytes, tuple[str, Row]] = {
     keys.SUBJECT: ("data subject", _subject),
     keys.SUBJECT_EVENT: ("entry of the index of data subjects", _subject_event),
     keys.ERASURE: ("erasure that is under way", _erasure),
+    keys.STAGED: ("staged event", _staged),
+    keys.STAGED_FILE: ("mark of a file that was taken over", _mark),
     keys.TOKEN_WRITES: ("writes of a token", _token_writes),
     keys.TOKEN_WRITES_END: ("end of a token", _empty),
 }

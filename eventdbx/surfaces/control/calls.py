@@ -340,6 +340,13 @@ class Calls:
         """One operation on proofs and what stands behind them, as docs/protocol.md lists them."""
         return Call(rq.IntegrityOperation(self._token, _operation(operation)), _json)
 
+    def staging(self, operation: dict[str, Any]) -> Call[dict[str, Any]]:
+        """One operation on events that are staged, as docs/protocol.md lists them.
+
+        Raises SerializationError for a document that is none in JSON.
+        """
+        return Call(rq.StagingOperation(self._token, _operation(operation)), _json)
+
     def wait_for(
         self, plugin: str, *, position: str | None, event_id: int | str | None, timeout_s: float
     ) -> Call[Waited]:
