@@ -58,7 +58,7 @@ class Administration(Protocol):
         """Return version, mode, uptime, listeners, domains with size and lag, queue counts."""
 
     def domains(self) -> Deferred[list[dict[str, Any]]]:
-        """Return the domains by name: ``domain``, and whether it is the ``active`` one."""
+        """Return the domains by name, as :func:`eventdbx.application.counting.domain_document`."""
 
 
 def status_for(status: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
@@ -72,3 +72,8 @@ def keys_for(report: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
     """Return of the report on data keys what the holder of a grant may see, likewise."""
     allowed = [one for one in report["domains"] if grant.allows_tenant(one["domain"])]
     return {**report, "domains": allowed}
+
+
+def domains_for(found: list[dict[str, Any]], grant: Grant) -> list[dict[str, Any]]:
+    """Return of the domains those that the holder of a grant may use."""
+    return [one for one in found if grant.allows_tenant(one["domain"])]

@@ -101,6 +101,8 @@ class LiveConfiguration:
         self._report = report
         self._turns = DeferredLock()
         self._remotes = Remotes(workspace)
+        self.listing: Callable[[], Deferred[list[dict[str, Any]]]] = self._named
+        """Says which domains there are, with what is in them; by default their names alone."""
 
     def current(self) -> Config:
         """Return the configuration that is in force."""
@@ -192,7 +194,10 @@ class LiveConfiguration:
         return self._report()
 
     def domains(self) -> Deferred[list[dict[str, Any]]]:
-        """Return the domains by name: ``domain``, and whether it is the ``active`` one."""
+        """Return the domains by name, as ``domain_document`` shows them."""
+        return self.listing()
+
+    def _named(self) -> Deferred[list[dict[str, Any]]]:
         active = self.config.domain
 
         def look() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -85,6 +85,24 @@ class Remotes:
             found = True
         return found
 
+    def change_of_domain(self, domain: str, changes: Mapping[str, str | None]) -> bool:
+        """Change members of a domain's own remote (None removes); tell whether any has changed.
+
+        Raises SerializationError when the file is damaged.
+        """
+        path = self._path_of(domain)
+        text = read_text(path)
+        before = {} if text is None else self._opened(text)
+        after = {**before, **changes}
+        after = {member: value for member, value in after.items() if value is not None}
+        if after == before:
+            return False
+        if after:
+            self._write_document(domain, after)
+        else:
+            path.unlink(missing_ok=True)
+        return True
+
     def sealed_texts(self) -> Iterator[tuple[str, str]]:
         """Yield (where, text) of what is sealed with a data key. Raises what reading raises."""
         for one in self._workspace.read().remotes:
@@ -158,10 +176,44 @@ class Remotes:
         document: dict[str, Any] = {"connect_addr": remote.endpoint.removeprefix("tcp://")}
         document |= {"token": token} if token is not None else {}
         document |= {"tenant": remote.tenant} if remote.tenant is not None else {}
+        self._write_document(remote.name, document)
+
+    def _write_document(self, domain: str, document: dict[str, Any]) -> None:
         sealed = self._sealed(json.dumps(document))
         if sealed.startswith(_SEALED):
             document = {_WRAPPED: sealed}
-        replace_text(self._path_of(remote.name), json.dumps(document, indent=2) + "\n")
+        replace_text(self._path_of(domain), json.dumps(document, indent=2) + "\n")
+
+
+def connect_address(text: str, port: int | None) -> str:
+    """Return ``host:port`` for the address of a domain's remote. Raises ConfigError.
+
+    A host without a port gets that of the control protocol, one of IPv6 gets brackets; who writes
+    these says the port, too.
+    """
+    text = text.strip()
+    if port == 0:
+        raise ConfigError("remote port must be greater than zero")
+    if text.startswith("[") and text.endswith("]") and port is None:
+        raise ConfigError(f"remote address '{text}' must include a port (e.g. {text}:6363)")
+    if text.count(":") > 1 and not text.startswith("["):
+        text = f"[{text}]"
+    if port is not None:
+        has_port = re.search(r"\]:\d*$" if text.startswith("[") else r":\d*$", text)
+        if has_port:
+            raise ConfigError(f"remote address '{text}' has a port already; leave --port out")
+        text = f"{text}:{port}"
+    return remote_endpoint(text).removeprefix("tcp://")
+
+
+def checked_remote_token(text: str) -> str:
+    """Return the token of a domain's remote. Raises ConfigError."""
+    token = text.strip()
+    if token.count(".") != 2:
+        raise ConfigError("remote token must be a JWT (expected three segments separated by '.')")
+    if not _JWT.fullmatch(token):
+        raise ConfigError("remote token must be a JWT (its segments must be base64url)")
+    return token
 
 
 def _parsed(text: str) -> dict[str, Any]:

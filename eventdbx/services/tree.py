@@ -28,6 +28,7 @@ from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
 from eventdbx.services.checkpoints import CheckpointService
 from eventdbx.services.cosigning import CosigningService
+from eventdbx.services.domains import Listing
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
@@ -250,6 +251,9 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         on_failure=lambda failure: server.store_failed(failure),
         export=run_slowly,
     )
+    live.listing = Listing(
+        workspace, live.current, opened=stores.opened, run_slowly=run_slowly
+    ).documents
     observing = Observing(
         workspace,
         stores,

@@ -115,7 +115,8 @@ class Workspace:
         """Return the domains that have a directory, ``default`` first of all."""
         folder = self.data_dir / "domains"
         found = sorted(os.scandir(folder), key=lambda one: one.name) if folder.is_dir() else []
-        return ["default", *(one.name for one in found if one.is_dir())]
+        hidden = (one for one in found if not one.name.startswith("."))  # What is being removed.
+        return ["default", *(one.name for one in hidden if one.is_dir())]
 
     def store_path(self, name: str) -> Path:
         """Return the directory of a domain's event store; it may not exist yet."""

@@ -86,6 +86,8 @@ AGGREGATES: dict[str, Command] = {
     ),
     "audit export": Command("audit export order {one} --out -", READ_ONE),
     "audit log": Command("audit log", _needs("audit.read")),
+    "list": Command("list", _needs("config.read")),
+    "domain list": Command("domain list", _needs("config.read")),
     "config --reload": Command("config --reload", _needs("config.write")),
     "audit verify": Command("audit verify", _needs("audit.read")),
 }
@@ -206,7 +208,7 @@ OWN_FILES = frozenset(
         "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
         "upgrade", "upgrade to", "upgrade use", "upgrade list", "upgrade installed",
         "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
-        "remote show",
+        "remote show", "checkout", "domain create",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

@@ -16,6 +16,7 @@ from eventdbx.surfaces.admin import (
     checkpoints,
     configuration,
     datakeys,
+    domains,
     erasing,
     keys,
     plugin_deliveries,
@@ -51,6 +52,7 @@ MODULES: tuple[Any, ...] = (
     checkpoints,
     scrubs,
     status,
+    domains,
 )
 """Each has ``SCHEMAS``, by name, and ``rows(installation)``."""
 

@@ -1,9 +1,8 @@
-"""The installation as a whole, only looked at: its status and its domains."""
+"""The installation as a whole, only looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from twisted.internet.defer import Deferred
 
@@ -23,14 +22,6 @@ SCHEMAS: Mapping[str, JSON] = {
             "connections": {"type": "integer", "minimum": 0},
         },
     },
-    "Domain": {
-        "type": "object",
-        "required": ["domain", "active"],
-        "properties": {
-            "domain": {"type": "string"},
-            "active": {"type": "boolean", "description": "Whether it is the one by default."},
-        },
-    },
 }
 
 
@@ -40,13 +31,6 @@ def rows(installation: Installation) -> tuple[Row, ...]:
     def status(call: Call) -> Deferred[Answer]:
         asking = installation.administration.status()
         return asking.addCallback(lambda found: Answer(document=status_for(found, call.grant)))
-
-    def domains(call: Call) -> Deferred[Answer]:
-        def shown(found: list[dict[str, Any]]) -> Answer:
-            allowed = call.grant.allows_tenant
-            return Answer(document=[one for one in found if allowed(one["domain"])])
-
-        return installation.administration.domains().addCallback(shown)
 
     return (
         Row(
@@ -58,16 +42,5 @@ def rows(installation: Installation) -> tuple[Row, ...]:
             handle=status,
             answers={200: "Status"},
             tag="status",
-        ),
-        Row(
-            method="GET",
-            path="/admin/domains",
-            operation="listDomains",
-            summary="The domains that the token may use, by name",
-            action="config.read",
-            handle=domains,
-            answers={200: "[Domain]"},
-            tag="status",
-            lists=True,
         ),
     )

@@ -44,6 +44,9 @@ MODULES: dict[str, tuple[str, str]] = {
     "plugin": (_HERE + "plugin_commands", "Manage plugins"),
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
+    "list": (_HERE + "domain_commands", "List domains with aggregate and event counts"),
+    "checkout": (_HERE + "domain_commands", "Switch the active domain context"),
+    "domain": (_HERE + "domain_commands", "List and create domains"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
     "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
     "checkpoint": (

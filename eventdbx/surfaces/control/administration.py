@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.administering import keys_for, status_for
+from eventdbx.application.administering import domains_for, keys_for, status_for
 from eventdbx.errors import ConfigError, Unauthorized
 from eventdbx.surfaces.control.asked import Asked, read_asked
 from eventdbx.surfaces.control.recording import Change
@@ -93,6 +93,12 @@ class AdministrationRoutes:
 
             return installation.rotate_data_key().addCallback(recorded)
 
+        def domains(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+            return installation.domains().addCallback(
+                lambda found: {"domains": domains_for(found, grant)}
+            )
+
+        self.offer("domains", "config.read", domains)
         self.offer("data_keys", "config.read", data_keys)
         self.offer("rotate_data_key", "config.write", rotate)
         self.offer("reload", "config.write", reload)
