@@ -23,6 +23,7 @@ from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.checkpoints import write_copies
 from eventdbx.services.files import make_directory
 from eventdbx.services.stores import open_configured, open_domain
+from eventdbx.services.tenants import TenantFile, put_quota
 from eventdbx.services.workspace import Opened
 from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous
@@ -76,6 +77,9 @@ class OfflineStore:
             plugins_path=workspace.plugins_path(domain),
         )
         self._reading = backend
+        if writes:
+            # A quota that held beside a server alone would be none.
+            put_quota(self._domain, TenantFile.of(workspace, config).load().get(domain))
         if writes and config.data_encryption_key is not None:
             present = decode_data_key(config.data_encryption_key)
             while _result(Deferred.fromCoroutine(self._domain.data_keys.rewrap_some(present))):

@@ -41,6 +41,7 @@ from eventdbx.services.reporting import report_on
 from eventdbx.services.scrubbing import ScrubService
 from eventdbx.services.settling import SettlingService
 from eventdbx.services.stores import StoreService
+from eventdbx.services.tenants import TenantDesk, TenantFile
 from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
@@ -290,6 +291,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     )
     live.keys = rekeying
     cosigning = CosigningService(lambda: live.config.integrity, reactor)
+    tenants = TenantDesk(
+        TenantFile.of(workspace, config),
+        shard_count=config.tenants.shard_count,
+        opened=stores.opened,
+        open_domain=stores.domain,
+        run_on_files=run_on_files,
+    )
+    stores.on_open.append(tenants.watch)
     stores.on_open += [observing.watch_domain, draining.add, checkpoints.add, cosigning.add]
     stores.on_open.append(mapping.add)
     scrubbing = ScrubService(lambda: live.config.integrity, run_slowly=run_slowly, clock=reactor)
@@ -376,6 +385,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
 
     live.parts += [rekeying.take_up, at_once(take_up), judging(admission), web.take_up]
     routes.administration.offer_installation(live, lambda: live.config.domain)
+    routes.tenants.offer(tenants, routes.administration)
     offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server
 

@@ -118,6 +118,27 @@ def _open_database(path: str, read_only: bool) -> Any:
         raise translated(error) from error
 
 
+def foreign_pairs(path: str) -> list[tuple[bytes, bytes]]:
+    """Everything in a small database of another program, which is not changed.
+
+    Raises StorageError when it cannot be read.
+    """
+    access, side = rocksdict.AccessType.read_only(False), os.path.join(path, _SIDE_FILE)
+    had_side = os.path.exists(side)
+    try:
+        options = rocksdict.Options(raw_mode=True)
+        database = rocksdict.Rdict(path, options=options, access_type=access)
+        try:
+            pairs: Any = database.items()
+            return list(pairs)
+        finally:
+            database.close()
+            if not had_side and os.path.exists(side):
+                os.remove(side)
+    except Exception as error:
+        raise StorageError(f"cannot read {path}: {error}") from error
+
+
 def _mend_side_file(path: str) -> None:
     """The binding writes its side file in place on every open: a crash may have cut it."""
     side = os.path.join(path, _SIDE_FILE)

@@ -26,7 +26,6 @@ from eventdbx.wire.client_connection import (
     Rejected,
 )
 from eventdbx.wire.codec_client import Reply
-from eventdbx.wire.events import HelloReceived
 from tests.storage.stepper import Stepper
 from tests.surfaces.listener import NOW_S, listener, token
 
@@ -389,18 +388,6 @@ class OperationTests(ProtocolCase):
         """With verbose_responses off a write is answered with an empty text."""
         self.make(synchronous(), verbose_responses=False)
         self.assertIsNone(self.open().call(self.append(1)))
-
-    def test_tenant_operations_are_not_there_yet(self) -> None:
-        """Tenant operations say so to those who would be allowed them."""
-        routes = self.factory.routes
-        hello = HelloReceived(1, token(), None, None, None, False, False)
-        session = routes.open(routes.greet(hello))
-        for actions, code in (["*.*"], "config"), (["aggregate.*"], "unauthorized"):
-            own = token(actions=actions)
-            shard = rq.TenantAssign(own, "default", "s")
-            for request in shard, rq.TenantQuotaClear(own, "default"):
-                self.assertEqual(routes.answer(session, request).code, code)
-
 
 class PermissionTests(ProtocolCase):
     """Each request is authorised by its own token."""

@@ -145,6 +145,10 @@ def _outbox(reply: Reply) -> OutboxRead:
     return OutboxRead(orjson.loads(reply.texts[0]), after)
 
 
+def _changed(reply: Reply) -> bool:
+    return reply.words[0] & 1 != 0
+
+
 def _text(reply: Reply) -> str:
     return reply.texts[0].decode()
 
@@ -346,6 +350,35 @@ class Calls:
         Raises SerializationError for a document that is none in JSON.
         """
         return Call(rq.StagingOperation(self._token, _operation(operation)), _json)
+
+    def tenants(self) -> Call[dict[str, Any]]:
+        """The records of tenants, by name, and how many shards there are."""
+        return self.administer({"do": "tenants"})
+
+    def tenant_assign(self, tenant: str, shard: str) -> Call[tuple[bool, str]]:
+        """The shard of a tenant: whether it is another one now, and its label."""
+        request = rq.TenantAssign(self._token, tenant, shard)
+        return Call(request, lambda reply: (_changed(reply), _text(reply)))
+
+    def tenant_unassign(self, tenant: str) -> Call[bool]:
+        """No shard for a tenant: whether it had one."""
+        return Call(rq.TenantUnassign(self._token, tenant), _changed)
+
+    def tenant_quota_set(self, tenant: str, quota_mib: int) -> Call[bool]:
+        """How many MiB a tenant may store, 0 for no writes: whether that is new."""
+        return Call(rq.TenantQuotaSet(self._token, tenant, quota_mib), _changed)
+
+    def tenant_quota_clear(self, tenant: str) -> Call[bool]:
+        """No quota for a tenant: whether it had one."""
+        return Call(rq.TenantQuotaClear(self._token, tenant), _changed)
+
+    def tenant_quota_recalc(self, tenant: str) -> Call[int]:
+        """How many bytes the store of a tenant holds, measured now."""
+        return Call(rq.TenantQuotaRecalc(self._token, tenant), lambda reply: reply.words[0])
+
+    def tenant_reload(self, tenant: str) -> Call[bool]:
+        """Have the server look at the schemas of a tenant once more."""
+        return Call(rq.TenantReload(self._token, tenant), _changed)
 
     def wait_for(
         self, plugin: str, *, position: str | None, event_id: int | str | None, timeout_s: float

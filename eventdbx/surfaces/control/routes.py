@@ -29,15 +29,10 @@ from eventdbx.application.views import Seen
 from eventdbx.domain.aggregate import aggregate_document
 from eventdbx.domain.canonical import dump
 from eventdbx.domain.grants import Grant
-from eventdbx.domain.identifiers import (
-    check_aggregate_id,
-    check_aggregate_type,
-    check_domain_name,
-)
+from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.snapshots import snapshot_document
 from eventdbx.errors import (
     AggregateNotFound,
-    ConfigError,
     ContractViolation,
     EventDBXError,
     InvalidSchema,
@@ -61,6 +56,7 @@ from eventdbx.surfaces.control.plugins import PluginRoutes
 from eventdbx.surfaces.control.recording import Recording
 from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
+from eventdbx.surfaces.control.tenants import TenantRoutes, managed_tenant
 from eventdbx.surfaces.control.writes import WriteRoutes
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
@@ -155,6 +151,7 @@ class Routes:
         self._schemas = SchemaRoutes(self, run_slowly, self.rehearsals)
         self.references = ReferenceRoutes(self, run_slowly, open_domain)
         self.administration = AdministrationRoutes(self)
+        self.tenants = TenantRoutes(self)
         self._table: dict[type, Callable[[Session, Any], Any]] = {
             rq.ListAggregates: self._list_aggregates,
             rq.GetAggregate: self._get_aggregate,
@@ -165,9 +162,9 @@ class Routes:
             rq.GetSnapshot: self._get_snapshot,
             rq.ReadOutbox: self._read_outbox,
             rq.Unreadable: self._unreadable,
-            **dict.fromkeys(rq.SCHEMA_AND_TENANT, self._not_offered),
             **WriteRoutes(self, run_slowly).table(),
             **self._schemas.table(),
+            **self.tenants.table(),
             **self.references.table(),
             **self._extensions.table(),
             **PluginRoutes(self).table(),
@@ -236,10 +233,7 @@ class Routes:
 
         Raises ConfigError for a malformed or unknown name, Unauthorized.
         """
-        name = check_domain_name(tenant)
-        grant.require("tenant.manage")
-        if not grant.allows_tenant(name):
-            raise Unauthorized()
+        name = managed_tenant(grant, tenant)
         return session.domain if name == session.domain.name else self._open_domain(name)
 
     def require(
@@ -382,10 +376,6 @@ class Routes:
 
     def _unreadable(self, _session: Session, request: rq.Unreadable) -> rs.Failed:
         return failed(request.error)
-
-    def _not_offered(self, session: Session, request: Any) -> rs.Failed:
-        self.grant(session, request.token).require("tenant.manage")
-        raise ConfigError("tenant operations are not offered by this version of the server")
 
 
 def seeing(grant: Grant) -> Visible:
