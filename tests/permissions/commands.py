@@ -207,7 +207,8 @@ OWN_FILES = frozenset(
         "token list", "token show", "token revoke", "token refresh", "token rotate",
         "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
         "upgrade", "upgrade to", "upgrade use", "upgrade list", "upgrade installed",
-        "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
+        "context list", "context show", "context add", "context use", "context remove",
+        "context rename", "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
         "remote show", "checkout", "domain create",
     }
 )  # fmt: skip

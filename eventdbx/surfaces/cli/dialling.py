@@ -7,6 +7,7 @@ Whether there is a server, and what is said when it refuses, is in
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,8 @@ from eventdbx.errors import ConfigError, EventDBXError, IoError
 from eventdbx.services.bootstrap import ensure_cli_token
 from eventdbx.services.files import read_text
 from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
+from eventdbx.surfaces.cli.contexts import ContextFile, ServerContext, token_in
+from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure, UsageFailure
 from eventdbx.surfaces.cli.output import note, warn_of_visible
 
 if TYPE_CHECKING:
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 FALLBACK_TTL_S = 120
 TIMEOUT_S = 30.0
 """How long the connection and each answer are waited for."""
+
+_OF_STDIN: list[str] = []
+"""The token that was read from stdin: a shell shows it again with each of its lines."""
 
 _TLS = "tls://"
 _ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
@@ -46,20 +51,24 @@ def connect(
     address: str,
     given: str | None,
     *,
+    chosen: ServerContext | None = None,
     tenant: str | None,
     failing: str,
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[BlockingClient, str]:
     """Return a session with the server at an address, and the token that opened it.
 
-    ``options`` are those of the root, ``given`` the token of the command line. Raises Failure,
-    which begins with ``failing``, and ConfigError for what is no address.
+    ``options`` are those of the root, ``given`` is the token to show, if it is known, ``chosen``
+    the named server that the address is of. Raises Failure, which begins with ``failing``, and
+    ConfigError for what is no address.
     """
-    host, port, tls = _target(address, options.get("tls_ca"))
-    shown = _chosen(place, given)
+    ca_file = options.get("tls_ca") or (None if chosen is None else chosen.tls_ca)
+    no_noise = bool(options.get("no_noise")) or chosen is not None and chosen.no_noise
+    host, port, tls = _target(address, ca_file)
+    shown = _Shown(given) if given else _token(options, place, chosen)
     if not shown.issued and host not in _LOOPBACK and tls is None:
         raise Failure(failing, "a token that is not recorded is not sent to another machine")
-    dial = _Dial(host, port, shown.token, tenant, bool(options.get("no_noise")), tls, timeout_s)
+    dial = _Dial(host, port, shown.token, tenant, no_noise, tls, timeout_s)
     send = True if options.get("send_token") or not shown.issued else None
     try:
         return dial(send, place), shown.token
@@ -163,12 +172,38 @@ def token_of_environment() -> str | None:
     return found
 
 
-def _chosen(place: Opened, given: str | None) -> _Shown:
-    """Return the token for the server: the option, the environment, else the operator's own."""
-    if given and given.strip():
-        warn_of_visible("EVENTDBX_TOKEN_FILE")
-        return _Shown(given.strip())
-    text = token_of_environment()
+def token_of_line(options: Mapping[str, Any], token: str | None) -> str | None:
+    """Return the token that the command line gives: itself, in a file, or on stdin."""
+    given = (token or "").strip() or None
+    ways = [given, options.get("token_file"), options.get("token_stdin") or None]
+    if len([one for one in ways if one is not None]) > 1:
+        raise UsageFailure("only one of --token, --token-file and --token-stdin can be given")
+    if given:
+        warn_of_visible("--token-file or --token-stdin")
+        return given
+    if options.get("token_file") is not None:
+        return token_in(Path(options["token_file"]))
+    return options.get("token_stdin")
+
+
+def token_of_stdin() -> str:
+    """Return the token in the first line of stdin, which is read once. Raises Failure."""
+    if not _OF_STDIN:
+        line = sys.stdin.readline().strip()
+        if not line:
+            raise Failure("there is no token on stdin")
+        _OF_STDIN.append(line)
+    return _OF_STDIN[0]
+
+
+def _token(options: Mapping[str, Any], place: Opened, chosen: ServerContext | None) -> _Shown:
+    """Return the token for the server: that of the command line, of the named server, of the
+    environment, else the operator's own."""
+    text = token_of_line(options, None)
+    if text is None and chosen is not None:
+        text = ContextFile(os.environ).token_of(chosen)
+    if text is None:
+        text = token_of_environment()
     if text is not None:
         return _Shown(text)
     try:

@@ -74,6 +74,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "audit_command",
         "Show who administered what, and export evidence of events",
     ),
+    "context": (
+        _HERE + "context_commands",
+        "Manage named servers, and choose where commands work",
+    ),
     "doctor": (
         _HERE + "doctor_command",
         "Check the installation, and say what to do about each finding",

@@ -15,6 +15,7 @@ from eventdbx.config import Value
 from eventdbx.errors import ConfigError
 from eventdbx.services.pidfile import ServerRecord, read_record
 from eventdbx.services.workspace import Opened, open_workspace
+from eventdbx.surfaces.cli.contexts import chosen
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.output import note
 
@@ -27,6 +28,7 @@ def opened(
     ``overrides`` (dotted path to value) beat the options of the root; ``create`` False refuses to
     make a configuration. Raises what :func:`~eventdbx.services.workspace.open_workspace` raises.
     """
+    chosen(context)  # Says so, if the command is of this machine and another place was chosen.
     options = context.find_root().params
     shared: dict[str, Value] = {}
     if options.get("data_dir"):

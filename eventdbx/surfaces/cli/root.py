@@ -17,9 +17,21 @@ OPTIONS = (
     ),
     Option(["--data-dir", "data_dir"], metavar="PATH", help="Use this data directory"),
     Option(
-        ["--socket", "socket"],
+        ["--server", "--socket", "socket"],
         metavar="ADDR",
         help="Talk to the server at HOST:PORT, or tls://HOST:PORT, instead of the local store",
+    ),
+    Option(
+        ["--context", "context"],
+        metavar="NAME",
+        help="Talk to the server of this name (dbx context); local is the store of this machine",
+    ),
+    Option(["--token-file", "token_file"], metavar="FILE", help="Show the server this token"),
+    Option(
+        ["--token-stdin", "token_stdin"],
+        is_flag=True,
+        callback=lambda _ctx, _option, given: _token_of_stdin() if given else None,
+        help="Show the server the token in the first line of stdin",
     ),
     Option(["--tls-ca", "tls_ca"], metavar="FILE", help="Trust these certificates at tls://"),
     Option(
@@ -41,6 +53,13 @@ VERSION = Option(
     callback=lambda ctx, _option, wanted: _show_version(ctx) if wanted else None,
     help="Print version",
 )
+
+
+def _token_of_stdin() -> str:
+    """Read it before the command does: the rest of stdin is for that."""
+    from eventdbx.surfaces.cli.dialling import token_of_stdin
+
+    return token_of_stdin()
 
 
 def _show_version(ctx: click.Context) -> None:

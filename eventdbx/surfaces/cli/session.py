@@ -7,7 +7,7 @@ a daemon would use. Reads are unfiltered and uncapped either way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -15,7 +15,7 @@ import click
 
 from eventdbx.errors import EventDBXError, IoError
 from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli import dialling, places
+from eventdbx.surfaces.cli import contexts, dialling, places
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.options import includes_hidden
 
@@ -83,11 +83,16 @@ def database(
             hint="stop the server first; only who owns the store's files sees what schemas hide",
         )
     where = f"via running server socket {address}"
-    given = context.find_root().params.get("socket") is not None
-    tenant = None if given and not place.config.tenants.multi_tenant else place.config.domain
+    options, chosen = context.find_root().params, contexts.chosen(context)
     failing = f"failed to {doing or 'reach the database'} {where}"
     client, text = dialling.connect(
-        context.find_root().params, place, address, token, tenant=tenant, failing=failing
+        options,
+        place,
+        address,
+        dialling.token_of_line(options, token),
+        chosen=chosen,
+        tenant=_tenant(options, place, chosen),
+        failing=failing,
     )
     try:
         yield client, Calls(text)
@@ -107,7 +112,21 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     given: str | None = context.find_root().params.get("socket")
     if given is not None:
         return given
+    chosen = contexts.chosen(context)
+    if chosen is not None:
+        return chosen.server
     return place.config.socket.bind_addr if places.daemon_runs(place) else None
+
+
+def _tenant(
+    options: Mapping[str, Any], place: Opened, chosen: contexts.ServerContext | None
+) -> str | None:
+    """Return the domain to ask for; None leaves it to a server that is not of this machine."""
+    if chosen is not None:
+        return chosen.domain
+    if options.get("socket") is not None and not place.config.tenants.multi_tenant:
+        return None
+    return place.config.domain
 
 
 class Pages:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from eventdbx.surfaces.cli import upgrade_index
+from eventdbx.surfaces.cli.arguments import Argument
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, argument, option
@@ -33,6 +34,14 @@ _HOW = all_of(
     option("--no-switch", is_flag=True, help="Refused: one version is installed at a time"),
     AS_JSON,
 )
+
+
+class _Version(Argument):
+    """The version after ``upgrade``, which is not there when a subcommand is."""
+
+    def get_usage_pieces(self, ctx: click.Context) -> list[str]:
+        """Return nothing: subcommands have no version in front of them."""
+        return []
 
 
 class UpgradeGroup(DbxGroup):
@@ -62,7 +71,9 @@ def register(root: click.Group) -> None:
             "dbx upgrade --suppress 3.20.0",
         ),
     )
-    @argument("version", required=False, help="Version to go to [default: latest]")
+    @click.argument(
+        "version", cls=_Version, required=False, help="Version to go to [default: latest]"
+    )
     @_HOW
     @option("--suppress", metavar="VERSION", help="Do not remind of this version")
     @option(

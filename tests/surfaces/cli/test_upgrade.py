@@ -180,7 +180,7 @@ class Versions(SynchronousTestCase):
     def test_order(self) -> None:
         """Candidates come before their release, later fixes after it."""
         ordered = ["1.9.0", "1.10.0rc1", "1.10.0", "1.10.0.post1", "1.10.1", "2.0a1", "2.0"]
-        self.assertEqual(sorted(reversed(ordered), key=order_of), ordered)
+        self.assertEqual(sorted(set(ordered), key=order_of), ordered)
 
 
 class UpgradeTests(CommandLineCase):
