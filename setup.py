@@ -50,6 +50,7 @@ REQUIRED = [
     "orjson >= 3.10",
     "prometheus_client >= 0.21",
     "pycapnp >= 2.0",
+    "PyYAML >= 6.0.1",
     "referencing >= 0.30",
     "rocksdict >= 0.3.29",
     "sortedcontainers >= 2.4",

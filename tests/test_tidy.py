@@ -77,6 +77,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
     "jsonpatch": ("domain/patches.py",),
     "jsonpointer": ("domain/patches.py",),
     "click": ("surfaces/cli/",),
+    "yaml": ("surfaces/cli/rendering.py",),
     "tomlkit": ("config.py", "services/workspace.py"),
     "tomllib": ("config.py", "services/workspace.py"),
     "sortedcontainers": ("storage/memory.py",),

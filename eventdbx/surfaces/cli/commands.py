@@ -21,7 +21,14 @@ from eventdbx.surfaces.cli.arguments import (
     spelling,
     takes_value,
 )
-from eventdbx.surfaces.cli.failures import EXIT_DONE, EXIT_USAGE, Failure, Stop, UsageFailure
+from eventdbx.surfaces.cli.failures import (
+    EXIT_DONE,
+    EXIT_USAGE,
+    USAGE,
+    Failure,
+    Stop,
+    UsageFailure,
+)
 from eventdbx.surfaces.cli.helptext import help_page, possible_values, usage_line
 
 _UNSET = getattr(click.core, "UNSET", None)
@@ -189,7 +196,7 @@ class LazyGroup(DbxGroup):
         """An unknown command is a failure, not wrong usage: plugins may be missing."""
         close = get_close_matches(name, self.list_commands(ctx), 1, 0.75)
         hint = f"did you mean '{close[0]}'?" if close else None
-        return Failure(f"unknown command '{name}'", hint=hint)
+        return Failure(f"unknown command '{name}'", hint=hint, code=USAGE)
 
 
 def _read_line(

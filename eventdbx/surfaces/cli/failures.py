@@ -6,7 +6,8 @@ variable ``EVENTDBX_EXIT_CODES=fine`` a failure is told apart as in :data:`FINE_
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from eventdbx.errors import AlreadyExists, EventDBXError, without_tokens
 
@@ -14,6 +15,12 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
+
+USAGE = "usage"
+"""The code of command lines that cannot be understood."""
+
+INTERNAL = "internal"
+"""The code of mistakes of ours."""
 
 UNREACHABLE = "unreachable"
 """The code of failures to reach a server; it has no error class, for no server sends it."""
@@ -100,6 +107,44 @@ def failure_text(failure: Failure, *, hints: bool) -> str:
     if failure.hint and hints:
         lines += ["", f"hint: {failure.hint}"]
     return without_tokens("\n".join(lines)) + "\n"
+
+
+def failure_line(failure: Failure | UsageFailure) -> str:
+    """Return the line of JSON for stderr: what people are told in prose, and the code."""
+    if isinstance(failure, UsageFailure):
+        tips = [one for one in (failure.tip, failure.usage and f"Usage: {failure.usage}") if one]
+        hint: str | None = "; ".join(tips) or None
+        causes: tuple[str, ...] = ()
+        code = USAGE
+    else:
+        hint, causes, code = failure.hint, failure.causes, failure.code
+    import orjson
+
+    error = {
+        "code": code,
+        "message": without_tokens(failure.message),
+        "hint": hint and without_tokens(hint),
+        "causes": [without_tokens(one) for one in causes],
+    }
+    return orjson.dumps({"error": error}).decode() + "\n"
+
+
+def errors_as_json(args: Sequence[str]) -> bool:
+    """Say whether a command line asks for errors as JSON; it need not make sense otherwise."""
+    words = list(takewhile(lambda word: word != "--", args))
+    for place, word in enumerate(words):
+        for flag in ("--output", "-o"):
+            if word == flag:
+                value = words[place + 1] if place + 1 < len(words) else ""
+            elif word.startswith(f"{flag}="):
+                value = word.removeprefix(f"{flag}=")
+            elif flag == "-o" and word.startswith(flag):
+                value = word.removeprefix(flag)
+            else:
+                continue
+            if value in ("json", "ndjson"):
+                return True
+    return False
 
 
 def exit_status(failure: Failure, environ: Mapping[str, str]) -> int:

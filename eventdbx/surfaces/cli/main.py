@@ -15,10 +15,13 @@ from eventdbx.surfaces.cli.failures import (
     EXIT_FAILED,
     EXIT_INTERRUPTED,
     EXIT_USAGE,
+    INTERNAL,
     Failure,
     Stop,
     UsageFailure,
+    errors_as_json,
     exit_status,
+    failure_line,
     failure_of,
     failure_text,
 )
@@ -118,10 +121,10 @@ def _answer(args: list[str]) -> int:
     except Stop as stop:
         return stop.status
     except UsageFailure as failure:
-        sys.stderr.write(failure.text())
+        sys.stderr.write(failure_line(failure) if errors_as_json(args) else failure.text())
         return EXIT_USAGE
     except Failure as failure:
-        sys.stderr.write(failure_text(failure, hints=sys.stderr.isatty()))
+        _report(failure, args)
         return exit_status(failure, os.environ)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
@@ -137,8 +140,15 @@ def _mistake_of_ours(error: Exception, args: list[str]) -> int:
         import traceback
 
         traceback.print_exception(error)
-    sys.stderr.write(f"Error: internal error: {type(error).__name__}: {error}\n")
+    _report(Failure(f"internal error: {type(error).__name__}: {error}", code=INTERNAL), args)
     return EXIT_FAILED
+
+
+def _report(failure: Failure, args: list[str]) -> None:
+    if errors_as_json(args):
+        sys.stderr.write(failure_line(failure))
+    else:
+        sys.stderr.write(failure_text(failure, hints=sys.stderr.isatty()))
 
 
 def _run(args: list[str]) -> int:

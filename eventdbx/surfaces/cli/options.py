@@ -10,13 +10,12 @@ import orjson
 
 from eventdbx import limits
 from eventdbx.domain.canonical import JSON
-from eventdbx.domain.commands import PublishTarget
 from eventdbx.domain.cursors import parse_aggregate_cursor
 from eventdbx.domain.filters import Filter, parse_filter
 from eventdbx.domain.sorting import SortKey, parse_aggregate_sort, parse_event_sort
 from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidCursor, InvalidSchema
-from eventdbx.surfaces.cli.arguments import Argument, Option
+from eventdbx.surfaces.cli.arguments import Argument, Option, spelling
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.values import (
     FIELD,
@@ -76,7 +75,23 @@ MAYBE_AGGREGATE = all_of(
     argument("aggregate_id", spelled="--aggregate-id", required=False, help="Aggregate identifier"),
 )
 
-AS_JSON = option("--json", "as_json", is_flag=True, help="Emit results as JSON")
+
+def _as_json(context: click.Context, option: click.Parameter, given: bool) -> bool:
+    """Say whether documents are wanted; ``--json`` stands for ``-o json``."""
+    root = context.find_root().params
+    given, wanted = given or bool(root.get("json")), root.get("output")
+    if given and wanted not in (None, "json"):
+        raise click.UsageError(
+            f"the argument '{spelling(option)}' cannot be used with '--output {wanted}'"
+        )
+    return given or wanted is not None
+
+
+AS_JSON = option(
+    "--json", "as_json", is_flag=True, callback=_as_json, help="Emit results as JSON; -o knows more"
+)
+"""Every command takes it: without ``--json`` and ``-o`` it prints the lines that scripts know,
+with either of them a document."""
 
 TOKEN = option(
     "--token",
@@ -212,17 +227,6 @@ def check_note(note: str | None) -> None:
     if note is not None and len(note) > limits.NOTE_CHARACTERS_MAX:
         raise Failure(
             f"note cannot exceed {limits.NOTE_CHARACTERS_MAX} characters", code="invalid_schema"
-        )
-
-
-def refuse_later_options(*, stage: bool = False, publish: Sequence[PublishTarget] = ()) -> None:
-    """Raise Failure for options that this version knows but does not carry out."""
-    if stage and publish:
-        raise Failure("--publish cannot be combined with --stage")
-    if stage:
-        raise Failure(
-            "staging is not available in this version; nothing was written",
-            hint="write the event at once by leaving --stage out",
         )
 
 

@@ -1,41 +1,95 @@
-"""What goes to stdout and stderr: JSON documents, lines, notes."""
+"""What goes to stdout and stderr: documents in the format asked for, lines, notes.
+
+The root options ``--output``, ``--quiet``, ``--color`` and ``--no-pager`` are obeyed here, so that
+a command has two things to say only: its documents, and the lines that scripts know.
+"""
 
 from __future__ import annotations
 
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
-import orjson
+import click
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_PLUS = re.compile(rb'"(?:[^"\\]|\\.)*+"|(e)\+', re.DOTALL)
+from eventdbx.surfaces.cli import rendering
+from eventdbx.surfaces.cli.rendering import Look, pretty
 
+__all__ = [
+    "coloured",
+    "format_wanted",
+    "note",
+    "note_on_terminal",
+    "pretty",
+    "print_array",
+    "print_envelope",
+    "print_json",
+    "print_line",
+    "print_listing",
+    "say_empty",
+    "say_more",
+    "warn_of_visible",
+    "without_controls",
+]
 
-def pretty(value: Any, *, sort: bool = False) -> str:
-    """Return a JSON document with two spaces of indent, numbers in their canonical form."""
-    option = orjson.OPT_INDENT_2 | (orjson.OPT_SORT_KEYS if sort else 0)
-    text = orjson.dumps(value, option=option)
-    if b"e+" in text:
-        text = _PLUS.sub(lambda found: found[0] if found[1] is None else b"e", text)
-    return text.decode()
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_HIGH_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_json(value: Any, *, sort: bool = False) -> None:
-    """Print one JSON document and a newline."""
-    sys.stdout.write(pretty(value, sort=sort) + "\n")
+    """Print one document: JSON, or what ``--output`` says."""
+    _write(rendering.document(value, _look(sort)))
 
 
 def print_array(values: Iterable[Any], *, sort: bool = False) -> None:
-    """Print a JSON array whose items come one at a time; memory stays that of one item."""
-    write = sys.stdout.write
-    empty = True
-    for value in values:
-        text = pretty(value, sort=sort)
-        write(("[\n" if empty else ",\n") + "\n".join(f"  {line}" for line in text.split("\n")))
-        empty = False
-    write("[]\n" if empty else "\n]\n")
+    """Print documents that come one at a time; memory stays that of one (a table: of a page)."""
+    _write(rendering.documents(values, _look(sort)))
+
+
+def print_envelope(
+    values: Iterable[Any], rest: Callable[[], Mapping[str, Any]], *, sort: bool = False
+) -> None:
+    """Print one document with ``items``, and beside them what ``rest`` says after the last."""
+    _write(rendering.envelope(values, rest, _look(sort)))
+
+
+def print_listing(
+    values: Iterable[Any],
+    line: Callable[[Any], str],
+    *,
+    as_json: bool,
+    empty: str | None = None,
+    sort: bool = False,
+) -> bool:
+    """Print a list: documents, a table for a person, or the lines that scripts know.
+
+    ``empty`` is the line of an empty list, where scripts know one. Returns whether there was any.
+    """
+    seen = Seen(values)
+    if as_json:
+        print_array(seen, sort=sort)
+    elif sys.stdout.isatty() and _columns():
+        _write(rendering.documents(seen, _look(sort, form="table")))
+    else:
+        _write(f"{line(value)}\n" for value in seen)
+        if not seen.any and empty is not None and not sys.stdout.isatty():
+            print_line(empty)
+    return seen.any
+
+
+class Seen:
+    """Passes values on, and knows whether there was any."""
+
+    def __init__(self, values: Iterable[Any]) -> None:
+        self._values = values
+        self.any = False
+
+    def __iter__(self) -> Iterator[Any]:
+        for value in self._values:
+            self.any = True
+            yield value
 
 
 def print_line(text: str, *, coloured: bool = False) -> None:
@@ -49,13 +103,22 @@ def print_line(text: str, *, coloured: bool = False) -> None:
 
 
 def without_controls(text: str) -> str:
-    """Return a text in which control characters, but for tabs and line ends, are written out."""
-    return _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", text)
+    """Return a text in which control characters, but for tabs and line ends, are written out.
+
+    So are the characters that turn the direction of a line.
+    """
+    return _CONTROL.sub(_written_out, text)
+
+
+def _written_out(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def note(text: str) -> None:
     """Say something that is no result: on stderr, so that stdout stays parseable."""
-    sys.stderr.write(text + "\n")
+    if not _root_option("quiet"):
+        sys.stderr.write(text + "\n")
 
 
 def warn_of_visible(instead: str) -> None:
@@ -69,3 +132,71 @@ def note_on_terminal(text: str) -> None:
     """Say something that only helps a person: on stderr, and only if it is a terminal."""
     if sys.stderr.isatty():
         note(text)
+
+
+def say_empty(looked_for: str, then: str) -> None:
+    """Tell a person that there was nothing: what was looked for, and what to try next."""
+    note_on_terminal(f"{looked_for}; try `{then}`")
+
+
+def say_more(cursor: str | None) -> None:
+    """Say where the next page begins, if there is one: on stderr, to whom stdout does not say it.
+
+    A person is told with any output. A script that asked for a format has asked for a new
+    contract, and is told, too; without a format its stderr stays as it always was.
+    """
+    if cursor is None:
+        return
+    if sys.stderr.isatty():
+        note(f"more: --cursor {cursor}, or --all")
+    elif format_wanted() is not None:
+        note(f"next_cursor={cursor}")
+
+
+def format_wanted() -> str | None:
+    """Return the format that ``--output`` names, None without it."""
+    wanted: str | None = _root_option("output")
+    return wanted
+
+
+def coloured(stream: Any = None) -> bool:
+    """Say whether a stream (stdout) gets colours: ``--color``, NO_COLOR, whether it shows them."""
+    wanted = _root_option("color") or "auto"
+    if wanted != "auto":
+        return bool(wanted == "always")
+    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+        return False
+    return bool((stream or sys.stdout).isatty())
+
+
+def _root_option(name: str) -> Any:
+    context = click.get_current_context(silent=True)
+    return None if context is None else context.find_root().params.get(name)
+
+
+def _columns() -> tuple[str, ...]:
+    context = click.get_current_context(silent=True)
+    return () if context is None else getattr(context.command, "columns", ())
+
+
+def _look(sort: bool, form: str | None = None) -> Look:
+    width = None
+    if sys.stdout.isatty():
+        import shutil
+
+        width = shutil.get_terminal_size().columns
+    form = form or format_wanted() or "json"
+    return Look(form, _columns(), sort, width, bold=form == "table" and coloured())
+
+
+def _write(pieces: Iterable[str]) -> None:
+    """Write pieces of text to stdout; on a terminal through the pager, and nothing to obey."""
+    if not sys.stdout.isatty():
+        for piece in pieces:
+            sys.stdout.write(piece)
+        return
+    from eventdbx.surfaces.cli.paging import paged
+
+    with paged(wanted=not _root_option("no_pager")) as write:
+        for piece in pieces:
+            write(_HIGH_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", piece))

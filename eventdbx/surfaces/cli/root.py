@@ -7,6 +7,7 @@ import click
 from eventdbx.surfaces.cli.arguments import Option
 from eventdbx.surfaces.cli.commands import LazyGroup
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.rendering import FORMATS
 
 OPTIONS = (
     Option(
@@ -42,6 +43,29 @@ OPTIONS = (
     ),
     Option(["--no-noise", "no_noise"], is_flag=True, help="Do not encrypt the connection"),
     Option(["-v", "--verbose", "verbose"], count=True, help="Say more on stderr"),
+    Option(
+        ["-o", "--output", "output"],
+        type=click.Choice(FORMATS),
+        metavar="FORMAT",
+        help="Print results in this format; with json and ndjson, errors as JSON, too",
+    ),
+    Option(["--json", "json"], is_flag=True, help="The same as -o json, with errors as texts"),
+    Option(
+        ["-q", "--quiet", "quiet"],
+        is_flag=True,
+        help="Leave out notes and progress on stderr; errors stay",
+    ),
+    Option(
+        ["--color", "color"],
+        type=click.Choice(("auto", "always", "never")),
+        metavar="WHEN",
+        help="Use colours (default: on a terminal, unless NO_COLOR is set)",
+    ),
+    Option(
+        ["--no-pager", "no_pager"],
+        is_flag=True,
+        help="Do not show what is longer than the screen in a pager",
+    ),
 )
 """Taken anywhere on the line; where a command has an option of the same name, that one wins."""
 
