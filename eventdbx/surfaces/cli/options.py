@@ -17,6 +17,7 @@ from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidCursor, InvalidSchema
 from eventdbx.surfaces.cli.arguments import Argument, Option, spelling
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.output import DOCUMENTS
 from eventdbx.surfaces.cli.values import (
     FIELD,
     U64,
@@ -84,14 +85,27 @@ def _as_json(context: click.Context, option: click.Parameter, given: bool) -> bo
         raise click.UsageError(
             f"the argument '{spelling(option)}' cannot be used with '--output {wanted}'"
         )
-    return given or wanted is not None
+    context.meta[DOCUMENTS] = given or wanted is not None
+    return bool(context.meta[DOCUMENTS])
 
 
-AS_JSON = option(
-    "--json", "as_json", is_flag=True, callback=_as_json, help="Emit results as JSON; -o knows more"
-)
+def _json_option(**settings: Any) -> Callable[[F], F]:
+    return option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        callback=_as_json,
+        help="Emit results as JSON; -o knows more formats",
+        **settings,
+    )
+
+
+AS_JSON = _json_option()
 """Every command takes it: without ``--json`` and ``-o`` it prints the lines that scripts know,
 with either of them a document."""
+
+DOCUMENT = _json_option(expose_value=False)
+"""The same for commands that leave the choice to ``output.print_result`` or ``print_listing``."""
 
 TOKEN = option(
     "--token",

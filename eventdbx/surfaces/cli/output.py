@@ -18,7 +18,9 @@ from eventdbx.surfaces.cli import rendering
 from eventdbx.surfaces.cli.rendering import Look, pretty
 
 __all__ = [
+    "DOCUMENTS",
     "coloured",
+    "documents_wanted",
     "format_wanted",
     "note",
     "note_on_terminal",
@@ -28,11 +30,15 @@ __all__ = [
     "print_json",
     "print_line",
     "print_listing",
+    "print_result",
     "say_empty",
     "say_more",
     "warn_of_visible",
     "without_controls",
 ]
+
+DOCUMENTS = "eventdbx.documents"
+"""Where the context of click keeps that documents are wanted."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _HIGH_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
@@ -59,7 +65,6 @@ def print_listing(
     values: Iterable[Any],
     line: Callable[[Any], str],
     *,
-    as_json: bool,
     empty: str | None = None,
     sort: bool = False,
 ) -> bool:
@@ -68,7 +73,7 @@ def print_listing(
     ``empty`` is the line of an empty list, where scripts know one. Returns whether there was any.
     """
     seen = Seen(values)
-    if as_json:
+    if documents_wanted():
         print_array(seen, sort=sort)
     elif sys.stdout.isatty() and _columns():
         _write(rendering.documents(seen, _look(sort, form="table")))
@@ -77,6 +82,15 @@ def print_listing(
         if not seen.any and empty is not None and not sys.stdout.isatty():
             print_line(empty)
     return seen.any
+
+
+def print_result(value: Any, *lines: str, sort: bool = False) -> None:
+    """Print what a command has done: a document if one is asked for, else lines."""
+    if documents_wanted():
+        print_json(value, sort=sort)
+    else:
+        for line in lines:
+            print_line(line)
 
 
 class Seen:
@@ -157,6 +171,12 @@ def format_wanted() -> str | None:
     """Return the format that ``--output`` names, None without it."""
     wanted: str | None = _root_option("output")
     return wanted
+
+
+def documents_wanted() -> bool:
+    """Say whether ``--json`` or ``--output`` asks for documents instead of lines."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(DOCUMENTS))
 
 
 def coloured(stream: Any = None) -> bool:
