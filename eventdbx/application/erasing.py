@@ -32,7 +32,7 @@ from eventdbx.application.erasure_reading import (
     survey_subject,
 )
 from eventdbx.application.erasure_steps import erase_some, erase_whole, put_erasure
-from eventdbx.application.parts import forget_states
+from eventdbx.application.parts import forget_states, note_erasing
 from eventdbx.application.steps import Work
 from eventdbx.application.subjects import find_subject, subject_key
 from eventdbx.application.writer import Writer
@@ -95,6 +95,7 @@ class Erasing:
         self._stopping = False
         if not erasures.erasures(self._store.view()):
             return succeed(None)
+        note_erasing(self, under_way=True)
         going: Deferred[None] = self._alone(partial(self._finish_all, run_slowly))
         return going.addErrback(self._failed)
 
@@ -197,6 +198,7 @@ class Erasing:
             raise _Stopped("the event store closes; erasures go on when it is opened again")
 
     async def _commit(self, step: Callable[[Work, Transaction], T], names: tuple[bytes, ...]) -> T:
+        note_erasing(self, under_way=True)
         done = await self._writer.carry_out(step)
         forget_states()
         for name in names:
@@ -293,6 +295,7 @@ class Erasing:
         # A thread that was reading may have kept something meanwhile.
         self._forget()
         forget_states()
+        note_erasing(self, under_way=bool(erasures.erasures(self._store.view())))
         self.log.info("an erasure of {count} aggregates is done", count=len(parts))
 
     def _destroy(self, erasure: Erasure, parts: list[Part]) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
+from weakref import WeakSet
 
 import orjson
 
@@ -23,7 +24,8 @@ from eventdbx.domain.delivery.positions import position_token
 from eventdbx.domain.delivery.selecting import every_event
 from eventdbx.domain.events import Event
 from eventdbx.errors import StorageError
-from eventdbx.storage import eventlog, keys
+from eventdbx.storage import erasures, eventlog, keys
+from eventdbx.storage.erasures import Ranges
 from eventdbx.storage.interfaces import IReadView
 
 _BYTES_BESIDE_STATE = 1_024
@@ -41,11 +43,21 @@ class _Erasures:
     """How often something was erased in this process: states from before may hold it."""
 
     count = 0
+    under_way: WeakSet[object] = WeakSet()
 
 
 def forget_states() -> None:
     """Let every builder begin its states anew, from the events as they are now."""
     _Erasures.count += 1
+
+
+def note_erasing(whose: object, *, under_way: bool) -> None:
+    """Let builders know, from before the first commit of an erasure until all of it is rewritten,
+    that events which they read may be erased already."""
+    if under_way:
+        _Erasures.under_way.add(whose)
+    else:
+        _Erasures.under_way.discard(whose)
 
 
 class _Running(NamedTuple):
@@ -85,6 +97,8 @@ class PartsBuilder:
         self._running: OrderedDict[bytes, _Running] = OrderedDict()
         self._bytes = 0
         self._erasures = _Erasures.count
+        self._anew: set[bytes] = set()
+        """Aggregates whose kept states were folded without what is being erased of them."""
 
     def __len__(self) -> int:
         """Return how many states are kept."""
@@ -146,9 +160,17 @@ class PartsBuilder:
         if self._erasures != _Erasures.count:
             self._erasures = _Erasures.count
             self._running.clear()
+            self._anew.clear()
             self._bytes = 0
         name = slot = keys.name(event.aggregate_type, event.aggregate_id)
         version = event.version
+        gone = erasures.ranges_under_way(view, name) if _Erasures.under_way else ()
+        if gone and name not in self._anew:
+            # Whoever read an older view may have kept a state since.
+            for one in (name, name + _BEHIND):
+                self._drop(one)
+            self._anew.add(name)
+        event = _without(event, gone)
         kept = self._kept(slot, fold)
         if kept is not None and kept.head.version > version:
             slot = name + _BEHIND
@@ -165,10 +187,11 @@ class PartsBuilder:
             nearest = new_head(event.aggregate_type, event.aggregate_id, fold.mark)
         if version - nearest.version > _GAP_READ:
             stored = eventlog.load_head(view, name)
-            if stored is not None and stored.version == version:
+            current = stored is not None and (not gone or stored.fold_mark == fold.mark)
+            if stored is not None and current and stored.version == version:
                 stored = eventlog.refolded(view, stored, fold)
                 return self._keep(slot, _as_of(stored), None, event)
-        return self._keep(slot, _through(view, name, nearest, event, fold), None, event)
+        return self._keep(slot, _through(view, name, nearest, event, fold, gone), None, event)
 
     def _kept(self, slot: bytes, fold: Fold) -> _Running | None:
         kept = self._running.get(slot)
@@ -183,15 +206,25 @@ class PartsBuilder:
         if size >= measure_at:
             size = len(dump(head.state)) + len(dump(head.extensions)) + len(slot)
             measure_at = 2 * size + _BYTES_BESIDE_STATE
-        old = self._running.pop(slot, None)
-        if old is not None:
-            self._bytes -= old.size + _BYTES_BESIDE_STATE
+        self._drop(slot)
         self._running[slot] = _Running(head, size, measure_at)
         self._bytes += size + _BYTES_BESIDE_STATE
         while self._bytes > self._bytes_max or len(self._running) > self._entries_max:
             _slot, gone = self._running.popitem(last=False)
             self._bytes -= gone.size + _BYTES_BESIDE_STATE
         return head
+
+    def _drop(self, slot: bytes) -> None:
+        old = self._running.pop(slot, None)
+        if old is not None:
+            self._bytes -= old.size + _BYTES_BESIDE_STATE
+
+
+def _without(event: Event, gone: Ranges) -> Event:
+    """Return an event as it is folded once what is being erased is gone."""
+    if any(first <= event.version <= last for first, last in gone):
+        return event._replace(erased=True, extensions=None)
+    return event
 
 
 def _as_of(newest: Head) -> Head:
@@ -221,14 +254,17 @@ def _step(head: Head, event: Event, fold: Fold) -> Head:
     )
 
 
-def _through(view: IReadView, name: bytes, head: Head, event: Event, fold: Fold) -> Head:
+def _through(
+    view: IReadView, name: bytes, head: Head, event: Event, fold: Fold, gone: Ranges
+) -> Head:
     """Return the head after an event, folded on through those between."""
     if event.version == head.version + 1:
         return _step(head, event, fold)
     state: dict[str, JSON] = dict(head.state)
     extensions = head.extensions
     created_at, version = head.created_at, head.version
-    for one in eventlog.events(view, name, after=head.version, until=event.version - 1):
+    for read in eventlog.events(view, name, after=head.version, until=event.version - 1):
+        one = _without(read, gone)
         version += 1
         if one.version != version:
             break

@@ -133,6 +133,13 @@ def under_way(view: IReadView, name: bytes) -> bool:
     return any(view.get(keys.erasure(one.number, name)) is not None for one in erasures(view))
 
 
+def ranges_under_way(view: IReadView, name: bytes) -> Ranges:
+    """Return which versions of an aggregate are erased whose records may not be rewritten yet."""
+    records = (view.get(keys.erasure(one.number, name)) for one in erasures(view))
+    parts = [decode_part(name, record) for record in records if record is not None]
+    return tuple(pair for part in parts for pair in part.ranges)
+
+
 def spans(versions: Iterable[int]) -> Ranges:
     """Return ascending versions as ranges, first and last."""
     found: list[tuple[int, int]] = []

@@ -7,6 +7,7 @@ from twisted.internet.defer import CancelledError
 
 from eventdbx import errors, limits
 from eventdbx.application.erasing import Order
+from eventdbx.application.parts import PartsBuilder
 from eventdbx.domain.aggregate import Fold
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.commands import Write
@@ -225,6 +226,31 @@ class ErasedAggregate(OnDisk):
         self.successResultOf(self.domain.erasing.start(now))
         self.assert_gone(SECRETS)
         self.assertEqual(self.findings(), [])
+
+    def test_what_plugins_are_told_meanwhile(self) -> None:
+        """No state with what is erased is sent behind the event that names it, at any step."""
+        later = Later()
+        builder, in_force = PartsBuilder("default"), self.domain.schemas.in_force
+        before = self.domain.store.view()
+        events = self.events("o-1")
+        erasing = self.domain.erasing.aggregate("order", "o-1", Order("asked for", ALICE, later))
+        later.run_one()
+        # As a thread does that was at it when the erasure began.
+        for position, event in enumerate(events):
+            builder.build(before, in_force, event, position, "all")
+        del before
+        self.write("o-1", {"n": 9})
+        while True:
+            named, after = self.events("o-1")[-2:]
+            for one in (PartsBuilder("default"), builder):
+                for event, state in ((named, {}), (after, {"n": 9}), (named, {})):
+                    parts = one.build(self.domain.store.view(), in_force, event, 9, "all")
+                    assert parts is not None and parts.head is not None
+                    self.assertEqual((parts.head.state, parts.head.extensions), (state, {}))
+            if not later.busy:
+                break
+            later.run_one()
+        self.assertEqual(self.successResultOf(erasing).events, 3)
 
     def test_a_fold_anew_meets_no_payload(self) -> None:
         self.erase("o-1")
