@@ -32,6 +32,7 @@ from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.services.scrubbing import scrub_of
+from eventdbx.services.stagedfile import take_over_staged
 from eventdbx.storage.erasures import finish_interrupted
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.opening import open_store
@@ -123,6 +124,8 @@ def open_domain(
         domain.data_keys.on_purge = domain.erasing.on_purge
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)
+    if backend is None:
+        take_over_staged(domain, path.parent)
     return domain
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tests.permissions.operations import APPEND, JOBS, READ_ONE, READ_SOME
+from tests.permissions.operations import APPEND, JOBS, READ_ONE, READ_SOME, STAGES
 from tests.permissions.rules import Needs
 
 NOT_ALLOWED = 6
@@ -59,6 +59,10 @@ AGGREGATES: dict[str, Command] = {
     "aggregate replay": Command("aggregate replay order {one}", READ_ONE),
     "aggregate verify": Command("aggregate verify order {one}", READ_ONE),
     "aggregate export": Command("aggregate export order --output -", READ_SOME),
+    "aggregate commit": Command("aggregate commit", STAGES),
+    "aggregate stage list": Command("aggregate stage list", STAGES),
+    "aggregate stage show": Command("aggregate stage show 1", STAGES, ends=1),
+    "aggregate stage drop": Command("aggregate stage drop --all --yes", STAGES),
     "aggregate referrers": Command("aggregate referrers order {one}", READ_ONE),
     "events": Command("events", READ_SOME),
     "snapshots list": Command("snapshots list", READ_SOME),
@@ -215,6 +219,5 @@ OWN_FILES = frozenset(
 """Commands that ask for no token: they work on the files of the installation and its processes."""
 
 NOTHING = {
-    "aggregate commit": "nothing is staged: what it sends is a batch of writes",
     "aggregate remove": "refused to everyone while there are events",
 }

@@ -9,6 +9,7 @@ from eventdbx.surfaces.cli import (
     aggregate_writing,
     export_command,
     reference_commands,
+    stage_commands,
 )
 
 
@@ -32,3 +33,4 @@ def register(root: click.Group) -> None:
     aggregate_reading.register(aggregate)
     export_command.register(aggregate)
     reference_commands.register(aggregate)
+    stage_commands.register(aggregate)

@@ -1,4 +1,4 @@
-"""Commands that look at aggregates: list, get, select, verify, replay, commit."""
+"""Commands that look at aggregates: list, get, select, verify, replay."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from eventdbx.surfaces.cli.output import (
     print_line,
 )
 from eventdbx.surfaces.cli.session import Pages, database, opened
+from eventdbx.surfaces.cli.stage_commands import print_staged
 from eventdbx.surfaces.cli.values import U32, U64
 from eventdbx.surfaces.cli.verify_command import verify
 
@@ -49,7 +50,6 @@ def register(group: click.Group) -> None:
     _register_select(group)
     _register_replay(group)
     _register_verify(group)
-    _register_commit(group)
 
 
 def _register_list(group: click.Group) -> None:
@@ -78,7 +78,7 @@ def _register_list(group: click.Group) -> None:
     def list_aggregates(context: click.Context, /, **given: Any) -> None:
         """List aggregates in the store"""
         if given["stage"]:
-            print_line("no staged events")
+            print_staged(context, given["aggregate"])
             return
         take = checked_take(given["take"])
         if given["resolve"] and not given["as_json"]:
@@ -292,11 +292,3 @@ def _register_verify(group: click.Group) -> None:
     ) -> None:
         """Verify an aggregate's Merkle root"""
         verify(context, aggregate, aggregate_id, everything=everything, as_json=as_json)
-
-
-def _register_commit(group: click.Group) -> None:
-    @group.command("commit", examples=("dbx aggregate commit",))
-    @AS_JSON
-    def commit(as_json: bool) -> None:
-        """Commit events previously staged with `aggregate apply --stage`"""
-        print_line("no staged events to commit")

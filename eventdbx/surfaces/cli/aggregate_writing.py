@@ -23,13 +23,13 @@ from eventdbx.surfaces.cli.options import (
     metadata_text,
     option,
     payload_text,
-    refuse_later_options,
 )
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
 from eventdbx.surfaces.cli.proof_files import check_new, write_file
 from eventdbx.surfaces.cli.reference_commands import refuse_removing
 from eventdbx.surfaces.cli.session import database, opened
+from eventdbx.surfaces.cli.stage_writing import stage_event
 from eventdbx.surfaces.cli.values import indirect, json_value
 
 _DOING: dict[WriteKind, str] = {
@@ -127,11 +127,15 @@ def _register_events(group: click.Group) -> None:
         "--event", required=True, metavar="EVENT", help="Event type to append as the initial write"
     )
     @EVENT_FIELDS
+    @STAGE
     @WRITE
     @click.pass_context
     def create(context: click.Context, /, **given: Any) -> None:
         """Create a new aggregate instance"""
         write = _event_write("create", given)
+        if given["stage"]:
+            stage_event(context, write, given)
+            return
         aggregate = write_event(context, write, given["token"], given["receipt"])
         if aggregate is None:
             print_line("Ok")
@@ -145,6 +149,7 @@ def _register_events(group: click.Group) -> None:
         examples=(
             "dbx aggregate apply order o-1 order_paid --field paid:=true --note 'by phone'",
             "dbx aggregate apply order o-1 order_paid --payload - --expect-version 3",
+            "dbx aggregate apply order o-1 order_paid --stage",
         ),
     )
     @AGGREGATE
@@ -156,6 +161,9 @@ def _register_events(group: click.Group) -> None:
     def apply(context: click.Context, /, **given: Any) -> None:
         """Apply an event to an aggregate instance"""
         write = _event_write("apply", given)
+        if given["stage"]:
+            stage_event(context, write, given)
+            return
         _print_event(write_event(context, write, given["token"], given["receipt"]))
 
     @group.command(
@@ -184,6 +192,9 @@ def _register_events(group: click.Group) -> None:
         if not daemon_runs(opened(context)):
             _check_operations(operations)
         write = _write("patch", given, text)
+        if given["stage"]:
+            stage_event(context, write, given)
+            return
         _print_event(write_event(context, write, given["token"], given["receipt"]))
 
 
@@ -194,7 +205,8 @@ def _event_write(kind: WriteKind, given: dict[str, Any]) -> Write:
 def _write(kind: WriteKind, given: dict[str, Any], content: str) -> Write:
     metadata = metadata_text(given["metadata"])
     check_note(given["note"])
-    refuse_later_options(stage=given.get("stage", False), publish=given["publish"])
+    if given["stage"] and given["publish"]:
+        raise Failure("--publish cannot be combined with --stage")
     return Write(
         kind,
         given["aggregate"],

@@ -316,6 +316,10 @@ class BlockingClient:
         """One operation on proofs, checkpoints and the like (docs/protocol.md, "Integrity")."""
         return self.call(self._calls.integrity(operation))
 
+    def staging(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """Carry out one operation on events that are staged (docs/protocol.md, "Staging")."""
+        return self.call(self._calls.staging(operation))
+
     def wait_for(
         self,
         plugin: str,

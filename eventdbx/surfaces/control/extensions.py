@@ -195,7 +195,8 @@ def _scope(text: str | None) -> Scope:
     raise InvalidSchema(f"unknown scope '{text}' (expected active, all or archived)")
 
 
-def _events(session: Session, done: list[Committed]) -> list[bytes]:
+def event_documents(session: Session, done: list[Committed]) -> list[bytes]:
+    """Return the documents of events as who wrote them is shown them."""
     seen = session.seen()
     return [_telling(event_document(seen.written_event(one.event)), one) for one in done]
 
@@ -221,7 +222,7 @@ def _receipts(_session: Session, done: list[Committed]) -> list[bytes]:
 
 
 _DOCUMENTS: dict[str, Callable[[Session, list[Committed]], list[bytes]]] = {
-    "events": _events,
+    "events": event_documents,
     "aggregates": _aggregates,
     "receipts": _receipts,
     "proofs": _receipts,

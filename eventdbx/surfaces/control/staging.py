@@ -17,11 +17,12 @@ from eventdbx.application.staging import LOCAL, Staging, unknown
 from eventdbx.application.views import Seen
 from eventdbx.domain.canonical import JSON
 from eventdbx.domain.commands import Write, WriteKind
-from eventdbx.domain.events import Actor, Event, event_document
+from eventdbx.domain.events import Actor, Event
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, InvalidSchema
 from eventdbx.storage.staged import Entry
 from eventdbx.surfaces.control.asked import Asked, read_asked
+from eventdbx.surfaces.control.extensions import event_documents
 from eventdbx.surfaces.control.recording import Change
 from eventdbx.surfaces.control.writes import writing
 from eventdbx.wire import requests as rq
@@ -158,8 +159,7 @@ def _commit(work: Work) -> Deferred[Any]:
         )
 
     def render(done: list[Committed]) -> bytes:
-        seen = session.seen()
-        events = b",".join(event_document(seen.written_event(one.event)) for one in done)
+        events = b",".join(event_documents(session, done))
         return b'{"dry_run":false,"committed":%d,"events":[%b]}' % (len(done), events)
 
     return work.staging.commit(
