@@ -188,7 +188,7 @@ def chosen(context: click.Context) -> ServerContext | None:
     """
     meta = context.find_root().meta
     if _CHOSEN not in meta:
-        found = _looked_up(context.find_root().params)
+        found = looked_up(context.find_root().params)
         if found is not None and _is_of(context, _OF_THIS_MACHINE | _OF_NEITHER):
             if _is_of(context, _OF_THIS_MACHINE):
                 note(
@@ -201,7 +201,8 @@ def chosen(context: click.Context) -> ServerContext | None:
     return one
 
 
-def _looked_up(params: Mapping[str, Any]) -> ServerContext | None:
+def looked_up(params: Mapping[str, Any]) -> ServerContext | None:
+    """Return the context that options of the root, the environment and the file name."""
     name = params.get("context")
     if name is not None and params.get("socket") is not None:
         raise UsageFailure("the argument '--context <NAME>' cannot be used with '--server <ADDR>'")

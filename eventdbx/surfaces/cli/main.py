@@ -81,6 +81,10 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "context_commands",
         "Manage named servers, and choose where commands work",
     ),
+    "completion": (
+        _HERE + "completion_command",
+        "Print the script that completes dbx in a shell",
+    ),
     "doctor": (
         _HERE + "doctor_command",
         "Check the installation, and say what to do about each finding",
@@ -116,6 +120,10 @@ def _answer(args: list[str]) -> int:
 
         print(f"eventdbx version {__version__}")
         return EXIT_DONE
+    if args[:1] == ["__complete"]:
+        from eventdbx.surfaces.cli.completion_command import answer
+
+        return answer(args[1:])
     try:
         return _run(args)
     except Stop as stop:

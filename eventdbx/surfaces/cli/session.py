@@ -91,7 +91,7 @@ def database(
         address,
         dialling.token_of_line(options, token),
         chosen=chosen,
-        tenant=_tenant(options, place, chosen),
+        tenant=tenant_of(options, place, chosen),
         failing=failing,
     )
     try:
@@ -118,7 +118,7 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     return place.config.socket.bind_addr if places.daemon_runs(place) else None
 
 
-def _tenant(
+def tenant_of(
     options: Mapping[str, Any], place: Opened, chosen: contexts.ServerContext | None
 ) -> str | None:
     """Return the domain to ask for; None leaves it to a server that is not of this machine."""
