@@ -8,7 +8,8 @@ Two ways, both inside a step of the writer (``Writer.carry_out``):
 
 No schema is asked, no plugin named, no snapshot taken. Which events, in which order, and how many
 in one step is decided by who calls. The commit log is searched by ids, so they must come in an
-order in which they grow (``eventlog.position_after_id``); otherwise :class:`OutOfOrder` is raised.
+order in which they grow (``eventlog.position_of``), until a transaction says that they begin to
+grow anew (``keys.log_run``); otherwise :class:`OutOfOrder` is raised.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from eventdbx.application.steps import PARTITION, Work
 from eventdbx.application.subjects import About
 from eventdbx.domain import snowflake
 from eventdbx.domain.aggregate import Draft, Head, decide, evolve, new_head
+from eventdbx.domain.delivery.targets import Target
 from eventdbx.domain.events import SALT_BYTES, Actor, Event
 from eventdbx.domain.merkle import grown, root
 from eventdbx.domain.snapshots import Snapshot
@@ -66,12 +68,14 @@ def recreate(work: Work, transaction: Transaction, one: Foreign) -> tuple[Event,
     return event, after
 
 
-def adopt(work: Work, transaction: Transaction, event: Event) -> tuple[Event, Head]:
+def adopt(
+    work: Work, transaction: Transaction, event: Event, targets: tuple[Target, ...] = ()
+) -> tuple[Event, Head]:
     """Put an event of another store of ours on top of its aggregate, as it was hashed there.
 
-    Only the data keys that seal it are this store's. Returns it and the head after it. Raises
-    StorageError for another version than the next one, or when its root is not that of its
-    aggregate's tree here; OutOfOrder, AggregateArchived.
+    Only the data keys that seal it are this store's, and it is for ``targets``, all without.
+    Returns it and the head after it. Raises StorageError for another version than the next one, or
+    when its root is not that of its aggregate's tree here; OutOfOrder, AggregateArchived.
     """
     aggregate = event.aggregate_type, event.aggregate_id
     name = keys.name(*aggregate)
@@ -84,7 +88,7 @@ def adopt(work: Work, transaction: Transaction, event: Event) -> tuple[Event, He
     adopted = event._replace(nodes=nodes, key_slots=() if event.erased else slots)
     fold = work.rules.fold(event.aggregate_type)
     after = evolve(head, adopted, fold)
-    _put(work, transaction, name, adopted)
+    _put(work, transaction, name, adopted, targets)
     work.move(name, before, after)
     work.rules.references.index(transaction, name, head, fold.lift(adopted), after)
     return adopted, after
@@ -184,10 +188,17 @@ def _keyed(
     return about.note(subject, name, head)
 
 
-def _put(work: Work, transaction: Transaction, name: bytes, event: Event) -> None:
+def _put(
+    work: Work,
+    transaction: Transaction,
+    name: bytes,
+    event: Event,
+    targets: tuple[Target, ...] = (),
+) -> None:
     """Put the event, and its place at the end of the commit log."""
     last = 0
-    if event.event_id <= work._last_id and work._position:
+    begins = transaction.get(keys.log_run(PARTITION, work._position)) is not None
+    if event.event_id <= work._last_id and work._position and not begins:
         record = transaction.get(keys.log(PARTITION, work._position - 1))
         last = 0 if record is None else records.decode_log(record).event_id
     if event.event_id <= last:
@@ -195,7 +206,7 @@ def _put(work: Work, transaction: Transaction, name: bytes, event: Event) -> Non
     key = keys.event(name, event.version)
     transaction.put(key, records.encode_event(event))
     work._edge, nodes = grown(work._edge, work._position, event.hash)
-    entry = records.LogEntry(event.event_id, key, event.hash, nodes)
+    entry = records.LogEntry(event.event_id, key, event.hash, nodes, targets)
     transaction.put(keys.log(PARTITION, work._position), records.encode_log(entry))
     work._position += 1
     work._last_id = max(work._last_id, event.event_id)

@@ -45,7 +45,7 @@ class Offer(NamedTuple):
 
 
 class Loaded(NamedTuple):
-    """A stretch of the log: what is wanted of it, where it ends, and the id of its last event."""
+    """A stretch of the log: what is wanted of it, where it ends, and the greatest id in it."""
 
     offers: list[Offer]
     scanned: int
@@ -93,7 +93,7 @@ class Feed:
             if offer is not None:
                 offers.append(offer)
                 size -= offer.size
-            scanned, last_id = position + 1, entry.event_id
+            scanned, last_id = position + 1, max(last_id, entry.event_id)
         if offers and self._taken is not None:
             self._taken(len(offers))
         return Loaded(offers, scanned, last_id)
@@ -117,7 +117,7 @@ class Feed:
             more = event.version == until and not held.loose
             position = held.position
             if event.event_id != held.event_id:  # The row has gone on since it was made.
-                position = eventlog.position_after_id(view, PARTITION, event.event_id - 1)
+                position = eventlog.place_of(view, PARTITION, event)
             record = view.get(keys.log(PARTITION, position))
             if record is None:
                 raise StorageError(f"position {position} of the log is missing")

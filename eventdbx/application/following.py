@@ -151,7 +151,10 @@ def _follow_one(view: IReadView, aggregate_type: str, aggregate_id: str, page: _
             if page.full or version > seen + LOOKED_AT_MAX // 10:
                 page.more = True
                 return
-            position = eventlog.position_after_id(view, PARTITION, records.event_id_of(record) - 1)
+            identifier, key = records.event_id_of(record), keys.event(name, version)
+            position = eventlog.position_of(view, PARTITION, identifier, key)
+            if position is None:
+                raise StorageError(f"the commit log does not have event {identifier}")
             if not page.add(position, record):
                 page.more = True
                 return
@@ -163,18 +166,16 @@ def _versions_up_to(view: IReadView, name: bytes, place: int) -> int:
     """Return how many events of an aggregate stand in the log up to a place."""
     if place < 0:
         return 0
-    record = view.get(keys.log(PARTITION, place))
-    if record is None:
-        raise StorageError(f"the commit log has no position {place}")
-    last_id = records.decode_log(record).event_id
+    read = eventlog.Before(view, PARTITION, place + 1)
     head = eventlog.load_head(view, name)
     low, high = 0, 0 if head is None else head.version
     while low < high:
         middle = (low + high + 1) // 2
-        event = view.get(keys.event(name, middle))
+        key = keys.event(name, middle)
+        event = view.get(key)
         if event is None:
             raise StorageError(f"an event of the log is missing: version {middle}")
-        if records.event_id_of(event) <= last_id:
+        if read(key, event):
             low = middle
         else:
             high = middle - 1

@@ -27,6 +27,7 @@ from eventdbx.errors import StorageError
 from eventdbx.storage import eventlog, headmap, keys, records
 from eventdbx.storage.headmap import BUCKETS, PARTITION
 from eventdbx.storage.interfaces import IReadView
+from eventdbx.storage.records import DamagedRecord
 
 _WHOLE = "head map"
 EVENTS_READ = 16
@@ -52,7 +53,7 @@ Said: TypeAlias = "Fault | int"
 class Tally(NamedTuple):
     """Of how many aggregates the map was when a count began, and how many were met since.
 
-    They have an event whose id is not greater than ``bound``; there will never be more of them.
+    They have an event in front of the position ``bound``; there will never be more of them.
     """
 
     aggregates: int = 0
@@ -80,7 +81,7 @@ def check_top(view: IReadView) -> Iterator[Said]:
     """Check that the buckets, as they say they are, lead to the root that is kept."""
     try:
         place = headmap.load_place(view)
-        _last_id(view, place.position)
+        _before(view, place.position)
     except StorageError as error:
         yield _fault(error.detail)
         return
@@ -129,7 +130,8 @@ def begin_tally(view: IReadView) -> Tally:
     """Return the count that begins with a view; of nothing where the map cannot be read."""
     try:
         place = headmap.load_place(view)
-        return Tally(place.aggregates, _last_id(view, place.position))
+        _before(view, place.position)
+        return Tally(place.aggregates, place.position)
     except StorageError:
         return Tally()
 
@@ -142,7 +144,8 @@ def check_entries(
     A map that says nothing of its place, or stands where the log is not, is against none.
     """
     try:
-        last_id = _last_id(view, headmap.load_place(view).position)
+        mapped = _before(view, headmap.load_place(view).position)
+        counted = _before(view, tally.bound)
     except StorageError:
         return  # Said where the top is checked.
     for line in _timelines(view, after):
@@ -157,8 +160,8 @@ def check_entries(
             found = None  # Said where buckets are checked.
         met, read, expected = bool(found), 0, None
         try:
-            met = records.event_id_of(line.first) <= tally.bound
-            expected, read = _expected(view, line, last_id)
+            met = counted(keys.event(name, 1), line.first)
+            expected, read = _expected(view, line, mapped)
         except StorageError:
             found = None  # Said where events are checked.
         if met:
@@ -208,20 +211,21 @@ def _timelines(view: IReadView, after: bytes) -> Iterator[_Timeline]:
 
 
 def _expected(
-    view: IReadView, line: _Timeline, last_id: int
+    view: IReadView, line: _Timeline, mapped: eventlog.Before
 ) -> tuple[tuple[int, bytes] | None, int]:
     """Return version and root that an aggregate had when the map was made, and bytes read."""
     name, first, high, record = line
     read = len(first) + len(record)
-    if records.event_id_of(first) > last_id:
+    if not mapped(keys.event(name, 1), first):
         return None, read
-    if records.event_id_of(record) > last_id:
+    if not mapped(keys.event(name, high), record):
         low = 1
         while high - low > 1:
             middle = (low + high) // 2
-            record = view.get(keys.event(name, middle)) or b""
+            key = keys.event(name, middle)
+            record = view.get(key) or b""
             read += len(record)
-            if records.event_id_of(record) > last_id:
+            if not mapped(key, record):
                 high = middle
             else:
                 low = middle
@@ -248,8 +252,8 @@ def check_tally(view: IReadView, tally: Tally) -> Iterator[Fault]:
     missing = tally.aggregates - tally.met
     if missing <= 0:
         return
-    for _at, logged in eventlog.log_entries(view, PARTITION, start=0):
-        if not missing or logged.event_id > tally.bound:
+    for position, logged in eventlog.log_entries(view, PARTITION, start=0):
+        if not missing or position >= tally.bound:
             break
         name = logged.event_key[1:-8]
         if keys.event_version(logged.event_key) != 1 or view.get(keys.event(name, 1)) is not None:
@@ -260,14 +264,15 @@ def check_tally(view: IReadView, tally: Tally) -> Iterator[Fault]:
         yield _fault(f"{missing} entries are of aggregates that the log does not name")
 
 
-def _last_id(view: IReadView, position: int) -> int:
-    """Return the id of the last event that a map covers; ids grow along the log."""
-    if not position:
-        return 0
-    record = view.get(keys.log(PARTITION, position - 1))
-    if record is None:
-        raise StorageError(f"it is at position {position}, where the log does not reach")
-    return records.decode_log(record).event_id
+def _before(view: IReadView, position: int) -> eventlog.Before:
+    """Return which events a map covers."""
+    try:
+        return eventlog.Before(view, PARTITION, position)
+    except DamagedRecord:
+        raise
+    except StorageError:
+        why = f"it is at position {position}, where the log does not reach"
+        raise StorageError(why) from None
 
 
 def _fault(why: str, record: str = _WHOLE) -> Fault:

@@ -35,7 +35,7 @@ from eventdbx.storage.eventlog import (
     load_event,
     load_head,
     log_nodes,
-    position_after_id,
+    place_of,
 )
 from eventdbx.storage.interfaces import IReadView
 
@@ -55,7 +55,7 @@ RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
 
 def position_of(view: IReadView, event: Event, partition: int = PARTITION) -> int:
     """Return where an event is in its log, by O(log n) point reads. Raises StorageError."""
-    position = position_after_id(view, partition, event.event_id - 1)
+    position = place_of(view, partition, event)
     record = view.get(keys.log(partition, position))
     entry = None if record is None else records.decode_log(record)
     if entry is None or entry.event_id != event.event_id or entry.leaf != event.hash:

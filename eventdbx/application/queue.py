@@ -40,7 +40,7 @@ def owed(view: IReadView, cursor: Cursor, held: Held) -> int:
         return max(1, head.version - held.version + 1)
     until = min(head.version, held.version + OWED_MAX)
     later = eventlog.events(view, held.name, after=held.version, until=until)
-    places = (eventlog.position_after_id(view, PARTITION, one.event_id - 1) for one in later)
+    places = (eventlog.place_of(view, PARTITION, one) for one in later)
     return 1 + sum(not cursor.skips_position(place) for place in places)
 
 

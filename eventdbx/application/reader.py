@@ -327,10 +327,10 @@ class Reader:
         """Return the event with a Snowflake id, or None, in O(log n) point reads."""
         if not 0 < event_id <= eventlog.U64_MAX:
             return None
-        position = eventlog.position_after_id(self._view, PARTITION, event_id - 1)
+        position = eventlog.position_of(self._view, PARTITION, event_id)
+        if position is None:
+            return None
         for _position, entry in eventlog.log_entries(self._view, PARTITION, start=position):
-            if entry.event_id != event_id:
-                return None
             names = keys.split_name(entry.event_key[1:])
             return self.event(*names, keys.event_version(entry.event_key), raw=raw)
         return None

@@ -24,7 +24,7 @@ from eventdbx.plugins.interfaces import DeliveryFailed
 from eventdbx.plugins.pacing import Pace
 from eventdbx.plugins.settling import ADVANCE_S, SETTLE_S, Settling
 from eventdbx.plugins.waiting import Waiters
-from eventdbx.storage.eventlog import log_entries
+from eventdbx.storage.eventlog import end_position, greatest_id
 from eventdbx.storage.outbox import Cursor, Held
 
 T = TypeVar("T")
@@ -246,7 +246,7 @@ class Outlet:
         self._loading = False
         now = self._clock.seconds()
         if loaded.last_id:
-            self._last_id = loaded.last_id
+            self._last_id = max(self._last_id, loaded.last_id)
         for offer in loaded.offers:
             held = self.holding.of(offer.name)
             if held is not None:
@@ -491,8 +491,6 @@ class Outlet:
         await self._settling.stop()
 
     def _id_before(self, position: int) -> int:
-        """Return the id of the last event before a position, 0 if there is none."""
+        """Return the greatest id before a position, 0 if there is none."""
         view = self._outbox.store.view()
-        for _position, entry in log_entries(view, 0, start=max(position - 1, 0)):
-            return entry.event_id if position else 0
-        return 0
+        return greatest_id(view, 0, min(position, end_position(view, 0)))

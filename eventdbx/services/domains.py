@@ -19,6 +19,7 @@ from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError, EventDBXError, IoError, StillInUse
 from eventdbx.services.files import make_directory, sync_path
 from eventdbx.services.pidfile import AlreadyRunning, PidFile
+from eventdbx.services.settled import settle
 from eventdbx.services.workspace import Opened, Workspace
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def domain_name(text: str, *, noun: str = NOUN) -> str:
 def exists(workspace: Workspace, name: str) -> bool:
     """Say whether a domain has a folder; ``default`` always has."""
     return workspace.domain_dir(name).is_dir()
+
+
+def similar(workspace: Workspace, name: str) -> str | None:
+    """Return a hint at a domain of a similar name, None if there is none."""
+    from difflib import get_close_matches
+
+    close = get_close_matches(name, workspace.domain_names(), 1, 0.6)
+    return f"did you mean '{close[0]}'?" if close else None
 
 
 def create(workspace: Workspace, name: str) -> bool:
@@ -167,6 +176,7 @@ def counted(place: Opened, name: str) -> Counts:
 
     workspace, config = place
     path = workspace.store_path(name)
+    settle(path.parent)
     if not (path / "CURRENT").is_file():
         return Counts()
 

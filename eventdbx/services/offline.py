@@ -21,7 +21,9 @@ from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.checkpoints import write_copies
+from eventdbx.services.domains import check_layout
 from eventdbx.services.files import make_directory
+from eventdbx.services.settled import settle
 from eventdbx.services.stores import open_configured, open_domain
 from eventdbx.services.tenants import TenantFile, put_quota
 from eventdbx.services.workspace import Opened
@@ -65,6 +67,7 @@ class OfflineStore:
     ) -> None:
         workspace, config = place
         path = workspace.store_path(domain)
+        check_layout(workspace, domain)
         backend = None if writes else _for_reading(path, config)
         if writes:
             make_directory(path.parent)
@@ -189,6 +192,7 @@ class OfflineStore:
 
 
 def _for_reading(path: Path, config: Config) -> IOrderedStore:
+    settle(path.parent)
     if (path / "CURRENT").is_file():
         return open_configured(path, config, read_only=True)
     from eventdbx.storage.memory import MemoryStore

@@ -32,6 +32,7 @@ from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.services.scrubbing import scrub_of
+from eventdbx.services.settled import settle
 from eventdbx.services.stagedfile import take_over_staged
 from eventdbx.storage.erasures import finish_interrupted
 from eventdbx.storage.interfaces import IHop, IOrderedStore
@@ -66,6 +67,7 @@ def open_domain(
     """
     opened: IOrderedStore
     if backend is None:
+        settle(path.parent)
         opened = _finished(open_configured(path, config))
     else:
         opened = backend
@@ -194,8 +196,10 @@ class StoreService(Service):
         clock: IReactorTime,
         on_failure: Callable[[Failure], None],
         export: Callable[[Callable[[], Any]], Deferred[Any]] | None = None,
+        check_layout: Callable[[str], None] = lambda _name: None,
     ) -> None:
         self._config = config
+        self._check_layout = check_layout
         self._export = export
         self._store_path = store_path
         self._plugins_path = plugins_path
@@ -231,7 +235,7 @@ class StoreService(Service):
                 raise ConfigError("tenantId is required when multi-tenant mode is enabled")
             return self._config.domain
         name = check_domain_name(name)
-        if name not in self._domains and not self._store_path(name).is_dir():
+        if name not in self._domains and not self._store_path(name).parent.is_dir():
             raise UnknownName(f"domain '{name}' does not exist")
         return name
 
@@ -246,6 +250,7 @@ class StoreService(Service):
         return list(self._domains.values())
 
     def _open(self, name: str) -> Domain:
+        self._check_layout(name)
         domain = open_domain(
             name,
             self._store_path(name),

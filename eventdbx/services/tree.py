@@ -28,7 +28,7 @@ from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
 from eventdbx.services.checkpoints import CheckpointService
 from eventdbx.services.cosigning import CosigningService
-from eventdbx.services.domains import Listing
+from eventdbx.services.domains import Listing, check_layout
 from eventdbx.services.draining import THREADS, DrainService, make_drainer
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.knowntokens import make_admission
@@ -247,6 +247,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         config,
         store_path=workspace.store_path,
         plugins_path=workspace.plugins_path,
+        check_layout=lambda name: check_layout(workspace, name),
         make_hop=lambda: threaded(reactor),
         clock=reactor,
         on_failure=lambda failure: server.store_failed(failure),

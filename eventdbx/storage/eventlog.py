@@ -222,22 +222,110 @@ def put_audited(step: ReadsAndPuts, event: Event, event_key: bytes) -> None:
     step.put(keys.tail(AUDIT_PARTITION), records.encode_tail(tail))
 
 
-def position_after_id(view: IReadView, partition: int, event_id: int) -> int:
-    """Return the first position whose event id is greater, in O(log n) point reads.
+def log_runs(view: IReadView, partition: int) -> list[tuple[int, int]]:
+    """Return the stretches (start, end) of a log in each of which ids grow, in their order.
 
-    Ids handed out here grow with the position, across restarts and clock steps.
+    There is one, but for logs that another domain was merged into: its events keep their ids.
     """
-    low, high = 0, end_position(view, partition)
+    first, last = keys.log_run(partition, 0), keys.log_run(partition, U64_MAX)
+    starts = [0, *(keys.log_position(key) for key, _empty in view.scan(first, last))]
+    return list(zip(starts, [*starts[1:], end_position(view, partition)], strict=True))
+
+
+def position_of(
+    view: IReadView, partition: int, event_id: int, event_key: bytes | None = None
+) -> int | None:
+    """Return where the event with an id stands in a log, by O(log n) point reads, or None.
+
+    Of two with one id, which only merged domains can have, the first, or that with a key.
+    """
+    for start, end in log_runs(view, partition):
+        position, entry = _search(view, partition, start, end, event_id - 1)
+        if entry is not None and entry.event_id == event_id:
+            if event_key is None or event_key == entry.event_key:
+                return position
+    return None
+
+
+def place_of(view: IReadView, partition: int, event: Event) -> int:
+    """Return where an event that was committed stands in its log. Raises StorageError."""
+    name = keys.name(event.aggregate_type, event.aggregate_id)
+    key = keys.event(name, event.version)
+    position = position_of(view, partition, event.event_id, key)
+    if position is None:
+        raise StorageError(f"the commit log does not have event {event.event_id}")
+    return position
+
+
+def position_after_id(view: IReadView, partition: int, event_id: int) -> int:
+    """Return the position behind the event with an id.
+
+    For an id that no event has: the first position, of those that were committed here last, whose
+    id is greater.
+    """
+    start, end = log_runs(view, partition)[-1]
+    if not start:
+        return _search(view, partition, 0, end, event_id)[0]
+    found = position_of(view, partition, event_id)
+    return _search(view, partition, start, end, event_id)[0] if found is None else found + 1
+
+
+def _search(
+    view: IReadView, partition: int, low: int, high: int, event_id: int
+) -> tuple[int, records.LogEntry | None]:
+    """Return the first position of a stretch whose event id is greater, and its entry.
+
+    There is none at the end. Ids handed out here grow with the position, across restarts and
+    clock steps.
+    """
+    found: records.LogEntry | None = None
     while low < high:
         middle = (low + high) // 2
         record = view.get(keys.log(partition, middle))
         if record is None:
             raise StorageError(f"the commit log has no position {middle}")
-        if records.decode_log(record).event_id > event_id:
-            high = middle
+        entry = records.decode_log(record)
+        if entry.event_id > event_id:
+            high, found = middle, entry
         else:
             low = middle + 1
-    return low
+    return low, found
+
+
+def greatest_id(view: IReadView, partition: int, position: int) -> int:
+    """Return the greatest id in front of a position of a log, 0 for none. Raises StorageError."""
+    greatest = 0
+    runs = log_runs(view, partition)
+    for start, end in runs:
+        last = position if (start, end) == runs[-1] else min(end, position)
+        if start < last:
+            record = view.get(keys.log(partition, last - 1))
+            if record is None:
+                raise StorageError(f"the commit log has no position {last - 1}")
+            greatest = max(greatest, records.decode_log(record).event_id)
+    return greatest
+
+
+class Before:
+    """Which events stand in front of a position of a log, asked by their records.
+
+    Raises StorageError when the log does not reach so far.
+    """
+
+    def __init__(self, view: IReadView, partition: int, position: int) -> None:
+        self._view = view
+        self._partition = partition
+        self._position = position
+        self._in_order = len(log_runs(view, partition)) == 1
+        self._greatest = greatest_id(view, partition, position)
+
+    def __call__(self, event_key: bytes, record: bytes) -> bool:
+        """Say whether an event does."""
+        event_id = records.event_id_of(record)
+        if self._in_order or event_id > self._greatest:
+            return event_id <= self._greatest
+        position = position_of(self._view, self._partition, event_id, event_key)
+        return position is not None and position < self._position
 
 
 def snapshots(

@@ -17,6 +17,7 @@ HEAD_ARCHIVED: bytes = b"hr"
 EVENT: bytes = b"e"
 LOG: bytes = b"l"
 TAIL: bytes = b"t"
+LOG_RUN: bytes = b"b"
 CREATED_ACTIVE: bytes = b"ca"
 CREATED_ARCHIVED: bytes = b"cr"
 UPDATED_ACTIVE: bytes = b"ua"
@@ -93,6 +94,11 @@ def log(partition: int, position: int) -> bytes:
 def log_position(key: bytes) -> int:
     """Return the position at the end of a log key."""
     return int.from_bytes(key[-8:], "big")
+
+
+def log_run(partition: int, position: int) -> bytes:
+    """Return the key that says: at this place of a log ids begin to grow anew."""
+    return LOG_RUN + _PLACE.pack(partition, position)
 
 
 def tail(partition: int) -> bytes:

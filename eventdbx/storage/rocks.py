@@ -157,6 +157,13 @@ def _mend_side_file(path: str) -> None:
         raise StorageError(f"cannot write {side}: {error.strerror}") from error
 
 
+def _check_ours(path: str) -> None:
+    """Refuse what another program has written while nothing of it is changed: opening to write
+    changes files already."""
+    if os.path.isfile(os.path.join(path, "CURRENT")):
+        RocksStore.open(path, read_only=True).close()
+
+
 def _lost_writes(path: str) -> str | None:
     """Where acknowledged writes stand that recovery would drop; found without any change.
 
@@ -232,6 +239,8 @@ class RocksStore:
                 raise StorageError(f"there is no event store at {path}")
         except OSError as error:
             raise StorageError(f"cannot create {path}: {error.strerror}") from error
+        if not read_only and not os.path.exists(os.path.join(path, LOCK_NAME)):
+            _check_ours(path)
         lock = None if read_only else ProcessLock(os.path.join(path, LOCK_NAME))
         try:
             if not read_only:
@@ -266,7 +275,11 @@ class RocksStore:
         if found is None:
             view = self.view()
             if next(view.scan(b"", b"\xff" * 8), None) is not None:
-                raise StorageError(f"{self._path} is not an event store of this program")
+                raise StorageError(
+                    f"{self._path} is not an event store of this program; if an earlier EventDBX "
+                    "wrote it, make an archive with that one (`dbx backup --output FILE`), move "
+                    "the folder away, and take over the archive with `dbx restore --input FILE`"
+                )
             if not read_only:
                 self.write({FORMAT_KEY: b"%d" % FORMAT}, sync=False)
                 self.sync()

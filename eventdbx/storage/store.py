@@ -277,6 +277,13 @@ class Store:
         """Rewrite ranges of the files (:meth:`IOrderedStore.purge`). For another thread."""
         self._backend.purge(ranges, logs=logs)
 
+    def checkpoint(self, path: str) -> None:
+        """Write a copy with all that was acknowledged (:meth:`IOrderedStore.checkpoint`).
+
+        For another thread.
+        """
+        self._backend.checkpoint(path)
+
     def close(self) -> Deferred[None]:
         """Commit what was accepted, acknowledge it, sync, close the backend; then fire.
 

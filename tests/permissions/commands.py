@@ -214,7 +214,7 @@ OWN_FILES = frozenset(
         "context list", "context show", "context add", "context use", "context remove",
         "context rename", "completion bash", "completion zsh", "completion fish",
         "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
-        "remote show", "checkout", "domain create",
+        "remote show", "checkout", "domain create", "merge",
     }
 )  # fmt: skip
 """Commands that ask for no token: they work on the files of the installation and its processes."""

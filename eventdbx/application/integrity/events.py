@@ -58,8 +58,4 @@ def _unlogged(view: IReadView) -> Iterator[Finding]:
 
 
 def _logged(view: IReadView, partition: int, key: bytes, record: bytes) -> bool:
-    position = eventlog.position_after_id(view, partition, records.event_id_of(record))
-    if not position:
-        return False
-    entry = view.get(keys.log(partition, position - 1))
-    return entry is not None and records.decode_log(entry).event_key == key
+    return eventlog.position_of(view, partition, records.event_id_of(record), key) is not None

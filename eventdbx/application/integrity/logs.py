@@ -41,8 +41,9 @@ def check_log(
     try:
         edge = eventlog.log_edge(view, partition, start)
         last_id = _id_before(view, partition, start)
+        begins = {run[0] for run in eventlog.log_runs(view, partition)}
     except StorageError:
-        edge, last_id = None, 0  # Said of the entries that were asked for.
+        edge, last_id, begins = None, 0, set()  # Said of the entries that were asked for.
     end = eventlog.U64_MAX if stop is None else stop
     for position, record in numbered(view, lambda number: keys.log(partition, number), start, end):
         where = f"{log_name(partition)}position {position}"
@@ -61,6 +62,8 @@ def check_log(
             edge = None
             yield elsewhere(where, getattr(error, "detail", "unreadable name"))
             continue
+        if position in begins:
+            last_id = 0  # Another domain was merged in here, with the ids that it had.
         problem = _entry_problem(view, entry, last_id, said=shows(names[0]))
         if edge is not None:
             edge, nodes = grown(edge, position, entry.leaf)
@@ -126,7 +129,7 @@ def _check_tail(view: IReadView, partition: int, end: int) -> Iterator[Finding]:
         if tail.next_position != end:
             why = f"it says {tail.next_position} entries, the log has {end}"
             yield elsewhere(where, why)
-        elif tail.last_id < _id_before(view, partition, end):
+        elif tail.last_id < eventlog.greatest_id(view, partition, end):
             yield elsewhere(where, "its last id is smaller than that of the last entry")
     except StorageError as error:
         yield elsewhere(where, error.detail)

@@ -63,6 +63,12 @@ def _tail(_view: IReadView, _key: bytes, record: bytes) -> str | None:
     return None
 
 
+def _run(view: IReadView, key: bytes, record: bytes) -> str | None:
+    if record:
+        return "it is not empty"
+    return None if _is_there(view, keys.LOG + key[1:]) else "it is no place of the log"
+
+
 def _schema(_view: IReadView, _key: bytes, record: bytes) -> str | None:
     if not record.startswith(catalog.FORMAT):
         return "unknown format of a schema record"
@@ -140,6 +146,7 @@ def _mark(_view: IReadView, _key: bytes, record: bytes) -> str | None:
 ROWS: dict[bytes, tuple[str, Row]] = {
     b"\x00": ("record of the store itself", lambda _view, _key, _record: None),
     keys.TAIL: ("tail of a log", _tail),
+    keys.LOG_RUN: ("place where another domain was merged in", _run),
     keys.IDEMPOTENCY: ("idempotency result", _remembered),
     keys.IDEMPOTENCY_AGE: ("entry of the index of idempotency results", _remembered_age),
     keys.UNINDEXED: ("unfinished index", _unindexed),

@@ -6,7 +6,6 @@ Merging one into another is in :mod:`eventdbx.surfaces.cli.merge_command`.
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -308,15 +307,9 @@ def _end(document: dict[str, Any], line: str, as_json: bool) -> None:
 
 def note_similar(place: Opened, name: str) -> None:
     """Tell a person which domain may have been meant."""
-    hint = similar(place, name)
+    hint = domains.similar(place.workspace, name)
     if hint is not None:
         note_on_terminal(hint)
-
-
-def similar(place: Opened, name: str) -> str | None:
-    """Return a hint at a domain of a similar name, None if there is none."""
-    close = get_close_matches(name, place.workspace.domain_names(), 1, 0.6)
-    return f"did you mean '{close[0]}'?" if close else None
 
 
 def _note_old(place: Opened) -> None:

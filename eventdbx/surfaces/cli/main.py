@@ -49,6 +49,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "list": (_HERE + "domain_commands", "List domains with aggregate and event counts"),
     "checkout": (_HERE + "domain_commands", "Switch the active domain context"),
+    "merge": (_HERE + "merge_command", "Merge data from one domain into another"),
     "domain": (_HERE + "domain_commands", "List and create domains"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
     "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),

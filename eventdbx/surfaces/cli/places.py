@@ -12,7 +12,8 @@ from collections.abc import Mapping
 import click
 
 from eventdbx.config import Value
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, UnknownName
+from eventdbx.services import domains
 from eventdbx.services.pidfile import ServerRecord, read_record
 from eventdbx.services.workspace import Opened, open_workspace
 from eventdbx.surfaces.cli.contexts import chosen
@@ -35,13 +36,32 @@ def opened(
         shared["data_dir"] = os.path.abspath(options["data_dir"])
     if options.get("no_noise"):
         shared["no_noise"] = True
+    if options.get("domain") is not None:
+        shared["domain"] = domains.domain_name(options["domain"])
     place = open_workspace(
         options.get("config"), create=create, overrides={**shared, **(overrides or {})}
     )
+    if "domain" in shared and _is_local(context):
+        _check_domain(place)
     if options.get("verbose"):
         note(f"config: {place.workspace.config_path}")
         note(f"data directory: {place.workspace.data_dir}")
     return place
+
+
+def _is_local(context: click.Context) -> bool:
+    return context.find_root().params.get("socket") is None and chosen(context) is None
+
+
+def _check_domain(place: Opened) -> None:
+    """Refuse a domain that was named for one call and is not there: it may be a slip."""
+    name, workspace = place.config.domain, place.workspace
+    if not domains.exists(workspace, name):
+        raise Failure(
+            f"domain '{name}' does not exist",
+            hint=domains.similar(workspace, name) or f"dbx checkout --create {name}",
+            code=UnknownName.code,
+        )
 
 
 def opened_anyway(context: click.Context, *, create: bool = True) -> Opened:

@@ -18,6 +18,11 @@ OPTIONS = (
     ),
     Option(["--data-dir", "data_dir"], metavar="PATH", help="Use this data directory"),
     Option(
+        ["--domain", "domain"],
+        metavar="NAME",
+        help="Work in this domain, for this call alone (dbx checkout changes it for all)",
+    ),
+    Option(
         ["--server", "--socket", "socket"],
         metavar="ADDR",
         help="Talk to the server at HOST:PORT, or tls://HOST:PORT, instead of the local store",

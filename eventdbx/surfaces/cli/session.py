@@ -122,6 +122,8 @@ def tenant_of(
     options: Mapping[str, Any], place: Opened, chosen: contexts.ServerContext | None
 ) -> str | None:
     """Return the domain to ask for; None leaves it to a server that is not of this machine."""
+    if options.get("domain") is not None:
+        return place.config.domain
     if chosen is not None:
         return chosen.domain
     if options.get("socket") is not None and not place.config.tenants.multi_tenant:

@@ -163,9 +163,8 @@ def _awaited(domain: Domain, asked: Asked) -> str | None:
     view = domain.store.view()
     event_id = asked.number("event_id")
     if event_id is not None:
-        position = eventlog.position_after_id(view, PARTITION, event_id - 1) if event_id else 0
-        found = next(eventlog.log_entries(view, PARTITION, start=position), None)
-        if found is None or found[1].event_id != event_id:
+        position = eventlog.position_of(view, PARTITION, event_id)
+        if position is None:
             raise ConfigError(f"there is no event {event_id}")
         return position_token(position)
     text = asked.required("position")
