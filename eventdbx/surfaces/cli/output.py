@@ -19,6 +19,7 @@ from eventdbx.surfaces.cli.rendering import Look, pretty
 
 __all__ = [
     "DOCUMENTS",
+    "ROWS",
     "coloured",
     "documents_wanted",
     "format_wanted",
@@ -29,6 +30,7 @@ __all__ = [
     "print_envelope",
     "print_json",
     "print_line",
+    "print_more",
     "print_listing",
     "print_result",
     "say_empty",
@@ -40,6 +42,9 @@ __all__ = [
 DOCUMENTS = "eventdbx.documents"
 """Where the context of click keeps that documents are wanted."""
 
+ROWS = ("ndjson", "table", "csv")
+"""Formats that show a list as rows of their own, not as a member of a document."""
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 _HIGH_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
@@ -49,9 +54,23 @@ def print_json(value: Any, *, sort: bool = False) -> None:
     _write(rendering.document(value, _look(sort)))
 
 
-def print_array(values: Iterable[Any], *, sort: bool = False) -> None:
-    """Print documents that come one at a time; memory stays that of one (a table: of a page)."""
-    _write(rendering.documents(values, _look(sort)))
+def print_array(
+    values: Iterable[Any], *, sort: bool = False, columns: tuple[str, ...] = ()
+) -> None:
+    """Print documents that come one at a time; memory stays that of one (a table: of a page).
+
+    ``columns`` take the place of those of the command.
+    """
+    look = _look(sort)
+    _write(rendering.documents(values, look._replace(columns=columns or look.columns)))
+
+
+def print_more(values: Iterable[Any], *, first: bool, sort: bool = False) -> None:
+    """Print documents of a list that has no end: of JSON one in each line, never in a pager."""
+    look = _look(sort)._replace(headings=first)
+    form = "ndjson" if look.form == "json" else look.form
+    for piece in rendering.documents(values, look._replace(form=form)):
+        sys.stdout.write(_shown(piece) if sys.stdout.isatty() else piece)
 
 
 def print_envelope(
@@ -219,4 +238,9 @@ def _write(pieces: Iterable[str]) -> None:
 
     with paged(wanted=not _root_option("no_pager")) as write:
         for piece in pieces:
-            write(_HIGH_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", piece))
+            write(_shown(piece))
+
+
+def _shown(piece: str) -> str:
+    """Return what is the same to whoever reads JSON, and harmless to a terminal."""
+    return _HIGH_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", piece)

@@ -14,7 +14,7 @@ from eventdbx.surfaces.cli import (
     plugin_replay,
     plugin_test,
 )
-from eventdbx.surfaces.cli.options import argument
+from eventdbx.surfaces.cli.options import DOCUMENT, argument
 from eventdbx.surfaces.cli.queue_commands import show_queue
 
 
@@ -47,6 +47,7 @@ def register(root: click.Group) -> None:
 def _register_stats(group: click.Group) -> None:
     @group.command("stats", hidden=True)
     @argument("name", help="Name of the plugin")
+    @DOCUMENT
     @click.pass_context
     def stats(context: click.Context, name: str) -> None:
         """The queue of one plugin, as some documents spell it"""

@@ -10,8 +10,8 @@ import click
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure, UsageFailure
 from eventdbx.surfaces.cli.helptext import usage_line
-from eventdbx.surfaces.cli.options import all_of, argument, option
-from eventdbx.surfaces.cli.output import print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, all_of, argument, option
+from eventdbx.surfaces.cli.output import print_result
 from eventdbx.surfaces.cli.plugin_calls import NAME, Document, operate
 from eventdbx.surfaces.cli.plugin_install import installed_version
 from eventdbx.surfaces.cli.plugin_marks import new_name
@@ -75,7 +75,7 @@ def register(group: click.Group) -> None:
 
 
 def _common(function: Callable[..., Any]) -> Callable[..., Any]:
-    return all_of(DISABLE, PAYLOAD, EMIT, START, DELIVERY)(click.pass_context(function))
+    return all_of(DISABLE, PAYLOAD, EMIT, START, DELIVERY, DOCUMENT)(click.pass_context(function))
 
 
 def _configure(
@@ -87,7 +87,10 @@ def _configure(
     if given["start"] is not None:
         operation["from"] = given["start"]
     operate(context, operation, writes=True)
-    print_line(f"{title} plugin '{name}' {'disabled' if given['disable'] else 'configured'}")
+    print_result(
+        {"plugin": name, "kind": config["type"], "enabled": not given["disable"]},
+        f"{title} plugin '{name}' {'disabled' if given['disable'] else 'configured'}",
+    )
 
 
 def _set_members(given: Document, *names: str) -> Document:
@@ -282,6 +285,7 @@ def _register_set(group: click.Group) -> None:
     @EMIT
     @DELIVERY
     @option("--unset", multiple=True, metavar="OPTIONS", help="Go back to the default of these")
+    @DOCUMENT
     @click.pass_context
     def set_options(context: click.Context, /, **given: Any) -> None:
         """Change options of a plugin, and leave everything else as it is"""
@@ -301,7 +305,8 @@ def _register_set(group: click.Group) -> None:
         operate(
             context, {"do": "options", "name": name, "set": members, "unset": unset}, writes=True
         )
-        print_line(f"Plugin '{name}' changed")
+        done = {"plugin": name, "set": members, "unset": unset}
+        print_result(done, f"Plugin '{name}' changed")
 
 
 _MEMBER = {"timeout": "timeout_secs", "payload": "payload_mode"}

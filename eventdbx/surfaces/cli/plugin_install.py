@@ -14,8 +14,8 @@ from eventdbx.domain.delivery.bundles import BundleRefused, choose_version
 from eventdbx.errors import EventDBXError
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import note, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import note, print_result
 from eventdbx.surfaces.cli.plugin_calls import asking
 from eventdbx.surfaces.cli.session import opened
 
@@ -38,6 +38,7 @@ def register(group: click.Group) -> None:
     @option("--checksum", metavar="CHECKSUM", help="SHA-256 that the bundle must have")
     @option("--force", is_flag=True, help="Replace this version if it is installed")
     @option("--yes", is_flag=True, help="Take a bundle from a URL without a checksum")
+    @DOCUMENT
     @click.pass_context
     def install(context: click.Context, /, **given: Any) -> None:
         """Install a plugin binary into the local registry"""
@@ -55,13 +56,17 @@ def register(group: click.Group) -> None:
                 trusted=given["yes"],
             )
         _record(context, "plugin_installed", f"{there.name} {there.version}", there.binary)
-        print_line(
-            f"installed plugin '{there.name}' v{there.version} for {there.target} at {there.binary}"
+        names = {"name": there.name, "version": there.version, "target": there.target}
+        print_result(
+            {**names, "binary": str(there.binary)},
+            f"installed plugin '{there.name}' v{there.version} for {there.target} "
+            f"at {there.binary}",
         )
 
     @group.command("uninstall", examples=("dbx plugin uninstall orders-view 1.0.0",))
     @argument("name", help="What the program is called")
     @argument("version", required=False, help="Version of it [default: all]")
+    @DOCUMENT
     @click.pass_context
     def uninstall(context: click.Context, name: str, version: str | None) -> None:
         """Remove an installed plugin binary that no plugin is configured to run"""
@@ -76,7 +81,10 @@ def register(group: click.Group) -> None:
             )
         for one in gone:
             _record(context, "plugin_uninstalled", f"{name} {one}")
-            print_line(f"uninstalled plugin '{name}' v{one}")
+        print_result(
+            {"name": name, "uninstalled": [str(one) for one in gone]},
+            *(f"uninstalled plugin '{name}' v{one}" for one in gone),
+        )
 
 
 def _record(context: click.Context, event: str, resource: str, binary: Path | None = None) -> None:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from eventdbx.domain.delivery.masking import masked_document
 from eventdbx.domain.delivery.reading import parse_entry
-from eventdbx.surfaces.cli.options import AS_JSON, option
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, option
+from eventdbx.surfaces.cli.output import (
+    documents_wanted,
+    print_json,
+    print_line,
+    print_listing,
+    say_empty,
+)
 from eventdbx.surfaces.cli.plugin_calls import NAME, Document, asking, key_of, one_line
 from eventdbx.surfaces.cli.session import opened
 
@@ -17,11 +25,24 @@ _OURS = ("label", "process")
 def register(group: click.Group) -> None:
     """Add the commands to the group."""
 
-    @group.command("list", examples=("dbx plugin list", "dbx plugin list --json"))
-    @AS_JSON
+    @group.command(
+        "list",
+        examples=("dbx plugin list", "dbx plugin list --json"),
+        columns=(
+            "name",
+            "config.type",
+            "enabled",
+            "emit_events",
+            "payload_mode",
+            "runtime.state",
+            "unavailable",
+            "paused_reason",
+        ),
+    )
+    @DOCUMENT
     @option("--available", is_flag=True, help="Show the programs that are installed, too")
     @click.pass_context
-    def list_plugins(context: click.Context, as_json: bool, available: bool) -> None:
+    def list_plugins(context: click.Context, available: bool) -> None:
         """List enabled plugins
 
         All that are configured, disabled ones too. The JSON form is what plugins.json says, with
@@ -29,8 +50,10 @@ def register(group: click.Group) -> None:
         """
         with asking(context) as plugins:
             entries = plugins.entries()
-        if as_json:
-            print_json([document_of(one) for one in entries], sort=True)
+        if not entries:
+            say_empty("no plugins are configured", "dbx plugin config --help")
+        if documents_wanted() or sys.stdout.isatty() and not available:
+            print_listing([document_of(one) for one in entries], entry_line, sort=True)
             return
         if available:
             _print_installed(context)
@@ -44,6 +67,7 @@ def register(group: click.Group) -> None:
     @group.command("show", examples=("dbx plugin show hook", "dbx plugin show hook --show-secrets"))
     @NAME
     @option("--show-secrets", "secrets", is_flag=True, help="Show secrets in clear")
+    @DOCUMENT
     @click.pass_context
     def show(context: click.Context, name: str, secrets: bool) -> None:
         """Show the configuration of one plugin as JSON, with secrets masked"""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from eventdbx.errors import StorageError
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import note, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import note, print_result
 from eventdbx.surfaces.cli.plugin_calls import NAME, Asking, asking, operate
 from eventdbx.surfaces.cli.queue_export import export_jobs
 
@@ -24,6 +26,7 @@ def _register_enable(group: click.Group) -> None:
     @group.command("enable", examples=("dbx plugin enable hook",))
     @NAME
     @option("--no-check", is_flag=True, help="Enable it even if its target cannot be reached now")
+    @DOCUMENT
     @click.pass_context
     def enable(context: click.Context, name: str, no_check: bool) -> None:
         """Enable a configured plugin
@@ -43,10 +46,14 @@ def _register_enable(group: click.Group) -> None:
                 hint="--no-check enables it all the same",
                 code=error.code,
             ) from None
-        print_line(f"Plugin '{name}' {'enabled' if answer['changed'] else 'is already enabled'}")
+        print_result(
+            {"plugin": name, "enabled": True, "changed": answer["changed"]},
+            f"Plugin '{name}' {'enabled' if answer['changed'] else 'is already enabled'}",
+        )
 
     @group.command("disable", examples=("dbx plugin disable hook",))
     @NAME
+    @DOCUMENT
     @click.pass_context
     def disable(context: click.Context, name: str) -> None:
         """Disable a configured plugin
@@ -55,31 +62,40 @@ def _register_enable(group: click.Group) -> None:
         keeps its place instead.
         """
         answer = operate(context, {"do": "disable", "name": name}, writes=True)
-        print_line(f"Plugin '{name}' {'disabled' if answer['changed'] else 'is already disabled'}")
+        print_result(
+            {"plugin": name, "enabled": False, "changed": answer["changed"]},
+            f"Plugin '{name}' {'disabled' if answer['changed'] else 'is already disabled'}",
+        )
 
 
 def _register_pause(group: click.Group) -> None:
     @group.command("pause", examples=("dbx plugin pause hook",))
     @NAME
+    @DOCUMENT
     @click.pass_context
     def pause(context: click.Context, name: str) -> None:
         """Stop delivery to a plugin for a while; nothing is skipped"""
         with asking(context, writes=True) as plugins:
-            pause_or_resume(plugins, "pause", name)
+            pause_or_resume(plugins, "pause", [name])
 
     @group.command("resume", examples=("dbx plugin resume hook",))
     @NAME
+    @DOCUMENT
     @click.pass_context
     def resume(context: click.Context, name: str) -> None:
         """Go on with delivery to a plugin where it was paused"""
         with asking(context, writes=True) as plugins:
-            pause_or_resume(plugins, "resume", name)
+            pause_or_resume(plugins, "resume", [name])
 
 
-def pause_or_resume(plugins: Asking, do: str, name: str) -> None:
-    """Pause or resume one plugin, and say so."""
-    plugins.do({"do": do, "name": name})
-    print_line(f"Plugin '{name}' {'paused' if do == 'pause' else 'resumed'}")
+def pause_or_resume(plugins: Asking, do: str, names: Sequence[str]) -> None:
+    """Pause or resume plugins, and say so."""
+    for name in names:
+        plugins.do({"do": do, "name": name})
+    print_result(
+        {"plugins": list(names), "paused": do == "pause"},
+        *(f"Plugin '{name}' {'paused' if do == 'pause' else 'resumed'}" for name in names),
+    )
 
 
 def _register_remove(group: click.Group) -> None:
@@ -97,6 +113,7 @@ def _register_remove(group: click.Group) -> None:
         metavar="FILE",
         help="Write what was not delivered to this file (NDJSON) before it is forgotten",
     )
+    @DOCUMENT
     @click.pass_context
     def remove(context: click.Context, name: str, disable: bool, keep_jobs: str | None) -> None:
         """Remove a configured plugin
@@ -109,9 +126,9 @@ def _register_remove(group: click.Group) -> None:
                 kept = export_jobs(plugins, name, keep_jobs)
                 note(f"wrote {kept} job(s) to {keep_jobs}")
             answer = plugins.do({"do": "remove", "name": name, "disable": disable})
-        if answer["disabled"]:
-            print_line(f"Plugin '{name}' disabled")
-        print_line(f"Plugin '{name}' removed")
+        lines = [f"Plugin '{name}' disabled"] if answer["disabled"] else []
+        done = {"plugin": name, "removed": True, "undelivered": answer["dropped"]}
+        print_result(done, *lines, f"Plugin '{name}' removed")
         if answer["dropped"]:
             note(f"{answer['dropped']} undelivered event(s) of '{name}' will not be delivered")
 
@@ -120,6 +137,7 @@ def _register_rename(group: click.Group) -> None:
     @group.command("rename", examples=("dbx plugin rename hook orders-hook",))
     @NAME
     @argument("to", help="Its new name")
+    @DOCUMENT
     @click.pass_context
     def rename(context: click.Context, name: str, to: str) -> None:
         """Give a plugin another name; it keeps its place in the log and its jobs
@@ -129,7 +147,7 @@ def _register_rename(group: click.Group) -> None:
         """
         to = new_name(to)
         operate(context, {"do": "rename", "name": name, "to": to}, writes=True)
-        print_line(f"Plugin '{name}' renamed to '{to}'")
+        print_result({"plugin": to, "renamed_from": name}, f"Plugin '{name}' renamed to '{to}'")
 
     @group.command(
         "switch",
@@ -137,6 +155,7 @@ def _register_rename(group: click.Group) -> None:
     )
     @NAME
     @option("--with", "other", required=True, metavar="OTHER", help="What takes its place")
+    @DOCUMENT
     @click.pass_context
     def switch(context: click.Context, name: str, other: str) -> None:
         """Let another plugin take the place and the name of this one
@@ -145,7 +164,9 @@ def _register_rename(group: click.Group) -> None:
         place in the log, is called NAME from now on; what NAME was is removed.
         """
         operate(context, {"do": "switch", "name": name, "with": other}, writes=True)
-        print_line(f"Plugin '{other}' took the place of '{name}'")
+        print_result(
+            {"plugin": name, "replaced_by": other}, f"Plugin '{other}' took the place of '{name}'"
+        )
 
 
 def new_name(text: str) -> str:

@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import print_listing, print_result, say_empty
 from eventdbx.surfaces.cli.plugin_calls import NAME, Asking, Document, asking, one_line, operate
 from eventdbx.surfaces.cli.plugin_options import NUMBER
 from eventdbx.surfaces.cli.plugin_replay import Progress
@@ -32,21 +32,31 @@ def register(group: click.Group) -> None:
 
 
 def _register_lag(group: click.Group) -> None:
-    @group.command("lag", examples=("dbx plugin lag", "dbx plugin lag hook --json"))
+    @group.command(
+        "lag",
+        examples=("dbx plugin lag", "dbx plugin lag hook --json"),
+        columns=(
+            "name",
+            "position",
+            "lag",
+            "oldest_s",
+            "parked",
+            "dead",
+            "in_flight",
+            "breaker_open",
+            "paused",
+            "last_error",
+        ),
+    )
     @argument("name", required=False, help="Only this plugin")
-    @AS_JSON
+    @DOCUMENT
     @click.pass_context
-    def lag(context: click.Context, name: str | None, as_json: bool) -> None:
+    def lag(context: click.Context, name: str | None) -> None:
         """Show how far plugins are behind, and what keeps them"""
         operation = {"do": "lag"} if name is None else {"do": "lag", "name": name}
         found = operate(context, operation)["plugins"]
-        if as_json:
-            print_json(found)
-        elif not found:
-            print_line("(no plugins enabled)")
-        else:
-            for one in found:
-                print_line(lag_line(one))
+        if not print_listing(found, lag_line, empty="(no plugins enabled)"):
+            say_empty("no plugin is enabled", "dbx plugin list")
 
 
 def lag_line(lag: Document) -> str:
@@ -75,6 +85,7 @@ def _register_wait(group: click.Group) -> None:
         "--timeout", "timeout_s", type=NUMBER, default="30", metavar="SECONDS", show_default=True,
         help="Give up after so long",
     )  # fmt: skip
+    @DOCUMENT
     @click.pass_context
     def wait(context: click.Context, /, **given: Any) -> None:
         """Wait until a plugin has processed an event
@@ -97,7 +108,7 @@ def _register_wait(group: click.Group) -> None:
             seconds = given["timeout_s"]
             causes = (reason,) if reason else ()
             raise Failure(f"plugin '{name}' is not there after {seconds} s", *causes)
-        print_line(f"Plugin '{name}' is there")
+        print_result({"plugin": name, "outcome": outcome}, f"Plugin '{name}' is there")
 
 
 def _wait(plugins: Asking, operation: Document, timeout_s: float) -> tuple[str, str]:
@@ -121,6 +132,7 @@ def _register_seek(group: click.Group) -> None:
     @NAME
     @argument("to", help="start, end, a position, or a time (RFC 3339)")
     @YES
+    @DOCUMENT
     @click.pass_context
     def seek(context: click.Context, name: str, to: str, yes: bool) -> None:
         """Move a plugin to another place in the log
@@ -130,11 +142,12 @@ def _register_seek(group: click.Group) -> None:
         with asking(context, writes=True) as plugins:
             plugins.entry(name)
             if not yes and not _confirmed(f"This moves plugin '{name}' to {to}.", "seek"):
-                print_line("seek cancelled")
+                print_result({"plugin": name, "cancelled": True}, "seek cancelled")
                 return
             answer = plugins.do({"do": "seek", "name": name, "to": to})
         place = f"after position {answer['position']}" if answer["position"] else "at the start"
-        print_line(f"Plugin '{name}' goes on {place}")
+        done = {"plugin": name, "position": answer["position"]}
+        print_result(done, f"Plugin '{name}' goes on {place}")
 
 
 def _confirmed(question: str, word: str) -> bool:
@@ -158,6 +171,7 @@ def _register_rebuild(group: click.Group) -> None:
     @option("--no-switch", is_flag=True, requires=("other",), help="Leave both as they are then")
     @option("--detach", is_flag=True, conflicts=("other",), help="Do not wait until it is done")
     @YES
+    @DOCUMENT
     @click.pass_context
     def rebuild(context: click.Context, /, **given: Any) -> None:
         """Deliver everything again, from the start or another place
@@ -175,18 +189,25 @@ def _register_rebuild(group: click.Group) -> None:
                 raise Failure(f"plugin '{target}' gets no events now; see `dbx plugin list`")
             question = f"This delivers everything from {given['start']} on to '{target}' again."
             if not given["yes"] and not _confirmed(question, "rebuild"):
-                print_line("rebuild cancelled")
+                print_result({"plugin": target, "cancelled": True}, "rebuild cancelled")
                 return
             plugins.do({"do": "seek", "name": target, "to": given["start"]})
             if given["detach"]:
-                print_line(f"Plugin '{target}' is being rebuilt; see `dbx plugin lag {target}`")
+                print_result(
+                    {"plugin": target, "state": "rebuilding"},
+                    f"Plugin '{target}' is being rebuilt; see `dbx plugin lag {target}`",
+                )
                 return
             _catch_up(plugins, target)
             if other is None or given["no_switch"]:
-                print_line(f"Plugin '{target}' has caught up")
+                done = {"plugin": target, "state": "caught_up"}
+                print_result(done, f"Plugin '{target}' has caught up")
                 return
             plugins.do({"do": "switch", "name": name, "with": other})
-        print_line(f"Plugin '{other}' took the place of '{name}'")
+        print_result(
+            {"plugin": name, "state": "caught_up", "replaced_by": other},
+            f"Plugin '{other}' took the place of '{name}'",
+        )
 
 
 def _catch_up(plugins: Asking, name: str) -> None:

@@ -14,8 +14,14 @@ from typing import BinaryIO
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import (
+    documents_wanted,
+    print_array,
+    print_line,
+    print_more,
+    print_result,
+)
 from eventdbx.surfaces.cli.plugin_calls import Document, asking, key_of, one_line, unknown
 from eventdbx.surfaces.cli.plugin_listing import runtime_of
 from eventdbx.surfaces.cli.session import opened
@@ -64,6 +70,7 @@ def _register_start(group: click.Group) -> None:
     @group.command("start", examples=("dbx plugin start view",))
     @PROCESS
     @option("--foreground", is_flag=True, help="Without a server: stay, and show its output")
+    @DOCUMENT
     @click.pass_context
     def start(context: click.Context, name: str, foreground: bool) -> None:
         """Start a managed process plugin worker
@@ -90,12 +97,16 @@ def _register_start(group: click.Group) -> None:
                 )
             answer = plugins.do({"do": "start", "name": key_of(entry)})
         said = "worker is already running" if answer["already"] else "worker started"
-        print_line(f"Process plugin '{called}' {said} (pid {answer['pid']})")
+        print_result(
+            {"plugin": called, "pid": answer["pid"], "started": not answer["already"]},
+            f"Process plugin '{called}' {said} (pid {answer['pid']})",
+        )
 
 
 def _register_stop(group: click.Group) -> None:
     @group.command("stop", examples=("dbx plugin stop view",))
     @PROCESS
+    @DOCUMENT
     @click.pass_context
     def stop(context: click.Context, name: str) -> None:
         """Stop a managed process plugin worker
@@ -108,15 +119,16 @@ def _register_stop(group: click.Group) -> None:
             if not plugins.alone:
                 pid = plugins.do({"do": "stop", "name": key_of(entry)})["pid"]
         called = instance(entry)
+        said = f"Stopped process plugin '{called}' worker (pid {pid})"
         if pid is None:
-            print_line(f"Process plugin '{called}' worker is not running")
-        else:
-            print_line(f"Stopped process plugin '{called}' worker (pid {pid})")
+            said = f"Process plugin '{called}' worker is not running"
+        print_result({"plugin": called, "pid": pid, "stopped": pid is not None}, said)
 
 
 def _register_status(group: click.Group) -> None:
     @group.command("status", examples=("dbx plugin status", "dbx plugin status view"))
     @argument("name", required=False, help="Only this plugin")
+    @DOCUMENT
     @click.pass_context
     def status(context: click.Context, name: str | None) -> None:
         """Show the status of a managed process plugin worker"""
@@ -125,10 +137,27 @@ def _register_status(group: click.Group) -> None:
         found = [one for one in entries if (one.get("config") or {}).get("type") == "process"]
         if name is not None:
             found = [process_entry(entries, name)]
+        if documents_wanted():
+            print_array(_status_document(context, one) for one in found)
+            return
         if not found:
             print_line("(no process plugins configured)")
             return
         print_line("\n\n".join(_status_block(context, one) for one in found))
+
+
+def _status_document(context: click.Context, entry: Document) -> Document:
+    process = entry.get("process") or {}
+    folder = opened(context).workspace.data_dir / "plugins" / "run"
+    return {
+        "plugin": instance(entry),
+        "enabled": entry["enabled"],
+        "emit_events": entry["emit_events"],
+        **runtime_of(entry.get("process")),
+        "worker_pid": _live_pid(folder / f"{file_name(context, entry)}.worker"),
+        "restarts": process.get("restarts", 0),
+        "reason": process.get("reason") or None,
+    }
 
 
 def _status_block(context: click.Context, entry: Document) -> str:
@@ -184,6 +213,7 @@ def _register_logs(group: click.Group) -> None:
         "--lines", type=U32, default="50", show_default=True, metavar="N", help="The last N lines"
     )
     @option("-f", "--follow", is_flag=True, help="Go on with what is written from now on")
+    @DOCUMENT
     @click.pass_context
     def logs(context: click.Context, name: str, lines: int, follow: bool) -> None:
         """Show what the program of a process plugin has written"""
@@ -192,12 +222,21 @@ def _register_logs(group: click.Group) -> None:
         folder = opened(context).workspace.log_dir / "plugins"
         path = folder / f"{file_name(context, entry)}.log"
         file = _opened(path)
-        for line in last_lines(path, file, lines):
-            print_line(line)
+        last = last_lines(path, file, lines)
+        _print_lines(last, first=True)
         if follow:
             for line in following(path, file):
-                print_line(line)
-                sys.stdout.flush()
+                _print_lines([line], first=not last)
+                last = [line]
+
+
+def _print_lines(lines: list[str], *, first: bool) -> None:
+    if documents_wanted():
+        print_more([{"line": line} for line in lines], first=first)
+    else:
+        for line in lines:
+            print_line(line)
+    sys.stdout.flush()
 
 
 def last_lines(path: Path, file: BinaryIO | None, count: int) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import Time, argument, option
+from eventdbx.surfaces.cli.options import AS_JSON, Time, argument, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.plugin_calls import (
     CLOSED_MODES,
@@ -67,7 +67,7 @@ def register(group: click.Group) -> None:
         "--queue", "retry", is_flag=True,
         help="Try failed events again, as live delivery does, instead of ending with the first",
     )  # fmt: skip
-    @option("--json", "as_json", is_flag=True, help="Emit the outcome as JSON")
+    @AS_JSON
     @click.pass_context
     def replay(context: click.Context, /, **given: Any) -> None:
         """Replay stored events through a plugin

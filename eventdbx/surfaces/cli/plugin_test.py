@@ -5,16 +5,21 @@ from __future__ import annotations
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument
-from eventdbx.surfaces.cli.output import print_line
-from eventdbx.surfaces.cli.plugin_calls import operate
+from eventdbx.surfaces.cli.options import DOCUMENT, argument
+from eventdbx.surfaces.cli.output import documents_wanted, print_line, print_listing, say_empty
+from eventdbx.surfaces.cli.plugin_calls import Document, operate
 
 
 def register(group: click.Group) -> None:
     """Add the command to the group."""
 
-    @group.command("test", examples=("dbx plugin test", "dbx plugin test hook"))
+    @group.command(
+        "test",
+        examples=("dbx plugin test", "dbx plugin test hook"),
+        columns=("name", "label", "ok", "reason"),
+    )
     @argument("names", nargs=-1, required=False, metavar="NAME", help="Only these plugins")
+    @DOCUMENT
     @click.pass_context
     def test(context: click.Context, names: tuple[str, ...]) -> None:
         """Send a sample event to all enabled plugins
@@ -23,15 +28,18 @@ def register(group: click.Group) -> None:
         (http: the header eventdbx-test).
         """
         results = operate(context, {"do": "test", "names": list(names)})["results"]
-        if not results:
-            print_line("(no plugins enabled)")
+        shown = [{**one, "ok": one["reason"] is None} for one in results]
+        if not print_listing(shown, _line, empty="(no plugins enabled)"):
+            say_empty("no plugin is enabled", "dbx plugin list")
             return
-        failed = sum(one["reason"] is not None for one in results)
-        for one in results:
-            said = "ok" if one["reason"] is None else f"FAILED ({one['reason']})"
-            print_line(f"{one['label']} - {said}")
-        print_line(
-            f"Tested {len(results)} plugin(s): {len(results) - failed} succeeded, {failed} failed"
-        )
+        failed = sum(not one["ok"] for one in shown)
+        if not documents_wanted():
+            done = len(shown) - failed
+            print_line(f"Tested {len(shown)} plugin(s): {done} succeeded, {failed} failed")
         if failed:
             raise Failure(f"plugin test failed for {failed} plugin(s)", code="storage")
+
+
+def _line(tested: Document) -> str:
+    said = "ok" if tested["ok"] else f"FAILED ({tested['reason']})"
+    return f"{tested['label']} - {said}"

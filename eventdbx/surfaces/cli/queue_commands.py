@@ -7,8 +7,19 @@ import sys
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, Time, argument, option
-from eventdbx.surfaces.cli.output import note, pretty, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, Time, argument, option
+from eventdbx.surfaces.cli.output import (
+    ROWS,
+    documents_wanted,
+    format_wanted,
+    note,
+    note_on_terminal,
+    pretty,
+    print_array,
+    print_json,
+    print_line,
+    print_result,
+)
 from eventdbx.surfaces.cli.plugin_calls import (
     NOT_FOUND,
     Document,
@@ -27,6 +38,7 @@ RETRY_WAIT_MS = 25_000
 
 SHOWN_MAX = 100
 SHOWN = ("pending", "processing", "dead")
+COLUMNS = ("id", "name", "status", "attempts", "next_retry_at", "last_error")
 _HOUR_MS = 3_600_000
 
 PLUGIN = option("--plugin", "name", metavar="NAME", help="Only those of this plugin")
@@ -45,12 +57,13 @@ def register(root: click.Group) -> None:
     @PLUGIN
     @option("--limit", type=U32, default=str(SHOWN_MAX), metavar="N", show_default=True,
             help="At most so many jobs of each status")  # fmt: skip
-    @AS_JSON
+    @option("--all", "everything", is_flag=True, conflicts=("limit",), help="All jobs")
+    @DOCUMENT
     @click.pass_context
-    def queue(context: click.Context, name: str | None, limit: int, as_json: bool) -> None:
+    def queue(context: click.Context, name: str | None, limit: int, everything: bool) -> None:
         """Show or manage the plugin retry queue"""
         if not context.args:
-            show_queue(context, name, limit=limit, as_json=as_json)
+            show_queue(context, name, limit=ALL if everything else limit)
 
     _register_show(queue)
     _register_clear(queue)
@@ -63,12 +76,14 @@ def register(root: click.Group) -> None:
 # --- showing
 
 
-def show_queue(
-    context: click.Context, name: str | None, *, limit: int = SHOWN_MAX, as_json: bool = False
-) -> None:
+def show_queue(context: click.Context, name: str | None, *, limit: int = SHOWN_MAX) -> None:
     """Print the queue of one plugin, or of all."""
     found = operate(context, _named({"do": "queue", "limit": limit}, name))
-    if as_json:
+    if format_wanted() in ROWS:
+        jobs = (job for status in SHOWN for job in found["jobs"][status][:limit])
+        print_array(jobs, columns=COLUMNS)
+        return
+    if documents_wanted():
         print_json(found)
         return
     print_line(" ".join(f"{one}={found[one]}" for one in ("pending", "processing", "done", "dead")))
@@ -81,6 +96,7 @@ def show_queue(
             print_line(f"  {job_line(job)}")
         if found[status] > len(jobs):
             print_line(f"  … {found[status] - len(jobs)} more")
+            note_on_terminal("more: --all, or a larger --limit")
 
 
 def _named(operation: Document, name: str | None) -> Document:
@@ -136,6 +152,7 @@ def _register_clear(group: click.Group) -> None:
     @group.command("clear", examples=("dbx queue clear", "dbx queue clear --plugin hook --yes"))
     @PLUGIN
     @YES
+    @DOCUMENT
     @click.pass_context
     def clear(context: click.Context, name: str | None, yes: bool) -> None:
         """Remove all dead entries from the queue
@@ -146,13 +163,13 @@ def _register_clear(group: click.Group) -> None:
             found = plugins.do(_named({"do": "queue", "limit": ALL}, name))
         ids = [job["id"] for job in found["jobs"]["dead"]]
         if not ids:
-            print_line("no dead plugin jobs to clear")
+            print_result({"cleared": 0}, "no dead plugin jobs to clear")
             return
         if not yes and not _cleared(len(ids), "dead"):
             return
         # Those that were counted, not those that died meanwhile.
         dropped = operate(context, _named({"do": "drop", "ids": ids}, name), writes=True)["dropped"]
-        print_line(f"cleared {dropped} dead job(s) from the plugin queue")
+        print_result({"cleared": dropped}, f"cleared {dropped} dead job(s) from the plugin queue")
 
     @group.command(
         "clear-done",
@@ -160,6 +177,7 @@ def _register_clear(group: click.Group) -> None:
     )
     @option("--older-than-hours", "hours", type=U64, metavar="HOURS", help="Only those older")
     @YES
+    @DOCUMENT
     @click.pass_context
     def clear_done(context: click.Context, hours: int | None, yes: bool) -> None:
         """Remove completed entries from the queue
@@ -171,25 +189,26 @@ def _register_clear(group: click.Group) -> None:
             operation["older_than_ms"] = hours * _HOUR_MS
         count = operate(context, {**operation, "only_count": True}, writes=True)["cleared"]
         if not count:
-            print_line("no done plugin jobs match the provided criteria")
+            print_result({"cleared": 0}, "no done plugin jobs match the provided criteria")
             return
         if not yes and not _cleared(count, "done"):
             return
         cleared = operate(context, operation, writes=True)["cleared"]
-        print_line(f"cleared {cleared} done job(s) from the plugin queue")
+        print_result({"cleared": cleared}, f"cleared {cleared} done job(s) from the plugin queue")
 
 
 def _cleared(count: int, status: str) -> bool:
-    """Ask, on stdout as it always was; say so when the answer is no."""
+    """Ask, where lines are printed on stdout as it always was; say so when the answer is no."""
     if _agreed(f"This will remove {count} {status} plugin job(s)."):
         return True
-    print_line("clear cancelled")
+    print_result({"cancelled": True}, "clear cancelled")
     return False
 
 
 def _agreed(question: str) -> bool:
-    sys.stdout.write(f"{question} Type 'clear' to confirm: ")
-    sys.stdout.flush()
+    stream = sys.stderr if documents_wanted() else sys.stdout
+    stream.write(f"{question} Type 'clear' to confirm: ")
+    stream.flush()
     return sys.stdin.readline().strip().lower() == "clear"
 
 
@@ -198,6 +217,7 @@ def _register_drop(group: click.Group) -> None:
     @JOB
     @PLUGIN
     @YES
+    @DOCUMENT
     @click.pass_context
     def drop(context: click.Context, job: int, name: str | None, yes: bool) -> None:
         """Give up one dead job for good; what waited behind it goes on"""
@@ -207,7 +227,7 @@ def _register_drop(group: click.Group) -> None:
             raise Failure(
                 f"no dead plugin job {job}", hint="`dbx queue` lists them", code=NOT_FOUND
             )
-        print_line("dropped 1 dead job(s) from the plugin queue")
+        print_result({"dropped": 1, "id": job}, "dropped 1 dead job(s) from the plugin queue")
 
 
 # --- trying again
@@ -222,6 +242,7 @@ def _register_retry(group: click.Group) -> None:
     @PLUGIN
     @option("--since", type=Time(), metavar="TIME", help="Only events committed since then")
     @option("--no-wait", is_flag=True, help="Do not wait for the outcome")
+    @DOCUMENT
     @click.pass_context
     def retry(
         context: click.Context,
@@ -243,17 +264,23 @@ def _register_retry(group: click.Group) -> None:
             found = plugins.do(_named({"do": "queue", "limit": ALL}, name))
             dead = {job["id"] for job in found["jobs"]["dead"]}
             if event_id is not None and event_id not in dead:
-                print_line("no dead plugin jobs match the provided id")
+                print_result(_NOT_RETRIED, "no dead plugin jobs match the provided id")
                 return
             if not dead:
-                print_line("no dead plugin jobs to retry")
+                print_result(_NOT_RETRIED, "no dead plugin jobs to retry")
                 return
             if not any(_takes_events(one) for one in plugins.entries()):
-                print_line("no enabled plugins available to process retries")
+                print_result(_NOT_RETRIED, "no enabled plugins available to process retries")
                 return
             answer = plugins.do({**operation, "wait_ms": 0 if no_wait else RETRY_WAIT_MS})
         retried, still = answer["retried"], answer["dead"]
-        print_line(f"retry summary: retried {retried} job(s), {still} still dead")
+        print_result(
+            {"retried": retried, "dead": still},
+            f"retry summary: retried {retried} job(s), {still} still dead",
+        )
+
+
+_NOT_RETRIED = {"retried": 0, "dead": 0}
 
 
 def _takes_events(entry: Document) -> bool:
@@ -268,12 +295,16 @@ def _register_export(group: click.Group) -> None:
     @argument("file", help="A new file, or - for stdout")
     @PLUGIN
     @option("--status", type=click.Choice(STATUSES), metavar="STATUS", help="Only these jobs")
+    @DOCUMENT
     @click.pass_context
     def export(context: click.Context, file: str, name: str | None, status: str | None) -> None:
         """Write undelivered events to a file: a JSON document in each line"""
         with asking(context) as plugins:
             count = export_jobs(plugins, name, file, STATUSES if status is None else (status,))
-        note(f"wrote {count} job(s)")
+        if documents_wanted() and file != "-":
+            print_json({"file": file, "jobs": count})
+        else:
+            note(f"wrote {count} job(s)")
 
 
 def _register_pause(group: click.Group) -> None:
@@ -284,13 +315,13 @@ def _register_pause(group: click.Group) -> None:
 def _register_change(group: click.Group, do: str, phrase: str) -> None:
     @group.command(do, help=phrase, examples=(f"dbx queue {do}", f"dbx queue {do} hook"))
     @argument("name", required=False, help="Only this plugin")
+    @DOCUMENT
     @click.pass_context
     def change(context: click.Context, name: str | None) -> None:
         with asking(context, writes=True) as plugins:
             names = [name] if name is not None else _usable(plugins.entries())
-            for one in names:
-                pause_or_resume(plugins, do, one)
-        if not names:
+            pause_or_resume(plugins, do, names)
+        if not names and not documents_wanted():
             print_line("(no plugins configured)")
 
 

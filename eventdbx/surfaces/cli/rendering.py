@@ -25,7 +25,8 @@ class Look(NamedTuple):
     """How documents are to be shown.
 
     ``columns`` are those of tables and CSV (empty: those that the first document suggests),
-    ``width`` the cells that a line may have (None: any number), ``bold`` whether headings are.
+    ``width`` the cells that a line may have (None: any number), ``headings`` whether the columns
+    are named, and ``bold`` how.
     """
 
     form: str
@@ -33,6 +34,7 @@ class Look(NamedTuple):
     sort: bool = False
     width: int | None = None
     bold: bool = False
+    headings: bool = True
 
 
 def pretty(value: Any, *, sort: bool = False) -> str:
@@ -228,13 +230,14 @@ def _csv(values: Iterable[Any], look: Look) -> Iterator[str]:
     line = Line()
     writer = csv.writer(line)
     columns: Sequence[str] = look.columns
-    if columns:
+    if columns and look.headings:
         writer.writerow(columns)
         yield line.text
     for value in values:
         if not columns:
             columns = columns_of(value, nested=True)
-            writer.writerow(columns)
-            yield line.text
+            if look.headings:
+                writer.writerow(columns)
+                yield line.text
         writer.writerow([cell(value_at(value, path)) for path in columns])
         yield line.text

@@ -135,7 +135,7 @@ def _register_list(group: click.Group) -> None:
         asked |= _of_user(given["user"])
         found = _listed(context, asked, given["token"])
         empty = "no staged events"
-        if not print_listing(found, _line, as_json=given["as_json"], empty=empty):
+        if not print_listing(found, _line, empty=empty):
             say_empty(empty, _STAGE_FIRST)
 
 

@@ -52,8 +52,9 @@ def documents(values: Iterable[Any], look: Look) -> Iterator[str]:
         all(value is None or _is_number(value) for value in (value_at(one, path) for one in page))
         for path in columns
     ]
-    first = line_of(headings, widths, right)
-    yield f"\x1b[1m{first}\x1b[0m\n" if look.bold else first + "\n"
+    if look.headings:
+        first = line_of(headings, widths, right)
+        yield f"\x1b[1m{first}\x1b[0m\n" if look.bold else first + "\n"
     del page
     for row in chain(rows, (row_of(value, columns) for value in rest)):
         yield line_of(row if look.width is None else fitted(row, widths), widths, right) + "\n"
