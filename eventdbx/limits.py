@@ -110,6 +110,13 @@ STAGED_EVENTS_MAX = BATCH_WRITES_MAX
 STAGED_BYTES_MAX = COMMIT_BATCH_BYTES_MAX
 """What one user can have staged in a domain: it is written in one step."""
 
+IMPORT_LINE_BYTES_MAX = 4 * 1_048_576
+"""One line of a file that is imported: the largest payload and metadata, however they are
+written."""
+
+IMPORT_BATCH_BYTES_MAX = 2 * 1_048_576
+"""Payloads and metadata of one batch of an import, about: it must fit a request."""
+
 NULLIFIED_AGGREGATES_MAX = 10_000
 """Aggregates whose references one archive clears: all of them are written in one step, and
 nobody else's write can come between."""

@@ -65,6 +65,7 @@ AGGREGATES: dict[str, Command] = {
     "aggregate stage drop": Command("aggregate stage drop --all --yes", STAGES),
     "aggregate referrers": Command("aggregate referrers order {one}", READ_ONE),
     "events": Command("events", READ_SOME),
+    "import": Command("import {events}", APPEND, writes=True),
     "snapshots list": Command("snapshots list", READ_SOME),
     "snapshots create": Command("snapshots create order {one}", SNAPSHOT, writes=True),
     "snapshots get": Command("snapshots get {snapshot}", READ_ONE, hides=4),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
@@ -86,7 +87,17 @@ class Matrix(CommandLineCase):
             snapshot=self.place.snapshot,
             folder=self.folder,
             file=self.folder / f"{self.mktemp().replace('/', '-')}.json",
+            events=self.events(one) if "{events}" in command.line else "",
         )
+
+    def events(self, one: str) -> Path:
+        """Return a new file with an event for an aggregate."""
+        path = self.folder / f"{self.mktemp().replace('/', '-')}.ndjson"
+        path.write_text(
+            f'{{"aggregate_type":"order","aggregate_id":"{one}","event_type":"order_paid",'
+            '"payload":{}}'
+        )
+        return path
 
     def test_refused(self) -> None:
         """A command whose token does not allow it fails, says so, and changes nothing."""

@@ -44,6 +44,7 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "event_commands",
         "List events in the store or inspect a specific event",
     ),
+    "import": (_HERE + "import_command", "Import events from NDJSON or CSV"),
     "plugin": (_HERE + "plugin_commands", "Manage plugins"),
     "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
