@@ -427,6 +427,11 @@ class Config:
         live=True,
         about="deliveries tried of an event, for plugins that do not say",
     )
+    upgrade_reminder: bool = _key(
+        False,
+        live=True,
+        about="tell at a terminal of newer versions; asks the package index for them",
+    )
     verbose_responses: bool = _key(True, live=True, about="answer writes with documents")
     reference_default_depth: int = _key(
         2, low=0, high=5, live=True, about="references followed by default"

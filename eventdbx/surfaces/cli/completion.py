@@ -104,6 +104,22 @@ def complete(root: click.Group, words: Sequence[str], begun: str) -> Answer:
     return Answer(list(kept.values()), answer.paths)
 
 
+class Position(NamedTuple):
+    """Where a command line is: its positional words, and a word that took a subcommand's place,
+    with the subcommands that there are."""
+
+    words: list[str]
+    instead_of_command: tuple[str, list[str]] | None
+
+
+def position_of(root: click.Group, args: Sequence[str]) -> Position:
+    """Return where a whole command line is."""
+    line = _Line(root)
+    for word in args:
+        line.take(word)
+    return Position(line.positionals, line.instead_of_command)
+
+
 class _Line:
     """How far a command line was read."""
 
@@ -113,7 +129,8 @@ class _Line:
         self._path: list[str] = []
         self._waiting: click.Parameter | None = None
         self._ended = False
-        self._words: list[str] = []
+        self.positionals: list[str] = []
+        self.instead_of_command: tuple[str, list[str]] | None = None
         self._given: set[str] = set()
 
     def take(self, word: str) -> None:
@@ -147,7 +164,7 @@ class _Line:
     def _positional(self, word: str) -> None:
         command = self._command
         if not isinstance(command, click.Group):
-            self._words.append(word)
+            self.positionals.append(word)
             return
         found = command.get_command(self._root, getattr(command, "aliases", {}).get(word, word))
         if found is None and isinstance(command, DbxGroup):
@@ -157,7 +174,8 @@ class _Line:
             except Exception:  # Whatever the group says of it, there is nothing to complete.
                 found = None
             if found is not None:
-                self._words.append(word)
+                self.positionals.append(word)
+                self.instead_of_command = word, command.list_commands(self._root)
         if found is None:
             self._command = click.Command("unknown")
             return
@@ -170,7 +188,7 @@ class _Line:
         if shared and parameter.name is not None and parameter.name != "token_stdin":
             self._root.params[parameter.name] = value
         elif isinstance(parameter, Argument):
-            self._words.append(value)
+            self.positionals.append(value)
 
     def _flags(self) -> dict[str, click.Parameter]:
         """Return the options that may be given here, by how they are written."""
@@ -197,8 +215,8 @@ class _Line:
         if isinstance(self._command, click.Group):
             return self._subcommands(begun)
         positionals = [one for one in self._command.params if isinstance(one, click.Argument)]
-        place = min(len(self._words), len(positionals) - 1)
-        if place < 0 or len(self._words) > place and positionals[place].nargs != -1:
+        place = min(len(self.positionals), len(positionals) - 1)
+        if place < 0 or len(self.positionals) > place and positionals[place].nargs != -1:
             return Answer([])
         return self._values(positionals[place], begun)
 
@@ -245,5 +263,5 @@ class _Line:
         return _BY_COMMAND.get((command, name)) or _BY_PARAMETER.get(name)
 
     def _names(self, kind: str, begun: str) -> list[str]:
-        within = self._words[0] if self._words else None
+        within = self.positionals[0] if self.positionals else None
         return Names(self._root).of(kind, within=within, begin=begun)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from eventdbx.surfaces.cli.failures import (
     EXIT_DONE,
@@ -25,6 +26,9 @@ from eventdbx.surfaces.cli.failures import (
     failure_of,
     failure_text,
 )
+
+if TYPE_CHECKING:
+    from click import Context
 
 _HERE = "eventdbx.surfaces.cli."
 
@@ -172,7 +176,7 @@ def _run(args: list[str]) -> int:
     root = root_command(MODULES, EPILOG)
     try:
         with root.make_context("dbx", args) as context:
-            status = root.invoke(context)
+            status = _invoked(context, args)
         return status if isinstance(status, int) else EXIT_DONE
     except EventDBXError as error:
         raise failure_of(error) from None
@@ -189,6 +193,26 @@ def _run(args: list[str]) -> int:
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         raise Failure(f"{where}{error.strerror or error}", code="io") from None
+
+
+def _invoked(context: Context, args: list[str]) -> Any:
+    """Run the command. What is only for somebody who reads it is looked for only then."""
+    from eventdbx.errors import EventDBXError
+
+    try:
+        status = context.command.invoke(context)
+    except (Failure, EventDBXError) as error:
+        failure = error if isinstance(error, Failure) else failure_of(error)
+        if sys.stderr.isatty() or errors_as_json(args):
+            from eventdbx.surfaces.cli.suggestions import hint_for
+
+            failure.hint = hint_for(context, failure, args)
+        raise failure from None
+    if sys.stderr.isatty():
+        from eventdbx.surfaces.cli.upgrade_reminder import remind
+
+        remind(context, args, os.environ)
+    return status
 
 
 def _is_text(word: str) -> bool:

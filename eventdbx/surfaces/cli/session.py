@@ -31,6 +31,12 @@ PAGE_ITEMS = 1_000
 _OPENED = "eventdbx.opened"
 
 
+def known_place(context: click.Context) -> Opened | None:
+    """Return the workspace that a command has opened, None if it needed none."""
+    found: Opened | None = context.find_root().meta.get(_OPENED)
+    return found
+
+
 class Database(Protocol):
     """Whatever carries out calls."""
 

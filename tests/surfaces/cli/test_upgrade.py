@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
@@ -9,7 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,10 @@ from twisted.trial.unittest import SynchronousTestCase
 from eventdbx import __version__
 from eventdbx.surfaces.cli import upgrade_index
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.main import main
 from eventdbx.surfaces.cli.upgrade_tags import checked_tag, order_of
 from eventdbx.surfaces.cli.upgrade_ways import Installation, way_to
+from tests.daemon import ROOT
 from tests.surfaces.command_line import CommandLineCase
 
 
@@ -323,6 +326,61 @@ class UpgradeTests(CommandLineCase):
         self.assertEqual(self.dbx("upgrade", "--clear-suppress").stdout,
                          "Upgrade reminders have been re-enabled.\n")  # fmt: skip
         self.assertEqual(json.loads(path.read_text()), {})
+
+
+class Reminder(CommandLineCase):
+    """The reminder of newer versions, which is off unless somebody wants it."""
+
+    def terminal(self, *words: str) -> str:
+        """Run a command at a terminal; return what it says there."""
+        out, err = io.StringIO(), io.StringIO()
+        self.patch(err, "isatty", lambda: True)
+        with redirect_stdout(out), redirect_stderr(err):
+            status = main(words)
+        self.assertEqual(status, 0, err.getvalue())
+        return err.getvalue()
+
+    def remember(self, **values: Any) -> None:
+        """Have asked just now."""
+        path = self.home / ".eventdbx" / "upgrade-state.json"
+        path.write_text(json.dumps({"last_checked": int(time.time()), **values}))
+
+    def test_shown(self) -> None:
+        """A newer version is told of at a terminal, until it is suppressed or nobody wants it."""
+        os.environ.pop("DBX_NO_UPGRADE_CHECK", None)
+        self.dbx("token", "bootstrap")
+        self.remember(latest_known_version="v99.0.0")
+        self.assertEqual(self.terminal("aggregate", "list"), "", "off by default")
+        self.dbx("config", "--set", "upgrade_reminder=true")
+        self.assertIn("EventDBX v99.0.0 is there", self.terminal("aggregate", "list"))
+        self.assertEqual(self.attempt("aggregate", "list").stderr, "", "not without a terminal")
+        self.assertEqual(self.terminal("aggregate", "list", "--json"), "")
+        self.assertEqual(self.terminal("aggregate", "list", "--output=yaml"), "")
+        self.dbx("upgrade", "--suppress", "99.0.0")
+        self.assertEqual(self.terminal("aggregate", "list"), "")
+        self.dbx("upgrade", "--clear-suppress")
+        os.environ["DBX_NO_UPGRADE_CHECK"] = "1"
+        self.assertEqual(self.terminal("aggregate", "list"), "")
+        del os.environ["DBX_NO_UPGRADE_CHECK"]
+        self.remember(latest_known_version="v0.0.1")
+        self.assertEqual(self.terminal("aggregate", "list"), "", "an older one is no news")
+
+    def test_asked_aside(self) -> None:
+        """When it is time, a process of its own asks the index and remembers the answer."""
+        os.environ.pop("DBX_NO_UPGRADE_CHECK", None)
+        os.environ["PYTHONPATH"] = str(ROOT)
+        os.environ["PIP_CONFIG_FILE"] = os.devnull
+        self.dbx("config", "--set", "upgrade_reminder=true")
+        path = self.home / ".eventdbx" / "upgrade-state.json"
+        with serving(page("98.0.0", "99.0.0rc1"), JSON) as index:
+            os.environ["PIP_INDEX_URL"] = f"http://{index.host}/simple"
+            self.assertEqual(self.terminal("aggregate", "list"), "")
+            until = time.monotonic() + 30
+            while not path.exists() or "98.0.0" not in path.read_text():
+                self.assertLess(time.monotonic(), until, "nothing is remembered")
+                time.sleep(0.02)
+            self.assertIn("EventDBX v98.0.0 is there", self.terminal("aggregate", "list"))
+            self.assertEqual(len(index.asked), 1)
 
 
 class Run(SynchronousTestCase):
