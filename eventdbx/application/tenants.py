@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from eventdbx.domain.tenants import TenantRecord
-
-
-class Changed(NamedTuple):
-    """A record as it is now, and as it was."""
-
-    record: TenantRecord
-    before: TenantRecord
-
-    @property
-    def changed(self) -> bool:
-        """Whether shard or quota are others now."""
-        return self.record[:2] != self.before[:2]
+from eventdbx.domain.tenants import Changed, TenantRecord
 
 
 class Tenants(Protocol):

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from eventdbx.domain.canonical import JSON
 from eventdbx.errors import ConfigError
 
 MIB = 1_048_576
@@ -36,6 +37,30 @@ class TenantRecord(NamedTuple):
     def empty(self) -> bool:
         """Whether there is nothing to keep."""
         return self == TenantRecord()
+
+
+class Changed(NamedTuple):
+    """A record as it is now, and as it was."""
+
+    record: TenantRecord
+    before: TenantRecord
+
+    @property
+    def changed(self) -> bool:
+        """Whether shard or quota are others now."""
+        return self.record[:2] != self.before[:2]
+
+
+def tenant_event(changed: Changed) -> str:
+    """Return what the audit trail calls a change."""
+    if changed.record.quota_mib != changed.before.quota_mib:
+        return "quota_cleared" if changed.record.quota_mib is None else "quota_set"
+    return "tenant_unassigned" if changed.record.shard is None else "tenant_assigned"
+
+
+def tenant_details(record: TenantRecord) -> dict[str, JSON]:
+    """Return what the audit trail keeps of a record."""
+    return {"shard": record.shard, "quota_mb": record.quota_mib}
 
 
 def mib(count: int) -> int:

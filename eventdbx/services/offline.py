@@ -25,7 +25,8 @@ from eventdbx.services.domains import check_layout
 from eventdbx.services.files import make_directory
 from eventdbx.services.settled import settle
 from eventdbx.services.stores import open_configured, open_domain
-from eventdbx.services.tenants import TenantFile, put_quota
+from eventdbx.services.tenantfiles import TenantFile
+from eventdbx.services.tenants import put_quota
 from eventdbx.services.workspace import Opened
 from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous

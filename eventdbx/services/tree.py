@@ -41,7 +41,8 @@ from eventdbx.services.reporting import report_on
 from eventdbx.services.scrubbing import ScrubService
 from eventdbx.services.settling import SettlingService
 from eventdbx.services.stores import StoreService
-from eventdbx.services.tenants import TenantDesk, TenantFile
+from eventdbx.services.tenantfiles import TenantFile
+from eventdbx.services.tenants import TenantDesk
 from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded

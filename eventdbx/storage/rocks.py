@@ -46,6 +46,10 @@ _PARTITION_BYTES = 4_096
 """Of an index or filter. In one piece that of a large table is larger than a shard of the cache
 (1 MiB), is never kept, and is read anew for each lookup: 120 us instead of 2."""
 
+_ARENA_BYTES = 65_536
+"""Memory is taken, and counted, in pieces of this size; by default of 1 MiB, which is all that a
+small domain may store."""
+
 _LOGS_RECYCLED = 4
 
 _PAUSE_S = 0.01
@@ -92,6 +96,7 @@ def _options() -> Any:
     options.set_compression_type(rocksdict.DBCompressionType.lz4())
     options.set_bottommost_compression_type(rocksdict.DBCompressionType.zstd())
     options.set_write_buffer_size(limits.MEMTABLE_BYTES)
+    options.set_arena_block_size(_ARENA_BYTES)
     options.set_max_write_buffer_number(4)
     options.set_max_total_wal_size(limits.LOG_BYTES_MAX)
     options.set_recycle_log_file_num(_LOGS_RECYCLED)

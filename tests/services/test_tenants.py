@@ -10,7 +10,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.domain.tenants import TenantRecord
 from eventdbx.errors import EventDBXError, SerializationError, StorageError
-from eventdbx.services.tenants import TenantFile, assigned, limited, measured
+from eventdbx.services.tenantfiles import TenantFile, assigned, limited, measured
 from eventdbx.services.workspace import open_workspace
 
 

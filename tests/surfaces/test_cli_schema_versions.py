@@ -177,7 +177,7 @@ class Comparing(VersionsCase):
         self.misused("schema", "diff", "--color", "green")
         self.assertEqual(
             self.failed("schema", "diff", "nowhere"),
-            "Error: tenant 'nowhere' is not the domain in use ('default')\n",
+            "Error: domain 'nowhere' does not exist\n",
         )
         self.dbx("schema", "diff", "Default")
 

@@ -56,6 +56,7 @@ MODULES: dict[str, tuple[str, str]] = {
     "checkout": (_HERE + "domain_commands", "Switch the active domain context"),
     "merge": (_HERE + "merge_command", "Merge data from one domain into another"),
     "domain": (_HERE + "domain_commands", "List and create domains"),
+    "tenant": (_HERE + "tenant_commands", "Manage tenant shard assignments"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
     "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
     "checkpoint": (

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eventdbx.errors import InvalidSchema, SchemaNotFound, SchemaViolation
+from eventdbx.domain.identifiers import check_domain_name
+from eventdbx.errors import InvalidSchema, SchemaNotFound, SchemaViolation, UnknownName
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.output import note
-from eventdbx.surfaces.cli.session import database, opened
+from eventdbx.surfaces.cli.session import database, opened, server_address
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,9 +26,18 @@ def user() -> str:
     return os.environ.get("USER") or os.environ.get("USERNAME") or "unknown"
 
 
-def operate(context: click.Context, operation: Document, *, writes: bool = False) -> Document:
-    """Carry out one operation on schemas; say its warnings; return its answer."""
-    with database(context, writes=writes) as (way, calls):
+def operate(
+    context: click.Context,
+    operation: Document,
+    *,
+    writes: bool = False,
+    tenant: str | None = None,
+) -> Document:
+    """Carry out one operation on schemas; say its warnings; return its answer.
+
+    ``tenant`` is the domain whose schemas they are (:func:`domain`), by default that in use.
+    """
+    with database(context, writes=writes, domain=tenant) as (way, calls):
         answer = way.call(calls.schema(operation))
     warn(answer)
     return answer
@@ -47,9 +57,9 @@ def change(context: click.Context, do: str, aggregate: str, **members: Any) -> D
     return schemas.get(aggregate) or next(iter(schemas.values()), {})
 
 
-def stored(context: click.Context) -> Document:
+def stored(context: click.Context, tenant: str | None = None) -> Document:
     """Return the schemas in force by aggregate type."""
-    schemas: Document = operate(context, {"do": "list"})["schemas"]
+    schemas: Document = operate(context, {"do": "list"}, tenant=tenant)["schemas"]
     return schemas
 
 
@@ -85,12 +95,18 @@ def names_of(texts: Sequence[str]) -> list[str]:
 
 
 def domain(context: click.Context, tenant: str | None) -> str:
-    """Return the domain in use. Raises Failure if another one is asked for."""
-    current = opened(context).config.domain
-    if tenant is None or tenant.strip().lower() == current.lower():
-        return current
-    raise Failure(
-        f"tenant '{tenant}' is not the domain in use ('{current}')",
-        hint="a version is named with --version; the domain is chosen in the configuration, "
-        "or another one with --config",
-    )
+    """Return the domain that is asked for, by default that in use.
+
+    Raises ConfigError for what is no name, and Failure when there is no such domain.
+    """
+    place = opened(context)
+    if tenant is None:
+        return place.config.domain
+    name = check_domain_name(tenant)
+    if server_address(context, place) is None and not place.workspace.domain_dir(name).is_dir():
+        raise Failure(
+            f"domain '{name}' does not exist",
+            hint="a version is named with --version; `dbx list` shows the domains",
+            code=UnknownName.code,
+        )
+    return name

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import click
 
+from eventdbx.domain.identifiers import check_domain_name
+from eventdbx.errors import ConfigError
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import argument, option
 from eventdbx.surfaces.cli.schema_calls import Document, domain, operate, stored
 from eventdbx.surfaces.cli.schema_source import print_schemas, show_source
 from eventdbx.surfaces.cli.schema_versions import version_schemas
+from eventdbx.surfaces.cli.session import opened
 
 
 def register(group: click.Group) -> None:
@@ -54,8 +57,7 @@ def _shown(
     context: click.Context, tenant: str | None, version: str | None, path: str | None
 ) -> Document:
     if version is not None:
-        domain(context, tenant)
-        return version_schemas(context, version)
+        return version_schemas(context, version, domain(context, tenant))
     shown = show_source(path, tenant)
     if shown is not None:
         return shown
@@ -75,8 +77,13 @@ def _stored(context: click.Context, name: str) -> Document:
     if name in schemas:
         schema: Document = schemas[name]
         return schema
+    if not _is_domain(context, name):
+        raise Failure("schema not found", code="schema_not_found")
+    return version_schemas(context, "active", domain(context, name))
+
+
+def _is_domain(context: click.Context, name: str) -> bool:
     try:
-        domain(context, name)
-    except Failure:
-        raise Failure("schema not found", code="schema_not_found") from None
-    return version_schemas(context, "active")
+        return opened(context).workspace.domain_dir(check_domain_name(name)).is_dir()
+    except ConfigError:
+        return False

@@ -84,8 +84,8 @@ def _register_publish(group: click.Group) -> None:
         if given["source"] is not None:
             operation["schemas"] = _source(given["source"])
         else:
-            _refuse_nothing(context)
-        answer = operate(context, operation, writes=True)
+            _refuse_nothing(context, name)
+        answer = operate(context, operation, writes=True, tenant=name)
         if as_json:
             print_json({"tenant": name, **answer})
             return
@@ -111,12 +111,11 @@ def _source(path: str) -> Any:
     return with_number_texts(document_of(text)) if text.strip() else {}
 
 
-def _refuse_nothing(context: click.Context) -> None:
+def _refuse_nothing(context: click.Context, name: str) -> None:
     """Raise Failure when nobody has ever said what the schemas are."""
-    if stored(context):
+    if stored(context, name):
         return
-    place = opened(context)
-    path = place.workspace.domain_dir(place.config.domain) / "schemas.json"
+    path = opened(context).workspace.domain_dir(name) / "schemas.json"
     if not path.exists():
         read_file(path, f"failed to read schema input from {path}")
 
@@ -130,7 +129,7 @@ def _register_history(group: click.Group) -> None:
     def history(context: click.Context, tenant: str | None, as_json: bool, audit: bool) -> None:
         """Show schema history for a tenant"""
         name = domain(context, tenant)
-        manifest = operate(context, {"do": "history"})
+        manifest = operate(context, {"do": "history"}, tenant=name)
         if as_json:
             print_json(manifest)
             return
@@ -144,18 +143,18 @@ def _register_history(group: click.Group) -> None:
             for line in audit_lines(manifest):
                 print_line(line)
         if sys.stderr.isatty():
-            _note_edits(context, manifest)
+            _note_edits(context, name, manifest)
 
 
-def _note_edits(context: click.Context, manifest: Document) -> None:
+def _note_edits(context: click.Context, name: str, manifest: Document) -> None:
     """Say when what is in force is not what the active version says."""
     active = manifest.get("active_version")
     if active is None:
         return
     from eventdbx.domain.schemas.comparing import same
 
-    published = operate(context, {"do": "version", "version": active})["schemas"]
-    if not same(_parsed(stored(context)), _parsed(published)):
+    published = operate(context, {"do": "version", "version": active}, tenant=name)["schemas"]
+    if not same(_parsed(stored(context, name)), _parsed(published)):
         note(f"modified since {active}; see `dbx schema diff --from active --to live`")
 
 
@@ -167,10 +166,11 @@ def _parsed(schemas: Document) -> SchemaSet:
     return read_schemas(orjson.dumps(schemas), now_ns=0)[0]
 
 
-def version_schemas(context: click.Context, word: str) -> Document:
+def version_schemas(context: click.Context, word: str, tenant: str | None = None) -> Document:
     """Return the schemas of a published version, which a word or id names. Raises Failure."""
-    found = version_of(operate(context, {"do": "history"}), word)
-    schemas: Document = operate(context, {"do": "version", "version": found})["schemas"]
+    found = version_of(operate(context, {"do": "history"}, tenant=tenant), word)
+    operation = {"do": "version", "version": found}
+    schemas: Document = operate(context, operation, tenant=tenant)["schemas"]
     return schemas
 
 
@@ -243,15 +243,16 @@ def _register_diff(group: click.Group) -> None:
 def _two_sets(
     context: click.Context, name: str, start: str, end: str
 ) -> tuple[tuple[str, Document], tuple[str, Document]]:
-    manifest = operate(context, {"do": "history"})
+    manifest = operate(context, {"do": "history"}, tenant=name)
     if not manifest["versions"] and LIVE not in (start, end):
         raise Failure(f"tenant '{name}' has no schema versions available for diffing")
 
     def one(word: str) -> tuple[str, Document]:
         if word.strip().lower() == LIVE:
-            return LIVE, stored(context)
+            return LIVE, stored(context, name)
         found = version_of(manifest, word)
-        return found, operate(context, {"do": "version", "version": found})["schemas"]
+        operation = {"do": "version", "version": found}
+        return found, operate(context, operation, tenant=name)["schemas"]
 
     return one(start), one(end)
 
@@ -296,7 +297,7 @@ def _register_activate(group: click.Group) -> None:
     ) -> None:
         """Activate a schema version"""
         name = domain(context, tenant)
-        manifest = operate(context, {"do": "history"})
+        manifest = operate(context, {"do": "history"}, tenant=name)
         if not manifest["versions"]:
             raise Failure(f"tenant '{name}' has no schema versions to activate")
         wanted = given["version"] or "latest"
@@ -318,7 +319,7 @@ def _register_rollback(group: click.Group) -> None:
     ) -> None:
         """Roll back to a previous schema version"""
         name = domain(context, tenant)
-        manifest = operate(context, {"do": "history"})
+        manifest = operate(context, {"do": "history"}, tenant=name)
         wanted = given["version"]
         if wanted is None:
             before_active(manifest)
@@ -342,7 +343,7 @@ def _switch(
         "reason": given["reason"],
         "actor": given["actor"] or user(),
     }
-    answer = operate(context, operation, writes=True)
+    answer = operate(context, operation, writes=True, tenant=name)
     saved = answer.get("autosaved")
     if saved is not None:
         note(f"note: what was in force and not published is kept as version={saved}")
@@ -371,16 +372,16 @@ def print_reload(context: click.Context, name: str, refused: bool) -> None:
     if refused:
         print_line(f"tenant={name} daemon reload skipped (--no-reload)")
         return
-    word = "reloaded" if server_answers(context) else "reload skipped"
+    word = "reloaded" if server_answers(context, name) else "reload skipped"
     print_line(f"tenant={name} schema cache {word}")
 
 
-def server_answers(context: click.Context) -> bool:
+def server_answers(context: click.Context, name: str | None = None) -> bool:
     """Say whether a server runs and has looked at the schemas once more."""
     if server_address(context, opened(context)) is None:
         return False
     try:
-        operate(context, {"do": "reload"})
+        operate(context, {"do": "reload"}, tenant=name)
     except Failure as failure:
         if failure.code != UNREACHABLE:
             raise

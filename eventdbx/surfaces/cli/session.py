@@ -60,9 +60,11 @@ def database(
     token: str | None = None,
     doing: str | None = None,
     writes: bool = False,
+    domain: str | None = None,
 ) -> Iterator[tuple[Database, Calls]]:
     """Open the way to the data; yields what carries out calls, and the calls to carry out.
 
+    ``domain`` is one that exists, by default that in use.
     ``doing`` ("append event") is said when the server refuses; without it a refusal reads as it
     would without a server. ``writes`` takes the store's exclusive lock when there is no server.
     """
@@ -76,7 +78,7 @@ def database(
         from eventdbx.services.offline import OfflineStore
 
         store: OfflineStore = OfflineStore(
-            place, place.config.domain, writes=writes, include_hidden=hidden
+            place, domain or place.config.domain, writes=writes, include_hidden=hidden
         )
         try:
             yield store, Calls("")
@@ -97,7 +99,7 @@ def database(
         address,
         dialling.token_of_line(options, token),
         chosen=chosen,
-        tenant=tenant_of(options, place, chosen),
+        tenant=domain or tenant_of(options, place, chosen),
         failing=failing,
     )
     try:

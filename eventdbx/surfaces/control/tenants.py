@@ -12,16 +12,15 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.tenants import Changed, Tenants
+from eventdbx.application.tenants import Tenants
 from eventdbx.domain.identifiers import check_domain_name
-from eventdbx.domain.tenants import TenantRecord
+from eventdbx.domain.tenants import Changed, tenant_details, tenant_event
 from eventdbx.errors import ConfigError, Unauthorized
 from eventdbx.surfaces.control.recording import Change
 from eventdbx.wire import requests as rq
 from eventdbx.wire import responses as rs
 
 if TYPE_CHECKING:
-    from eventdbx.domain.canonical import JSON
     from eventdbx.domain.grants import Grant
     from eventdbx.surfaces.control.administration import AdministrationRoutes
     from eventdbx.surfaces.control.asked import Asked
@@ -38,18 +37,6 @@ def managed_tenant(grant: Grant, tenant: str) -> str:
     if not grant.allows_tenant(name):
         raise Unauthorized()
     return name
-
-
-def tenant_event(changed: Changed) -> str:
-    """Return what the audit trail calls a change."""
-    if changed.record.quota_mib != changed.before.quota_mib:
-        return "quota_cleared" if changed.record.quota_mib is None else "quota_set"
-    return "tenant_unassigned" if changed.record.shard is None else "tenant_assigned"
-
-
-def tenant_details(record: TenantRecord) -> dict[str, JSON]:
-    """Return what the audit trail keeps of a record."""
-    return {"shard": record.shard, "quota_mb": record.quota_mib}
 
 
 class TenantRoutes:
