@@ -215,7 +215,11 @@ class Merging:
 
     def rows(self) -> Iterator[tuple[bytes, bytes]]:
         """Yield what is kept for retries, and the schemas that marks of events lead to."""
-        for family in (keys.IDEMPOTENCY, keys.IDEMPOTENCY_AGE, keys.SCHEMA_DOCUMENT):
+        for key, record in self._source.scan(keys.IDEMPOTENCY, keys.after(keys.IDEMPOTENCY)):
+            remembered = records.decode_remembered(record)
+            if all(aggregate_type != AUDIT_TYPE for aggregate_type, *_rest in remembered.events):
+                yield key, record
+        for family in (keys.IDEMPOTENCY_AGE, keys.SCHEMA_DOCUMENT):
             yield from self._source.scan(family, keys.after(family))
 
 
@@ -228,10 +232,7 @@ def put_rows(rows: Mapping[bytes, bytes], transaction: Transaction) -> None:
         if key.startswith(keys.IDEMPOTENCY_AGE):
             digest = key[len(keys.IDEMPOTENCY_AGE) + 8 :]
             kept = transaction.get(keys.idempotency(digest))
-            if kept is None or keys.idempotency_age(_millis(kept), digest) != key:
+            millis = None if kept is None else records.decode_remembered(kept).millis
+            if millis is None or keys.idempotency_age(millis, digest) != key:
                 continue
         transaction.put(key, record)
-
-
-def _millis(record: bytes) -> int:
-    return records.decode_remembered(record).millis
