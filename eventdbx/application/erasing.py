@@ -28,10 +28,17 @@ from eventdbx.application.erasure_reading import (
     needs_index,
     read_about,
     refolded_snapshots,
-    survey,
+    survey_aggregate,
     survey_subject,
+    with_staged,
 )
-from eventdbx.application.erasure_steps import erase_some, erase_whole, put_erasure
+from eventdbx.application.erasure_steps import (
+    drop_staged,
+    erase_some,
+    erase_staged,
+    erase_whole,
+    put_erasure,
+)
 from eventdbx.application.parts import forget_states, note_erasing
 from eventdbx.application.steps import Work
 from eventdbx.application.subjects import find_subject, subject_key
@@ -43,6 +50,7 @@ from eventdbx.storage import erasures, eventlog, keys
 from eventdbx.storage.erasures import Erasure, Part, Stage
 from eventdbx.storage.records import encode_snapshot
 from eventdbx.storage.sealed import Seals
+from eventdbx.storage.staged import Wanted, about, of_aggregate, picked
 from eventdbx.storage.store import Store, Transaction
 
 RunSlowly = Callable[[Callable[[], Any]], "Deferred[Any]"]
@@ -133,17 +141,24 @@ class Erasing:
         check_open(aggregate_type, order.authorise)
         order.check(f"aggregate:{aggregate_type}:{aggregate_id}")
         name = keys.name(aggregate_type, aggregate_id)
-        if eventlog.load_head(self._store.view(), name) is None:
+        wanted = of_aggregate(name)
+        view = self._store.view()
+        if eventlog.load_head(view, name) is None and not picked(view, wanted):
             raise AggregateNotFound()
+        del view
 
         async def work() -> Erased:
             self._go_on()
-            found: Survey = await order.run_slowly(partial(survey, self._store.view(), name))
-            done = Erased("aggregate", int(found.events > 0 or found.unnamed), *found[:4])
+            found: Survey
+            done: Erased
+            found, done = await order.run_slowly(
+                partial(survey_aggregate, self._store.view(), name, wanted)
+            )
             if order.dry_run:
                 return done
             await self._finish_all(order.run_slowly)
             if not (found.events or found.unnamed):
+                await self._erase_staged(done, wanted, order)
                 return done
             step = partial(erase_whole, name, found, order.reason, order.actor)
             await self._finish(await self._commit(step, (name,)), order.run_slowly)
@@ -158,16 +173,21 @@ class Erasing:
         """
         check_subject(subject)
         order.check("aggregate:*:*", subject)
+        wanted = about(subject)
 
         async def work() -> Erased:
             self._go_on()
             found = find_subject(self._store.view(), subject)
             if found is None:
+                nothing: Erased = await order.run_slowly(
+                    partial(with_staged, Erased("subject"), self._store.view(), wanted)
+                )
                 if not order.dry_run:
                     await self._finish_all(order.run_slowly)
-                return Erased("subject")
+                    await self._erase_staged(nothing, wanted, order)
+                return nothing
             view = self._store.view()
-            counting = partial(survey_subject, view, found, self._go_on)
+            counting = partial(survey_subject, view, found, self._go_on, wanted)
             done: Erased = await order.run_slowly(counting)
             del view, counting
             if order.dry_run:
@@ -177,12 +197,13 @@ class Erasing:
                 key = subject_key(transaction, subject)
                 assert key is not None, "the secret of subjects is gone"
                 transaction.delete(key)
+                slots, bare = drop_staged(transaction, wanted)
                 erasure = Erasure(
                     work.next_id(),
                     Stage.NAMING,
                     found.number,
-                    (found.slot,),
-                    done.older_copies_readable,
+                    (found.slot, *sorted(slots)),
+                    done.older_copies_readable or bare,
                     order.reason,
                     order.actor,
                 )
@@ -192,6 +213,11 @@ class Erasing:
             return done
 
         return self._alone(work)
+
+    async def _erase_staged(self, done: Erased, wanted: Wanted, order: Order) -> None:
+        if done.staged:
+            step = partial(erase_staged, wanted, order.reason, order.actor)
+            await self._finish(await self._commit(step, ()), order.run_slowly)
 
     def _go_on(self) -> None:
         if self._stopping:

@@ -15,10 +15,11 @@ from eventdbx.domain.snapshots import Snapshot
 from eventdbx.storage import eventlog, keys, records
 from eventdbx.storage.erasures import Erasure, Part, Ranges, spans
 from eventdbx.storage.interfaces import IReadView
+from eventdbx.storage.staged import Wanted, picked
 
 
 class Erased(NamedTuple):
-    """What an erasure came to, or would: how much has lost its content.
+    """What an erasure came to, or would: how much has lost its content, or was staged and dropped.
 
     ``older_copies_readable``: what was not sealed, or not with a key of its own, can still be read
     in copies of the store that were made before.
@@ -30,6 +31,7 @@ class Erased(NamedTuple):
     snapshots: int = 0
     notes: int = 0
     older_copies_readable: bool = False
+    staged: int = 0
 
 
 class Survey(NamedTuple):
@@ -89,7 +91,23 @@ def _has_unnamed(view: IReadView, name: bytes, subject: Subject) -> bool:
     return not about.isdisjoint(named.unnamed())
 
 
-def survey_subject(view: IReadView, subject: Subject, go_on: Callable[[], None]) -> Erased:
+def survey_aggregate(view: IReadView, name: bytes, staged: Wanted) -> tuple[Survey, Erased]:
+    """Return what there is to erase of an aggregate, and what that comes to."""
+    found = survey(view, name)
+    done = Erased("aggregate", int(found.events > 0 or found.unnamed), *found[:4])
+    return found, with_staged(done, view, staged)
+
+
+def with_staged(done: Erased, view: IReadView, wanted: Wanted) -> Erased:
+    """Count what is staged into what an erasure comes to."""
+    entries = picked(view, wanted)
+    bare = done.older_copies_readable or any(not entry.slot for entry in entries)
+    return done._replace(staged=len(entries), older_copies_readable=bare)
+
+
+def survey_subject(
+    view: IReadView, subject: Subject, go_on: Callable[[], None], staged: Wanted
+) -> Erased:
     """Return what there is to erase about a subject; ``go_on`` may raise between aggregates."""
     done = Erased("subject")
     for name in names_about(view, subject.number):
@@ -104,7 +122,7 @@ def survey_subject(view: IReadView, subject: Subject, go_on: Callable[[], None])
                 done.notes + one.notes,
                 done.older_copies_readable or one.bare,
             )
-    return done
+    return with_staged(done, view, staged)
 
 
 def _events(view: IReadView, name: bytes, subject: Subject | None) -> Iterator[Event]:

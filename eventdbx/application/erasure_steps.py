@@ -12,6 +12,7 @@ from eventdbx.domain.identifiers import ERASED_TYPE
 from eventdbx.errors import AggregateNotFound, StorageError
 from eventdbx.storage import erasures, eventlog, keys, outbox
 from eventdbx.storage.erasures import Erasure, Part, Stage
+from eventdbx.storage.staged import Wanted, of_aggregate, picked
 from eventdbx.storage.store import Transaction
 
 
@@ -19,6 +20,28 @@ def put_erasure(transaction: Transaction, erasure: Erasure) -> Erasure:
     """Put the row of an erasure."""
     transaction.put(keys.erasure(erasure.number), erasures.encode_erasure(erasure))
     return erasure
+
+
+def drop_staged(transaction: Transaction, wanted: Wanted) -> tuple[set[int], bool]:
+    """Drop some of what is staged.
+
+    Returns the slots of its keys, and whether any of it had none.
+    """
+    entries = picked(transaction, wanted)
+    for entry in entries:
+        transaction.delete(entry.key)
+    return {entry.slot for entry in entries} - {0}, any(not entry.slot for entry in entries)
+
+
+def erase_staged(
+    wanted: Wanted, reason: str, actor: Actor | None, work: Work, transaction: Transaction
+) -> Erasure:
+    """Erase some of what is staged, where there are no events to erase."""
+    slots, bare = drop_staged(transaction, wanted)
+    erasure = Erasure(
+        work.next_id(), Stage.DESTROYING, 0, tuple(sorted(slots)), bare, reason, actor
+    )
+    return put_erasure(transaction, erasure)
 
 
 def erase_whole(
@@ -33,8 +56,11 @@ def erase_whole(
     before = work.load(name)
     if before is None:
         raise AggregateNotFound()
-    bare = found.bare or not before.key_slot
-    erasure = Erasure(work.next_id(), Stage.DESTROYING, 0, (), bare, reason, actor)
+    staged, bare = drop_staged(transaction, of_aggregate(name))
+    bare = bare or found.bare or not before.key_slot
+    erasure = Erasure(
+        work.next_id(), Stage.DESTROYING, 0, tuple(sorted(staged)), bare, reason, actor
+    )
     after = work.with_new_keys(before)._replace(
         state={}, extensions={}, archive_comment=None, state_slot=0
     )

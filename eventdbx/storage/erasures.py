@@ -173,13 +173,15 @@ def ranges_of(parts: Sequence[Part], subject: int, *, indexed: bool) -> list[Pai
 
     One range of each family that holds it, from the first aggregate to the last.
     """
+    staged = (keys.STAGED, keys.after(keys.STAGED))
     if not parts:
-        return []
+        return [staged]
     first, stop = parts[0].name, keys.after(parts[-1].name)
     families = [
         keys.EVENT, keys.HEAD_ACTIVE, keys.HEAD_ARCHIVED, keys.SNAPSHOT, keys.ARCHIVE_AUDIT
     ]  # fmt: skip
     found = [(family + first, family + stop) for family in families]
+    found.append(staged)
     if subject:
         found.append((keys.SUBJECT, keys.after(keys.SUBJECT)))
         found.append((keys.subject_events(subject), keys.after(keys.subject_events(subject))))

@@ -7,7 +7,7 @@ kind of write and whose it is; everything that was sent is content.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from typing import NamedTuple, Protocol
 
@@ -48,6 +48,10 @@ class Entry(NamedTuple):
     def key(self) -> bytes:
         """The key of its record."""
         return keys.staged(owner_digest(self.owner), self.entry_id)
+
+
+Wanted = Callable[[Entry], bool]
+"""Says which of what is staged somebody means."""
 
 
 def owner_digest(owner: Actor) -> bytes:
@@ -124,6 +128,21 @@ def entries_of(reads: _Scans, owner: Actor) -> list[tuple[Entry, int]]:
 def all_entries(reads: _Scans) -> Iterator[tuple[Entry, int]]:
     """Yield what all users have staged, user by user, oldest first."""
     return _entries(reads, keys.STAGED)
+
+
+def of_aggregate(name: bytes) -> Wanted:
+    """Return what picks the entries of an aggregate, by its canonical name."""
+    return lambda one: keys.name(one.write.aggregate_type, one.write.aggregate_id) == name
+
+
+def about(subject: str) -> Wanted:
+    """Return what picks the entries that are about somebody."""
+    return lambda one: one.subject == subject
+
+
+def picked(reads: _Scans, wanted: Wanted) -> list[Entry]:
+    """Return some of what all users have staged."""
+    return [entry for entry, _length in all_entries(reads) if wanted(entry)]
 
 
 def _entries(reads: _Scans, prefix: bytes) -> Iterator[tuple[Entry, int]]:

@@ -70,6 +70,7 @@ SCHEMAS: Mapping[str, Any] = {
                 "type": "boolean",
                 "description": "Copies of the store from before still show the content.",
             },
+            "staged": _COUNT,
         },
     },
 }
@@ -109,7 +110,7 @@ class _EraseRoutes:
                 document=erased_document(erased),
                 resource=resource,
                 details={"aggregates": erased.aggregates, "events": erased.events},
-                changed=not dry and erased.aggregates > 0,
+                changed=not dry and erased.aggregates + erased.staged > 0,
             )
 
         return maybeDeferred(carry_out, work).addCallback(answer)

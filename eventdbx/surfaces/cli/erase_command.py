@@ -104,6 +104,8 @@ def _erase(
         return
     verb = "would erase" if dry_run else "erased"
     counts = " ".join(f"{name}={done[name]}" for name in _SHOWN)
+    if done["staged"]:
+        counts += f" staged={done['staged']}"
     print_line(f"{verb} {counts}")
     if done["older_copies_readable"]:
         print_line("Copies of the store from before still show it: they were not encrypted with "

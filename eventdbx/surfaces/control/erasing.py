@@ -31,7 +31,7 @@ def erase(work: Work) -> Deferred[dict[str, Any]]:
     resource = resource_of(work)
 
     def record(done: dict[str, Any]) -> Any:
-        if not done["aggregates"]:
+        if not (done["aggregates"] or done["staged"]):
             return done  # Nothing was there to be erased.
         details = {name: done[name] for name in ("aggregates", "events")}
         change = Change(AREA, EVENT, resource, "control integrity erase", details)
