@@ -38,8 +38,8 @@ def register(root: click.Group) -> None:
         examples=(
             "dbx import events.ndjson --dry-run",
             "dbx import events.ndjson",
-            "dbx import events.csv --type order --event order_imported --id-column order_id",
-            "dbx events --all -o ndjson | dbx --data-dir elsewhere import -",
+            "dbx import events.csv",
+            "dbx import events.ndjson --on-error skip --errors refused.ndjson",
         ),
     )
     @argument("file", help="File of events, one a line; - for stdin")
