@@ -22,7 +22,7 @@ class Tenants(Protocol):
         """How many shards there are to be assigned to."""
 
     def records(self) -> Mapping[str, TenantRecord]:
-        """Return what is recorded, by name, with the usage of now where the domain is open."""
+        """Return what is recorded, by name, and for each domain that is open its usage of now."""
 
     def assign(self, tenant: str, shard: str) -> Deferred[Changed]:
         """Record the shard, which is named by its label or number."""

@@ -53,12 +53,11 @@ class TenantDesk:
         put_quota(domain, self._records.get(domain.name))
 
     def records(self) -> Mapping[str, TenantRecord]:
-        """Return what is recorded, with the usage of now where the domain is open."""
+        """Return what is recorded, and for each domain that is open its usage of now."""
         found = dict(self._records)
         for domain in self._opened():
-            record = found.get(domain.name)
-            if record is not None:
-                found[domain.name] = record._replace(usage_bytes=domain.store.used_bytes())
+            record = found.get(domain.name, TenantRecord())
+            found[domain.name] = record._replace(usage_bytes=domain.store.used_bytes())
         return found
 
     def assign(self, tenant: str, shard: str) -> Deferred[Changed]:
@@ -77,7 +76,12 @@ class TenantDesk:
         """Record shard and quota at once. Raises ConfigError for a shard that there is not."""
         label = None if shard is None else check_shard(shard, self.shard_count)
         return self._change(
-            tenant, lambda record: TenantRecord(label, quota_mib, record.usage_bytes)
+            tenant,
+            lambda record: (
+                TenantRecord()
+                if label is None and quota_mib is None
+                else TenantRecord(label, quota_mib, record.usage_bytes)
+            ),
         )
 
     def measure(self, tenant: str) -> Deferred[int]:

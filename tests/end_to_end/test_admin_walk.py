@@ -28,7 +28,8 @@ MINT = "dbx token generate --group ops --user admin --action '*.*' --resource '*
 BOOTSTRAP_TOKEN = "cat ~/.eventdbx/cli.token"
 
 # What stands in for the parameters of paths, and bodies for the routes that need one.
-NAMES = {"aggregate": "order", "name": "logger", "type": "order", "id": "o-1", "area": "tokens"}
+NAMES = {"aggregate": "order", "name": "logger", "type": "order", "id": "o-1", "area": "tokens",
+         "tenant": "default"}  # fmt: skip
 
 
 class Said(NamedTuple):

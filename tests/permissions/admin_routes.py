@@ -38,6 +38,7 @@ LOOKS, CHANGES = _needs("schema.read"), _needs("schema.write")
 SEES, MANAGES = _needs("plugin.read"), _needs("plugin.manage")
 QUEUE, CLEARS = _needs("queue.read"), _needs("queue.manage")
 AUDIT = _needs("audit.read")
+TENANTS, TENANT = _needs("tenant.manage"), {"tenant": "default"}
 READ_ONE = Needs(("aggregate.read",), "aggregate")
 
 CASE = {"do": "create", "aggregate": "case", "events": ["case_made", "case_paid"]}
@@ -105,6 +106,14 @@ ROUTES: dict[str, Route] = {
     "dropJob": Route(CLEARS),
     "retryJobs": Route(CLEARS, {}),
     "dropJobs": Route(CLEARS, query="status=dead"),
+    "listTenants": Route(TENANTS),
+    "getTenant": Route(TENANTS, params=TENANT),
+    "putTenant": Route(TENANTS, {"shard": "3", "quota_mb": 1_000_000}, params=TENANT),
+    "deleteTenant": Route(TENANTS, ends=404, params={"tenant": "nobody"}),
+    "putTenantQuota": Route(TENANTS, {"max_mb": 1_000_000}, params=TENANT),
+    "deleteTenantQuota": Route(TENANTS, params=TENANT),
+    "measureTenant": Route(TENANTS, params=TENANT),
+    "reloadTenant": Route(TENANTS, params=TENANT),
     "listRemotes": Route(_needs("remote.read")),
     "getRemote": Route(_needs("remote.read"), ends=404, params={"name": "nowhere"}),
     "putRemote": Route(_needs("remote.manage"), REMOTE),

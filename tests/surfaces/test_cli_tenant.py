@@ -192,7 +192,8 @@ class AtServer(ServedCase):
         place.stop()
         place.start()
         with BlockingClient("127.0.0.1", place.port, token) as one:
-            self.assertEqual(len(one.events("order", "o-2", take=99).items), written)
+            there = self.at(place, "events", "order", "o-2", "--take", "99", "--json").document
+            self.assertEqual(len(there), written)
             self.assertEqual(self.at(place, "tenant", "list", "--json").document[0]["quota_mb"], 1)
 
     def test_rights(self) -> None:

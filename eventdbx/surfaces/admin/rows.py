@@ -28,6 +28,7 @@ from eventdbx.surfaces.admin import (
     schemas,
     scrubs,
     status,
+    tenants,
     tokens,
 )
 from eventdbx.surfaces.admin.conditions import etag_of
@@ -51,6 +52,7 @@ MODULES: tuple[Any, ...] = (
     audit,
     checkpoints,
     scrubs,
+    tenants,
     status,
     domains,
 )

@@ -56,6 +56,13 @@ class TenantRoutes:
             rq.TenantQuotaRecalc: self._quota_recalc,
         }
 
+    @property
+    def known(self) -> Tenants:
+        """The tenants that are worked on. Raises ConfigError where there are none."""
+        if self._tenants is None:
+            raise ConfigError("tenants are administered at a server")
+        return self._tenants
+
     def offer(self, tenants: Tenants, administration: AdministrationRoutes) -> None:
         """Work on these tenants from now on, and let clients ask for a list of them."""
         self._tenants = tenants
@@ -75,9 +82,7 @@ class TenantRoutes:
     def _managed(self, session: Session, request: Any) -> tuple[Grant, str, Tenants]:
         grant = self._routes.grant(session, request.token)
         name = managed_tenant(grant, request.tenant)
-        if self._tenants is None:
-            raise ConfigError("tenants are administered at a server")
-        return grant, name, self._tenants
+        return grant, name, self.known
 
     def _changed(
         self, session: Session, grant: Grant, request: Any, changing: Deferred[Changed], answer: Any

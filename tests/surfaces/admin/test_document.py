@@ -26,7 +26,7 @@ OPEN_TO_ALL = {"getOpenApi", "getPublicKeys"}
 ADDED = {
     "token.read", "token.manage", "schema.read", "schema.write", "remote.read", "remote.manage",
     "plugin.read", "plugin.manage", "queue.read", "queue.manage", "config.read", "config.write",
-    "metrics.read", "audit.read", "aggregate.read", "aggregate.erase",
+    "metrics.read", "audit.read", "aggregate.read", "aggregate.erase", "tenant.manage",
 }  # fmt: skip
 """Every right that a route may ask for."""
 

@@ -30,6 +30,8 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("retryJobs", {}),
     ("eraseAggregate", {"type": "order", "id": "erased-1"}),
     ("eraseSubject", {}),
+    ("putTenant", {"tenant": "acme"}),
+    ("putTenantQuota", {"tenant": "acme"}),
     ("putRemote", {"name": "standby"}),
     ("postRemote", {"name": "standby"}),
     ("changeConfig", {}),
