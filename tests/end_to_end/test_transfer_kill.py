@@ -59,7 +59,8 @@ class TransferKill(SynchronousTestCase):
 
     def import_in_lives(self, *options: str) -> int:
         """Import the file, killed again and again; return how many lives it took."""
-        lives, resume = 1, ()
+        lives = 1
+        resume: tuple[str, ...] = ()
         while True:
             process = self.spawn("import", str(self.file), "--batch-size", str(BATCH),
                                  *options, *resume)  # fmt: skip

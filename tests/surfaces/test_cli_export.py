@@ -9,7 +9,7 @@ import stat
 from pathlib import Path
 from zipfile import ZipFile
 
-from eventdbx.surfaces.cli import session
+from eventdbx.surfaces.cli import progress, session
 from tests.surfaces.command_line import CommandLineCase
 
 NASTY = ('a,"b"\r\nc', "line\nfeed", "bare\rreturn", "=1+1", " spaces ", "ä\u2028𝄞", "")
@@ -20,6 +20,7 @@ class Export(CommandLineCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(progress, "LONG_S", 1e9)  # However slow this machine is.
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
         for number, text in enumerate(NASTY):

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from eventdbx.surfaces.cli import import_state
+from eventdbx.surfaces.cli import import_state, progress
 from tests.surfaces.command_line import CommandLineCase
 
 
@@ -16,6 +16,7 @@ class ImportCase(CommandLineCase):
 
     def setUp(self) -> None:
         super().setUp()
+        self.patch(progress, "LONG_S", 1e9)  # However slow this machine is.
         self.folder = Path(self.mktemp()).absolute()
         self.folder.mkdir()
 

@@ -115,7 +115,7 @@ class WrongCsv(ImportCase):
 
     def test_quote_without_end(self) -> None:
         """A quote that is not closed ends where a line may not be longer, not with the memory."""
-        text = b'aggregate_id,t\no-1,"' + b"line\n" * (limits.IMPORT_LINE_BYTES_MAX // 4)
+        text = b'aggregate_id,t\no-1,"' + (b"x" * 999 + b"\n") * 9_000
         self.assertIn("lines of", self.said_of(text))
 
 
