@@ -213,7 +213,7 @@ OWN_FILES = frozenset(
         "token bootstrap", "plugin install", "proof check", "audit check", "audit verifier",
         "upgrade", "upgrade to", "upgrade use", "upgrade list", "upgrade installed",
         "context list", "context show", "context add", "context use", "context remove",
-        "context rename", "completion bash", "completion zsh", "completion fish",
+        "context rename", "shell", "completion bash", "completion zsh", "completion fish",
         "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
         "remote show", "checkout", "domain create", "merge",
     }

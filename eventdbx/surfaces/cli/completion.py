@@ -59,10 +59,11 @@ _BY_COMMAND = {
     ("checkout", "name"): "domain",
     ("checkout", "named"): "domain",
     ("domain", "name"): "domain",
+    ("schema show", "tenant"): "type",
     ("merge", "source"): "domain",
     ("merge", "into"): "domain",
 }
-"""What parameters stand for below one command."""
+"""What parameters stand for below one command, or one subcommand."""
 
 _FRESH = frozenset(
     (
@@ -256,11 +257,13 @@ class _Line:
 
     def _kind(self, parameter: click.Parameter) -> str | None:
         command, name = self._path[0] if self._path else "", parameter.name or ""
+        within = " ".join(self._path[:2])
         if any(" ".join(self._path[:count]) in _FRESH for count in (1, 2)):
             return _BY_PARAMETER.get(name) if isinstance(parameter, click.Option) else None
         if (command, name) in _NOT_THESE:
             return None
-        return _BY_COMMAND.get((command, name)) or _BY_PARAMETER.get(name)
+        special = _BY_COMMAND.get((within, name)) or _BY_COMMAND.get((command, name))
+        return special or _BY_PARAMETER.get(name)
 
     def _names(self, kind: str, begun: str) -> list[str]:
         within = self.positionals[0] if self.positionals else None

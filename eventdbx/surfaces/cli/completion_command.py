@@ -58,7 +58,7 @@ def _register(group: click.Group, shell: str) -> None:
             sys.stdout.write(SCRIPTS[shell])
 
 
-def answer(args: Sequence[str]) -> int:
+def answer_shell(args: Sequence[str]) -> int:
     """Answer a shell: print the words that may come next, one a line. Never fails."""
     from eventdbx.surfaces.cli.completion import complete
     from eventdbx.surfaces.cli.main import EPILOG, MODULES

@@ -92,6 +92,7 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "completion_command",
         "Print the script that completes dbx in a shell",
     ),
+    "shell": (_HERE + "shell_command", "Work with commands in an interactive shell"),
     "doctor": (
         _HERE + "doctor_command",
         "Check the installation, and say what to do about each finding",
@@ -112,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     _use_utf8()
     try:
-        status = _answer(args)
+        status = answer(args)
         sys.stdout.flush()
         return status
     except BrokenPipeError:
@@ -121,16 +122,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EXIT_DONE
 
 
-def _answer(args: list[str]) -> int:
+def answer(args: list[str]) -> int:
+    """Carry out one command line; say on stderr why it fails, and return its exit status."""
     if args in (["--version"], ["-V"], ["version"]):
         from eventdbx import __version__
 
         print(f"eventdbx version {__version__}")
         return EXIT_DONE
     if args[:1] == ["__complete"]:
-        from eventdbx.surfaces.cli.completion_command import answer
+        from eventdbx.surfaces.cli.completion_command import answer_shell
 
-        return answer(args[1:])
+        return answer_shell(args[1:])
     try:
         return _run(args)
     except Stop as stop:
