@@ -18,6 +18,7 @@ from eventdbx import __version__
 from eventdbx.application.delivering import Lag
 from eventdbx.application.domains import Domain
 from eventdbx.application.ledger import Ledger
+from eventdbx.domain.tenants import MIB
 from eventdbx.errors import EventDBXError
 from eventdbx.measures import Family, Labels, Measures, Sample, gauge
 from eventdbx.storage import eventlog
@@ -79,6 +80,7 @@ class Readings:
             *await _of_plugins(domains),
             *_of_checkpoints(domains, self._now_ns()),
             *_of_scrubs(domains, self._now_ns()),
+            *_of_quotas(domains),
             *slow,
             self._build(),
             gauge(
@@ -181,6 +183,32 @@ def _of_scrubs(domains: list[Domain], now_ns: int) -> list[Family]:
             "Bytes that the pass which runs has read, 0 while none does.",
             running,
             "domain",
+        ),
+    ]
+
+
+def _of_quotas(domains: list[Domain]) -> list[Family]:
+    """Tell what the domains hold, of what they may hold; without a quota they are not shown."""
+    known = [((one.name,), one.store, one.writer.quota) for one in domains]
+    held = [(labels, store, quota) for labels, store, quota in known if quota is not None]
+    return [
+        gauge(
+            "eventdbx_tenant_quota_bytes",
+            "How much a tenant with a quota may store, in bytes.",
+            [(labels, quota.quota_mib * MIB) for labels, _store, quota in held],
+            "domain",
+        ),
+        gauge(
+            "eventdbx_tenant_usage_bytes",
+            "What a tenant with a quota stores, as the quota counts it.",
+            [(labels, store.used_bytes()) for labels, store, _quota in held],
+            "domain",
+        ),
+        Family(
+            "eventdbx_tenant_quota_refusals_total",
+            "counter",
+            "Writes that were refused for the quota of a tenant.",
+            [Sample("", (("domain", name),), quota.refused) for (name,), _store, quota in held],
         ),
     ]
 

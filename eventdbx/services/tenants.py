@@ -21,7 +21,9 @@ def put_quota(domain: Domain, record: TenantRecord | None) -> None:
     if quota_mib is None:
         domain.writer.quota = None
     elif present is None or present.quota_mib != quota_mib:
-        domain.writer.quota = Quota(domain.store, domain.name, quota_mib)
+        quota = Quota(domain.store, domain.name, quota_mib)
+        quota.refused = 0 if present is None else present.refused
+        domain.writer.quota = quota
 
 
 class TenantDesk:

@@ -39,6 +39,7 @@ CREATE = Needs(("aggregate.create", "aggregate.append"), "aggregate", actor=True
 ARCHIVE = Needs(("aggregate.archive",), "aggregate", actor=True)
 SNAPSHOT = Needs(("aggregate.append",), "aggregate")
 LOOKS, CHANGES = _needs("schema.read"), _needs("schema.write")
+RULES = _needs("tenant.manage")
 SEES, MANAGES = _needs("plugin.read"), _needs("plugin.manage")
 QUEUE, CLEARS = _needs("queue.read"), _needs("queue.manage")
 
@@ -144,6 +145,23 @@ SCHEMAS: dict[str, Command] = {
     ),
 }  # fmt: skip
 
+TENANTS: dict[str, Command] = {
+    "tenant assign": Command("tenant assign default --shard 3", RULES),
+    "tenant unassign": Command("tenant unassign default", RULES),
+    "tenant list": Command("tenant list", RULES),
+    "tenant stats": Command("tenant stats", RULES),
+    "tenant quota set": Command("tenant quota set default --max-mb 1000000", RULES),
+    "tenant quota clear": Command("tenant quota clear default", RULES),
+    "tenant quota recalc": Command("tenant quota recalc default", RULES),
+    "tenant schema publish": Command("tenant schema publish --force", CHANGES),
+    "tenant schema history": Command("tenant schema history", LOOKS),
+    "tenant schema show": Command("tenant schema show", LOOKS, before=VERSIONS),
+    "tenant schema diff": Command("tenant schema diff", LOOKS, before=VERSIONS),
+    "tenant schema activate": Command("tenant schema activate", CHANGES, before=VERSIONS),
+    "tenant schema rollback": Command("tenant schema rollback", CHANGES, before=VERSIONS * 2),
+    "tenant schema reload": Command("tenant schema reload", CHANGES),
+}
+
 NOTED = ("plugin config log --name notes", "plugin enable notes")
 WITH_SPARE = (*NOTED, "plugin config log --name spare")
 
@@ -200,7 +218,7 @@ PLUGINS: dict[str, Command] = {
 """Some name what there is not, or find nothing old enough: they ask the server what there is, and
 go no further."""
 
-COMMANDS = AGGREGATES | SCHEMAS | PLUGINS
+COMMANDS = AGGREGATES | SCHEMAS | TENANTS | PLUGINS
 
 STANDING = (*WITH_SPARE, *MADE)
 """What there is for those who are refused: some commands look before they ask."""

@@ -11,10 +11,11 @@ from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.application.ledger import Ledger
+from eventdbx.application.quotas import Quota
 from eventdbx.application.token_records import TokenRecord
 from eventdbx.config import Config
 from eventdbx.domain.commands import Write
-from eventdbx.errors import StorageError
+from eventdbx.errors import StorageError, TenantQuota
 from eventdbx.measures import Family, Measures
 from eventdbx.services.observing import Observing, short_of_space
 from eventdbx.services.readings import LEDGER_LOOK_S, TokenCounts
@@ -175,6 +176,19 @@ class Readiness(ObservingCase):
 class Scraping(ObservingCase):
     """The numbers of now, and those that were counted."""
 
+    def test_quotas(self) -> None:
+        """A domain with a quota is shown with it, what it holds, and what was refused."""
+        self.start()
+        self.addCleanup(self.stop)
+        domain = self.stores.domain(None)
+        domain.writer.quota = Quota(domain.store, domain.name, 0)
+        for _ in range(2):
+            self.failureResultOf(self.write(), TenantQuota)
+        shown = numbers(self.successResultOf(self.observing.gather()))
+        self.assertEqual(shown["eventdbx_tenant_quota_bytes"], {("default",): 0})
+        self.assertGreater(shown["eventdbx_tenant_usage_bytes"]["default",], 0)
+        self.assertEqual(shown["eventdbx_tenant_quota_refusals_total"], {("default",): 2})
+
     def test_stores_and_surroundings(self) -> None:
         """Sizes, events, connections, the version and the uptime are there."""
         self.start()
@@ -189,6 +203,7 @@ class Scraping(ObservingCase):
         self.assertEqual(list(shown["eventdbx_build_info"].values()), [1])
         self.assertEqual(shown["eventdbx_uptime_seconds"], {(): 7.0})
         self.assertEqual(shown["eventdbx_plugin_queue_jobs"]["pending",], 0)
+        self.assertEqual(shown["eventdbx_tenant_quota_bytes"], {})
         counted = numbers(self.observing.measures.families())
         self.assertEqual(counted["eventdbx_commit_batch_events"][()], 3)
         self.assertEqual(counted["eventdbx_store_operations_total"]["rocksdb_write", "ok"], 3)
