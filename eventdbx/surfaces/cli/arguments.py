@@ -9,7 +9,6 @@ checked by click's parameters, in :mod:`eventdbx.surfaces.cli.commands`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import click
@@ -158,6 +157,8 @@ class Scan:
         self._take(*found, flag, value if glued else None, rest)
 
     def _tip(self, flag: str) -> str | None:
+        from difflib import get_close_matches
+
         close = get_close_matches(flag, [one for one in self._by_flag if one.startswith("--")], 1)
         if close:
             return f"a similar argument exists: '{close[0]}'"

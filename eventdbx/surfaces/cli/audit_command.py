@@ -12,7 +12,6 @@ import click
 
 from eventdbx.errors import StorageError
 from eventdbx.services.auditspool import Spool
-from eventdbx.surfaces.cli import evidence_commands
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, Time, option
@@ -25,6 +24,21 @@ Document = dict[str, Any]
 PAGE = 1_000
 SHOWN = 50
 
+_HERE = "eventdbx.surfaces.cli."
+
+MODULES: dict[str, tuple[str, str]] = {
+    "export": (_HERE + "evidence_commands", "Write evidence that a third party can verify"),
+    "check": (
+        _HERE + "evidence_commands",
+        "Check a bundle with the key of the log and nothing else",
+    ),
+    "verifier": (
+        _HERE + "evidence_commands",
+        "Print the program that verifies bundles and proofs without us",
+    ),
+}
+"""The subcommands that other modules declare, which are imported for them."""
+
 
 def register(root: click.Group) -> None:
     """Add the group to the root."""
@@ -32,6 +46,7 @@ def register(root: click.Group) -> None:
     @root.group(
         "audit",
         cls=DbxGroup,
+        modules=MODULES,
         examples=("dbx audit log", "dbx audit export order o-1 --out o-1.dbx-audit"),
     )
     def audit() -> None:
@@ -39,7 +54,6 @@ def register(root: click.Group) -> None:
 
     _register_log(audit)
     _register_verify(audit)
-    evidence_commands.register(audit)
 
 
 def _register_log(group: click.Group) -> None:

@@ -7,8 +7,7 @@ click's decorators; ``examples`` is the one thing that each must say besides.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from difflib import get_close_matches
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -24,8 +23,6 @@ from eventdbx.surfaces.cli.arguments import (
 from eventdbx.surfaces.cli.failures import (
     EXIT_DONE,
     EXIT_USAGE,
-    USAGE,
-    Failure,
     Stop,
     UsageFailure,
 )
@@ -65,22 +62,33 @@ class DbxCommand(click.Command):
 
 
 class DbxGroup(click.Group):
-    """A command with subcommands. Without one it shows its help on stderr."""
+    """A command with subcommands. Without one it shows its help on stderr.
+
+    ``modules`` maps a subcommand to the module that declares it and to its phrase. The module has
+    ``register(group)``, which adds its commands, and is imported when one of them is called.
+    """
 
     command_class = DbxCommand
-    group_class: Any = type
 
     def __init__(
         self,
         *args: Any,
         examples: Sequence[str] = (),
         aliases: dict[str, str] | None = None,
+        modules: Mapping[str, tuple[str, str]] | None = None,
         **kwargs: Any,
     ) -> None:
         kwargs["add_help_option"] = False
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
         self.aliases = aliases or {}
+        self.modules = modules or {}
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, importing its module the first time."""
+        if cmd_name not in self.commands and cmd_name in self.modules:
+            import_module(self.modules[cmd_name][0]).register(self)
+        return self.commands.get(cmd_name)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Read the options in front of the subcommand. Raises UsageFailure, Stop after help."""
@@ -119,7 +127,7 @@ class DbxGroup(click.Group):
 
     def unknown(self, ctx: click.Context, name: str) -> Exception:
         """Return what an unknown subcommand ends with."""
-        close = get_close_matches(name, self.list_commands(ctx), 3, 0.7)
+        close = alike(name, self.list_commands(ctx), 3, 0.7)
         tip = None
         if len(close) == 1:
             tip = f"a similar subcommand exists: '{close[0]}'"
@@ -147,17 +155,20 @@ class DbxGroup(click.Group):
         raise Stop(EXIT_DONE)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the visible subcommands in the order of their declaration."""
-        return [name for name, command in self.commands.items() if not command.hidden]
+        """Return the visible subcommands: those declared beside the group, then the table."""
+        declared = [
+            name
+            for name, command in self.commands.items()
+            if not command.hidden and name not in self.modules
+        ]
+        return [*declared, *self.modules]
 
     def phrases(self, ctx: click.Context) -> list[tuple[str, str]]:
-        """Return name and one-line phrase of each visible subcommand."""
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.get_command(ctx, name)
-            if command is not None and not command.hidden:
-                rows.append((name, (command.help or "").strip().partition("\n")[0]))
-        return rows
+        """Return name and one-line phrase of each visible subcommand; nothing is imported."""
+        return [
+            (name, self.modules[name][1] if name in self.modules else phrase(self.commands[name]))
+            for name in self.list_commands(ctx)
+        ]
 
     def get_help(self, ctx: click.Context) -> str:
         """Return the help page."""
@@ -165,38 +176,19 @@ class DbxGroup(click.Group):
         return help_page(ctx.command_path, self, commands=rows, examples=self.examples)
 
 
-class LazyGroup(DbxGroup):
-    """The root: its commands live in modules that are imported when they are needed.
+DbxGroup.group_class = DbxGroup
 
-    ``modules`` maps a command to its module and phrase. The module has ``register(group)``, which
-    adds its commands.
-    """
 
-    group_class = DbxGroup
+def phrase(command: click.Command) -> str:
+    """Return the line of its help that says what a command is for."""
+    return (command.help or "").strip().partition("\n")[0]
 
-    def __init__(self, *args: Any, modules: dict[str, tuple[str, str]], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._modules = modules
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return a command, importing its module the first time."""
-        if cmd_name not in self.commands and cmd_name in self._modules:
-            import_module(self._modules[cmd_name][0]).register(self)
-        return self.commands.get(cmd_name)
+def alike(name: str, known: Sequence[str], most: int, likeness: float) -> list[str]:
+    """Return the known names that a word may stand for, the likeliest first."""
+    from difflib import get_close_matches
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the table."""
-        return list(self._modules)
-
-    def phrases(self, ctx: click.Context) -> list[tuple[str, str]]:
-        """Return the table's phrases: the page of the root imports nothing."""
-        return [(name, phrase) for name, (_module, phrase) in self._modules.items()]
-
-    def unknown(self, ctx: click.Context, name: str) -> Exception:
-        """An unknown command is a failure, not wrong usage: plugins may be missing."""
-        close = get_close_matches(name, self.list_commands(ctx), 1, 0.75)
-        hint = f"did you mean '{close[0]}'?" if close else None
-        return Failure(f"unknown command '{name}'", hint=hint, code=USAGE)
+    return get_close_matches(name, known, most, likeness)
 
 
 def _read_line(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from eventdbx.surfaces.cli.arguments import Option
-from eventdbx.surfaces.cli.commands import LazyGroup
-from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.commands import DbxGroup, alike
+from eventdbx.surfaces.cli.failures import USAGE, Failure
 from eventdbx.surfaces.cli.rendering import FORMATS
 
 OPTIONS = (
@@ -98,7 +98,7 @@ def _show_version(ctx: click.Context) -> None:
     ctx.exit(0)
 
 
-class Root(LazyGroup):
+class Root(DbxGroup):
     """The root, which knows ``upgrade@VERSION`` as ``upgrade VERSION``."""
 
     def resolve_command(
@@ -112,8 +112,14 @@ class Root(LazyGroup):
             args = [name, version, *args[1:]]
         return super().resolve_command(ctx, args)
 
+    def unknown(self, ctx: click.Context, name: str) -> Exception:
+        """An unknown command is a failure, not wrong usage: plugins may be missing."""
+        close = alike(name, self.list_commands(ctx), 1, 0.75)
+        hint = f"did you mean '{close[0]}'?" if close else None
+        return Failure(f"unknown command '{name}'", hint=hint, code=USAGE)
 
-def root_command(modules: dict[str, tuple[str, str]], epilog: str) -> LazyGroup:
+
+def root_command(modules: dict[str, tuple[str, str]], epilog: str) -> Root:
     """Return a fresh command tree."""
 
     def begin(**_options: object) -> None:

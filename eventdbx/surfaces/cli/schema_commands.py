@@ -7,25 +7,13 @@ Columns are in ``schema_field``, locks and visibility in ``schema_marks``, versi
 from __future__ import annotations
 
 import sys
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from eventdbx import limits
 from eventdbx.errors import InvalidSchema
-from eventdbx.surfaces.cli import (
-    schema_field,
-    schema_json_schema,
-    schema_marks,
-    schema_rehearse,
-    schema_show,
-    schema_source,
-    schema_upcast,
-    schema_validate,
-    schema_versions,
-)
-from eventdbx.surfaces.cli.commands import DbxGroup
+from eventdbx.surfaces.cli.commands import DbxGroup, alike
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
 from eventdbx.surfaces.cli.output import note, print_array, print_json, print_line
@@ -56,6 +44,50 @@ class SchemaGroup(DbxGroup):
         return super().resolve_command(ctx, args)
 
 
+_HERE = "eventdbx.surfaces.cli."
+
+MODULES: dict[str, tuple[str, str]] = {
+    "field": (_HERE + "schema_field", "Modify column types and validation rules for a field"),
+    "hide": (_HERE + "schema_marks", "Hide or unhide a field from aggregate detail responses"),
+    "lock": (_HERE + "schema_marks", "Refuse new events of an aggregate type, or a field in them"),
+    "unlock": (
+        _HERE + "schema_marks",
+        "Accept new events of an aggregate type, or a field in them",
+    ),
+    "threshold": (
+        _HERE + "schema_marks",
+        "Set how many versions lie between automatic snapshots of an aggregate type",
+    ),
+    "upcast": (
+        _HERE + "schema_upcast",
+        "Show or change how payloads of earlier revisions of an event are read",
+    ),
+    "export": (_HERE + "schema_json_schema", "Write contracts as JSON Schema 2020-12"),
+    "import": (_HERE + "schema_json_schema", "Make a contract of a JSON Schema"),
+    "validate": (_HERE + "schema_validate", "Validate payload against a schema definition"),
+    "show": (_HERE + "schema_show", "Show a specific schema version"),
+    "apply": (
+        _HERE + "schema_source",
+        "Apply the local schema.dbx file to the active runtime schema store",
+    ),
+    "publish": (_HERE + "schema_versions", "Publish a tenant-level schema snapshot"),
+    "history": (_HERE + "schema_versions", "Show schema history for a tenant"),
+    "diff": (_HERE + "schema_versions", "Diff two schema versions"),
+    "activate": (_HERE + "schema_versions", "Activate a schema version"),
+    "rollback": (_HERE + "schema_versions", "Roll back to a previous schema version"),
+    "reload": (_HERE + "schema_versions", "Reload the tenant schema cache"),
+    "compat": (
+        _HERE + "schema_rehearse",
+        "Say whether old and new events fit, from the schemas alone",
+    ),
+    "rehearse": (
+        _HERE + "schema_rehearse",
+        "Run a candidate over the stored history; fail if an event would be refused",
+    ),
+}
+"""The subcommands that other modules declare, which are imported for them."""
+
+
 def register(root: click.Group) -> None:
     """Add the group to the root."""
 
@@ -63,6 +95,7 @@ def register(root: click.Group) -> None:
         "schema",
         cls=SchemaGroup,
         help="Manage schemas",
+        modules=MODULES,
         epilog="Any other word is the name of an aggregate type: its schema is printed.",
         examples=(
             "dbx schema create order --events order_created,order_paid",
@@ -76,15 +109,6 @@ def register(root: click.Group) -> None:
 
     _register_definitions(schema)
     _register_events(schema)
-    schema_field.register(schema)
-    schema_marks.register(schema)
-    schema_upcast.register(schema)
-    schema_json_schema.register(schema)
-    schema_validate.register(schema)
-    schema_show.register(schema)
-    schema_source.register(schema)
-    schema_versions.register(schema)
-    schema_rehearse.register(schema)
     _register_bare(schema)
 
 
@@ -306,7 +330,7 @@ def _register_bare(group: click.Group) -> None:
     def bare(context: click.Context, aggregate: str, more: tuple[str, ...], as_json: bool) -> None:
         """Show the schema of an aggregate"""
         assert context.parent is not None
-        near = get_close_matches(aggregate, group.list_commands(context.parent), 1, 0.7)
+        near = alike(aggregate, group.list_commands(context.parent), 1, 0.7)
         hint = f"did you mean 'dbx schema {near[0]}'?" if near else None
         if more:
             raise Failure(

@@ -8,7 +8,6 @@ import click
 
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.domain.tenants import check_shard, mib, shard_counts, tenant_rows
-from eventdbx.surfaces.cli import tenant_schema
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
@@ -19,6 +18,13 @@ from eventdbx.surfaces.cli.values import U64
 TENANT = argument("tenant", help="Name of the tenant; it need not be there yet")
 COLUMNS = ("tenant", "shard", "quota_mb", "usage_mb", "shard_count")
 
+_HERE = "eventdbx.surfaces.cli."
+
+MODULES: dict[str, tuple[str, str]] = {
+    "schema": (_HERE + "tenant_schema", "Manage tenant schema history and activation"),
+}
+"""The subcommands that other modules declare, which are imported for them."""
+
 
 def register(root: click.Group) -> None:
     """Add the group to the root."""
@@ -26,6 +32,7 @@ def register(root: click.Group) -> None:
     @root.group(
         "tenant",
         cls=DbxGroup,
+        modules=MODULES,
         examples=("dbx tenant list", "dbx tenant quota set acme --max-mb 500"),
     )
     def tenant() -> None:
@@ -43,7 +50,6 @@ def register(root: click.Group) -> None:
         """Manage tenant storage quotas"""
 
     _register_quota(quota)
-    tenant_schema.register(tenant)
 
 
 def _register_shards(group: click.Group) -> None:

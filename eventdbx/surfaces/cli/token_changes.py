@@ -27,7 +27,7 @@ from eventdbx.surfaces.cli.ttl import TOKEN_TTL
 BOOTSTRAP_TTL_S = 2 * 3600
 
 
-def register_changes(group: click.Group) -> None:
+def register(group: click.Group) -> None:
     """Add the commands to the group."""
     _register_revoke(group)
     _register_refresh(group)

@@ -15,13 +15,22 @@ from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, Time, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.places import opened
-from eventdbx.surfaces.cli.token_changes import register_changes
 from eventdbx.surfaces.cli.token_output import GIVEN, chosen, desk, leave_word, print_record, show
 from eventdbx.surfaces.cli.ttl import TOKEN_TTL
 from eventdbx.surfaces.cli.values import U64
 
 # `aggregate:order*` was meant for one type, but covers `order_item`, too.
 _OPEN_TYPE = re.compile(r"aggregate:[^:*?]+\*")
+
+_HERE = "eventdbx.surfaces.cli."
+
+MODULES: dict[str, tuple[str, str]] = {
+    "revoke": (_HERE + "token_changes", "Revoke an active token"),
+    "refresh": (_HERE + "token_changes", "Refresh an existing token (revokes the prior token)"),
+    "rotate": (_HERE + "token_changes", "Sign tokens with a new key from now on"),
+    "bootstrap": (_HERE + "token_changes", "Issue a CLI bootstrap token"),
+}
+"""The subcommands that other modules declare, which are imported for them."""
 
 
 def register(root: click.Group) -> None:
@@ -30,6 +39,7 @@ def register(root: click.Group) -> None:
     @root.group(
         "token",
         help="Manage access tokens",
+        modules=MODULES,
         aliases={"issue": "generate", "rotate-key": "rotate"},
         examples=(
             "dbx token generate --group ops --user ann --action aggregate.read",
@@ -44,7 +54,6 @@ def register(root: click.Group) -> None:
     _register_generate(token)
     _register_list(token)
     _register_show(token)
-    register_changes(token)
 
 
 def _register_generate(group: click.Group) -> None:
