@@ -105,7 +105,7 @@ def decode_entry(key: bytes, record: bytes) -> Entry:
             kind, aggregate_type, aggregate_id, raw, content, metadata, note, (), expected,
             idempotency_key,
         )  # fmt: skip
-        return Entry(
+        entry = Entry(
             int.from_bytes(key[-8:], "big"),
             Actor(*owner),
             write,
@@ -116,6 +116,9 @@ def decode_entry(key: bytes, record: bytes) -> Entry:
             staged_at,
             slots[0] if slots else 0,
         )
+        if entry.key != key:
+            raise ValueError("it is in another user's place")
+        return entry
     except (ValueError, TypeError, AttributeError) as error:
         raise DamagedRecord(f"unreadable record of a staged event: {error}") from None
 
