@@ -67,6 +67,8 @@ def read_staged(text: bytes) -> list[tuple[Write, Actor | None]]:
     """Return the writes of such a file, each with who issued it. Raises InvalidSchema."""
     try:
         listed = orjson.loads(text)
+        if type(listed) is not list:
+            raise TypeError("it is no array")
         return [_write(one) for one in listed]
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise InvalidSchema(f"it is no list of staged events: {error!r}") from None
