@@ -9,7 +9,6 @@ import click
 import orjson
 
 from eventdbx import limits
-from eventdbx.domain.canonical import JSON
 from eventdbx.domain.cursors import parse_aggregate_cursor
 from eventdbx.domain.filters import Filter, parse_filter
 from eventdbx.domain.sorting import SortKey, parse_aggregate_sort, parse_event_sort
@@ -17,6 +16,7 @@ from eventdbx.domain.timestamps import parse_ns
 from eventdbx.errors import InvalidCursor, InvalidSchema
 from eventdbx.surfaces.cli.arguments import Argument, Option, spelling
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.field_values import payload_of
 from eventdbx.surfaces.cli.output import DOCUMENTS
 from eventdbx.surfaces.cli.values import (
     FIELD,
@@ -147,7 +147,8 @@ EVENT_FIELDS = all_of(
         multiple=True,
         type=FIELD,
         metavar="KEY=VALUE",
-        help="Event fields expressed as KEY=VALUE pairs; KEY:=JSON for values that are no texts",
+        help="Event fields expressed as KEY=VALUE pairs; KEY:=JSON for values that are no texts "
+        "(KEY:=@FILE, KEY:=-), A.B=VALUE for a field in an object",
     ),
     option(
         "--payload",
@@ -221,10 +222,7 @@ def payload_text(fields: Sequence[Pair], payload: str | None) -> str:
         text = indirect(payload, "--payload")
         json_value(text, "--payload", "payload")
         return text
-    values: dict[str, JSON] = {}
-    for key, text, typed in fields:
-        values[key] = json_value(text, "--field", f"value of '{key}'") if typed else text
-    return orjson.dumps(values).decode()
+    return orjson.dumps(payload_of(fields)).decode()
 
 
 def metadata_text(metadata: str | None) -> str | None:
