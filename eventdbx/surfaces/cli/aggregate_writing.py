@@ -148,7 +148,7 @@ def _register_events(group: click.Group) -> None:
         "apply",
         examples=(
             "dbx aggregate apply order o-1 order_paid --field paid:=true --note 'by phone'",
-            "dbx aggregate apply order o-1 order_paid --payload - --expect-version 3",
+            "dbx aggregate apply order o-1 order_paid --payload - --expect-version 4",
             "dbx aggregate apply order o-1 order_paid --stage",
         ),
     )

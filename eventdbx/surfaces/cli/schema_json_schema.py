@@ -103,7 +103,7 @@ def _register_import(group: click.Group) -> None:
         "understood, and the rest refused by its place in the document. References to other "
         "documents are never followed.",
         examples=(
-            "dbx schema import order --json-schema order.json",
+            "dbx schema import order --json-schema order.schema.json",
             "dbx schema import order --json-schema paid.json --event order_paid --lenient",
         ),
     )

@@ -1,0 +1,1 @@
+"""Every example of every help page, run as it stands there."""
