@@ -129,6 +129,7 @@ setup(
     # No __init__.py may ever stand in twisted/ or twisted/plugins/, so find_packages cannot see it.
     packages=[*find_packages(include=["eventdbx", "eventdbx.*"]), "twisted.plugins"],
     package_data={"eventdbx": ["py.typed"]},
+    data_files=[("share/man/man1", ["docs/dbx.1"])],
     cmdclass={"build_py": BuildWithSchemas},
     ext_modules=compiled_modules(),
     setup_requires=NEEDED_TO_COMPILE,

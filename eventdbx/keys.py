@@ -6,7 +6,6 @@ The declarations are in :mod:`eventdbx.settings`; reading and changing text in
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -106,7 +105,9 @@ def key_at(path: str) -> Declared:
 
 def meant(path: str) -> str:
     """Return ``; did you mean 'page_limit'?`` for a mistyped key, or nothing."""
-    near = difflib.get_close_matches(path, _KEYS, n=1, cutoff=0.7)
+    from difflib import get_close_matches
+
+    near = get_close_matches(path, _KEYS, n=1, cutoff=0.7)
     if not near:
         last = [key for key in _KEYS if key.rpartition(".")[2] == path.rpartition(".")[2]]
         near = last if len(last) == 1 else []

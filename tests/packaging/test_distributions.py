@@ -79,7 +79,13 @@ class Distributions(SynchronousTestCase):
         wanted |= {"twisted/plugins/eventdbx_plugin.py", "eventdbx/py.typed", "eventdbx/verify.py"}
         self.assertEqual(wanted - names, set())
         self.assertTrue(SCHEMAS)
-        packages = {name.split("/")[0] for name in names if ".dist-info/" not in name}
+        beside = {name.partition(".data/")[2] for name in names if ".data/" in name}
+        self.assertEqual(beside, {"data/share/man/man1/dbx.1"})
+        packages = {
+            name.split("/")[0]
+            for name in names
+            if ".dist-info/" not in name and ".data/" not in name
+        }
         self.assertEqual(packages, {"eventdbx", "twisted"})
         shadows = {name for name in names if name.startswith("twisted/") and "__init__" in name}
         self.assertEqual(shadows, set())
@@ -114,6 +120,8 @@ class Distributions(SynchronousTestCase):
         self.assertEqual(workspace.stop(), 0, workspace.log)
         # With the server stopped, the same commands read the store themselves.
         self.assertIn("aggregate_id=p-001", workspace.run("aggregate", "list"))
+
+        self.assertTrue((home / "share" / "man" / "man1" / "dbx.1").is_file(), "the manual page")
 
         # What it exports is verified by the file that it comes with.
         workspace.run("audit", "export", "--out", "all.dbx-audit")

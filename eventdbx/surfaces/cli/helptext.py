@@ -52,17 +52,10 @@ def help_page(
     parts.append(f"Usage: {usage_line(path, command)}")
     if commands:
         parts.append("Commands:\n" + _columns(list(commands)))
-    positionals = [one for one in command.params if isinstance(one, click.Argument)]
-    if positionals:
-        rows = [(_positional(one), _argument_text(one)) for one in positionals]
-        parts.append("Arguments:\n" + _columns(rows))
-    options = [
-        (_option_spelling(one), _option_text(one))
-        for one in command.params
-        if isinstance(one, click.Option) and not one.hidden
-    ]
-    options.append(("-h, --help", "Print help"))
-    parts.append("Options:\n" + _columns(options))
+    arguments = argument_rows(command)
+    if arguments:
+        parts.append("Arguments:\n" + _columns(arguments))
+    parts.append("Options:\n" + _columns([*option_rows(command), ("-h, --help", "Print help")]))
     if examples:
         parts.append("Examples:\n" + "\n".join(f"  {one}" for one in examples))
     if command.epilog:
@@ -70,8 +63,22 @@ def help_page(
     return "\n\n".join(parts) + "\n"
 
 
-def _argument_text(argument: click.Argument) -> str:
-    return (argument.help or "") if isinstance(argument, Argument) else ""
+def argument_rows(command: click.Command) -> list[tuple[str, str]]:
+    """Return the positionals of a command as usage lines show them, each with its help."""
+    return [
+        (_positional(one), (one.help or "") if isinstance(one, Argument) else "")
+        for one in command.params
+        if isinstance(one, click.Argument)
+    ]
+
+
+def option_rows(command: click.Command) -> list[tuple[str, str]]:
+    """Return the visible options of a command in all their spellings, each with its help."""
+    return [
+        (_option_spelling(one), _option_text(one))
+        for one in command.params
+        if isinstance(one, click.Option) and not one.hidden
+    ]
 
 
 def _option_spelling(option: click.Option) -> str:

@@ -61,11 +61,11 @@ MODULES: dict[str, tuple[str, str]] = {
     "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
     "checkpoint": (
         _HERE + "checkpoint_command",
-        "Show the signed checkpoint of the log, or sign one",
+        "Show the newest signed checkpoint of the log, or sign one",
     ),
     "head-map": (
         _HERE + "headmap_command",
-        "Show how far the map of all aggregates is, or make it anew",
+        "Show how far along the log the map of all aggregates is",
     ),
     "keys": (
         _HERE + "keys_command",
