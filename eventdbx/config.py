@@ -71,6 +71,7 @@ __all__ = [
     "changed_from_default",
     "check_changes",
     "decode_data_key",
+    "document_as_text",
     "environment_names",
     "fresh_text",
     "parse_config",
@@ -78,6 +79,7 @@ __all__ = [
     "plugin_tables",
     "shown_document",
     "shown_text",
+    "text_as_document",
     "split_address",
     "updated_text",
     "value_from_text",
@@ -315,6 +317,31 @@ def plugin_tables(text: str) -> list[Any]:
     """Return the ``[[plugins]]`` tables of a configuration; old versions kept plugins there."""
     tables = tomllib.loads(text).get("plugins")
     return tables if isinstance(tables, list) else []
+
+
+def text_as_document(text: str) -> dict[str, Any]:
+    """Return what stands in the text of a configuration, as nested tables."""
+    return tomllib.loads(text)
+
+
+def document_as_text(document: Mapping[str, Any]) -> str:
+    """Return a configuration as text; nulls count as absent. Raises ConfigError."""
+    import tomlkit
+
+    try:
+        return tomlkit.dumps(_without_nulls(document))
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"the configuration cannot be written: {error}") from None
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        there = [(key, _without_nulls(one)) for key, one in value.items() if one is not None]
+        # Tables last: what follows one in the text belongs to it.
+        return dict(sorted(there, key=lambda pair: isinstance(pair[1], dict | list)))
+    if isinstance(value, list):
+        return [_without_nulls(one) for one in value if one is not None]
+    return value
 
 
 def fresh_text(*, data_dir: str, created_at: str) -> str:

@@ -392,6 +392,9 @@ WITNESS_REQUEST_BYTES_MAX = 270_000
 WITNESS_REQUESTS_WAITING_MAX = 64
 """Requests that wait for the file of a witness; one more is told to come again."""
 
+BACKUP_COPIES_MAX = 16
+"""Copies of everything that commands pack at one time; each keeps replaced files on the disk."""
+
 KEY_SLOTS_BLOCK_MIN = 16
 """Data keys that a store makes ahead at first; each time twice as many."""
 

@@ -451,6 +451,11 @@ class Config:
         check=one_of("always", "interval", "never"),
         about="when an acknowledged write is on disk: `always`, `interval` or `never`",
     )
+    backup_dir: str | None = _key(
+        None,
+        live=True,
+        about="where the Admin API puts backups; by default beside the data, `<data_dir>-backups`",
+    )
     interval_ms: int = _key(100, low=1, high=60_000, about="pause between syncs, for `interval`")
     plugin_queue: PluginQueue = _table(PluginQueue)
     replication: Replication = _table(Replication)

@@ -65,6 +65,7 @@ FOREIGN: dict[str, tuple[str, ...]] = {
         "application/checkpoint_keys.py",
         "application/sealing.py",
         "plugins/signing.py",
+        "services/backup_sealing.py",
     ),
     "re2": ("domain/schemas/patterns.py",),
     "ada_url": ("domain/schemas/formats.py",),

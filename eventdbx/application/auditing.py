@@ -18,6 +18,7 @@ from eventdbx.domain.actions import Action as Action
 from eventdbx.domain.canonical import JSON, dump
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import Event
+from eventdbx.domain.grants import Grant
 from eventdbx.domain.identifiers import AUDIT_TYPE as AUDIT_TYPE
 from eventdbx.domain.timestamps import format_ns
 from eventdbx.errors import ConfigError, StorageError
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
     from eventdbx.storage.interfaces import IReadView
 
 AREAS = (
-    "config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "tenants", "tokens"
+    "backups", "config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "tenants",
+    "tokens",
 )  # fmt: skip
 """The aggregates of the trail, one timeline each."""
 
@@ -116,6 +118,31 @@ def _cut(text: str | None) -> str | None:
     return None if text is None else text[:TEXT_CHARACTERS_MAX]
 
 
+OF_ONE_DOMAIN = ("erasures", "plugins", "queue", "schemas")
+"""Areas whose actions are each about one domain; the others are about the installation."""
+
+Shows = Callable[[Mapping[str, Any]], bool]
+"""Says whether an action's document may be shown."""
+
+
+def shown_to(grant: Grant, active: str) -> Shows:
+    """Return which actions of the trail in the ``active`` domain the holder of a grant may see.
+
+    Who is bound to some domains sees what was done to these, and learns of no others.
+    """
+    if not grant.tenants:
+        return lambda _document: True
+
+    def shows(document: Mapping[str, Any]) -> bool:
+        if document["area"] not in OF_ONE_DOMAIN:
+            return False
+        named = (document["details"] or {}).get("domain")
+        about = ("default", active) if named is None else (named,)
+        return all(map(grant.allows_tenant, about))
+
+    return shows
+
+
 class TrailQuery(NamedTuple):
     """Which actions are asked for, newest first.
 
@@ -129,6 +156,7 @@ class TrailQuery(NamedTuple):
     since_ns: int | None = None
     actor: str | None = None
     resource: str | None = None
+    shows: Shows = lambda _document: True
 
 
 class TrailPage(NamedTuple):
@@ -184,6 +212,8 @@ def _newest_version(view: IReadView, name: bytes, before: int | None) -> int:
 
 
 def _wanted(document: Mapping[str, Any], query: TrailQuery) -> bool:
+    if not query.shows(document):
+        return False
     if query.resource is not None and document["resource"] != query.resource:
         return False
     if query.actor is None:

@@ -10,6 +10,7 @@ from twisted.web.resource import IResource
 
 from eventdbx.application.admission import Admission
 from eventdbx.application.auditing import Trail
+from eventdbx.application.backing_up import Backups
 from eventdbx.services.issuing import TokenDesk
 from eventdbx.services.reloading import LiveConfiguration
 from eventdbx.services.stores import StoreService
@@ -33,6 +34,7 @@ def make_installation(
     trail: Trail,
     run_slowly: RunSlowly,
     run_on_files: RunSlowly,
+    backups: Backups,
 ) -> Installation:
     """Return what the routes of the Admin API work on."""
     return Installation(
@@ -44,6 +46,7 @@ def make_installation(
         control=routes,
         run_slowly=run_slowly,
         run_on_files=run_on_files,
+        backups=backups,
     )
 
 

@@ -145,9 +145,13 @@ class PidFile:
             raise IoError(f"cannot write {self._path}: {error.strerror}") from None
 
     def release(self) -> None:
-        """Remove the file, then give up the lock; nothing if it is not held."""
+        """Remove the file, then give up the lock; nothing if it is not held.
+
+        A file that has taken its place with another directory (a restore) is not ours.
+        """
         if self._descriptor is None:
             return
         descriptor, self._descriptor = self._descriptor, None
-        self._path.unlink(missing_ok=True)
+        if _is_at(descriptor, self._path):
+            self._path.unlink(missing_ok=True)
         os.close(descriptor)

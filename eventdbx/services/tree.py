@@ -26,6 +26,7 @@ from eventdbx.errors import EventDBXError
 from eventdbx.services.administering import make_installation, make_web
 from eventdbx.services.auditing import AuditService, make_trail
 from eventdbx.services.auditspool import Spool
+from eventdbx.services.backing_up import BackupService
 from eventdbx.services.checkpoints import CheckpointService
 from eventdbx.services.cosigning import CosigningService
 from eventdbx.services.domains import Listing, check_layout
@@ -47,6 +48,7 @@ from eventdbx.services.web import WebService
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.hops import threaded
 from eventdbx.surfaces.control.audits import offer_audit
+from eventdbx.surfaces.control.backing_up import offer_backups
 from eventdbx.surfaces.control.factory import ControlFactory
 from eventdbx.surfaces.control.routes import Routes, Settings
 
@@ -90,6 +92,7 @@ class Server(Service):
         mapping: MappingService,
         scrubbing: ScrubService,
         rekeying: RekeyingService,
+        backups: BackupService,
     ) -> None:
         self.setName("eventdbx")  # type: ignore[no-untyped-call]
         self.stores = stores
@@ -106,6 +109,7 @@ class Server(Service):
         self._mapping = mapping
         self._scrubbing = scrubbing
         self._rekeying = rekeying
+        self._backups = backups
         self.observing = observing
         self.ready: Deferred[None] = Deferred()
         self.failed: Deferred[Failure] = Deferred()
@@ -128,6 +132,7 @@ class Server(Service):
         self._mapping.startService()
         self._scrubbing.startService()
         self._rekeying.startService()
+        self._backups.startService()
         self.observing.startService()
         both: list[Deferred[Any]] = [self.control.listening, self.web.listening]
         gatherResults(both, consumeErrors=True).addCallbacks(
@@ -163,6 +168,8 @@ class Server(Service):
         if self.observing.running:
             self.observing.stopService()
         await self.stores.stop_folding()
+        if self._backups.running:
+            await self._backups.stopService()
         if self._rekeying.running:
             await self._rekeying.stopService()
         if self._scrubbing.running:
@@ -333,6 +340,14 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         drain_s=config.limits.drain_timeout_secs,
     )
     desk = TokenDesk(workspace, live.current)
+    # Packing takes as long as reading everything: neither scans nor files may wait for it.
+    backups = BackupService(
+        workspace,
+        stores,
+        config=live.current,
+        run_slowly=lambda work: run_on_pool(reactor, reactor.getThreadPool(), work),
+        clock=reactor,
+    )
     installation = make_installation(
         live,
         desk,
@@ -341,6 +356,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         trail=trail,
         run_slowly=run_slowly,
         run_on_files=run_on_files,
+        backups=backups,
     )
     web = make_web(
         reactor,
@@ -374,6 +390,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
         mapping,
         scrubbing,
         rekeying,
+        backups,
     )
 
     def take_up(new: Config) -> None:
@@ -388,6 +405,7 @@ def make_tree(config: Config, *, reactor: Any, workspace: Workspace) -> Server:
     live.parts += [rekeying.take_up, at_once(take_up), judging(admission), web.take_up]
     routes.administration.offer_installation(live, lambda: live.config.domain)
     routes.tenants.offer(tenants, routes.administration)
+    offer_backups(routes, backups)
     offer_audit(routes.administration, lambda: stores.domain(live.config.domain), run_slowly)
     return server
 

@@ -44,6 +44,8 @@ LOCAL_NAME = ".dbx"
 HOME_NAME = ".eventdbx"
 PID_NAME = "eventdbx.pid"
 TOKEN_NAME = "cli.token"
+RESTORED_NAME = ".restored.json"
+"""In a data directory that a restore has just put in place: the configuration that came with it."""
 
 INIT_HINT = "Run `dbx init` to create a workspace here."
 
@@ -247,6 +249,11 @@ def open_place(
         config = _parse(_complete(place, environ), place, environ, overrides)
     workspace = Workspace(place, config, source, overrides, known=environ)
     make_directory(workspace.data_dir)
+    if (workspace.data_dir / RESTORED_NAME).exists():
+        from eventdbx.services.restoring import finish
+
+        if finish(workspace.data_dir, place.config_path):
+            return open_place(place, environ=source, overrides=overrides)
     if "plugins" in text:
         _move_plugins(workspace, config.domain)
     return Opened(workspace, config)

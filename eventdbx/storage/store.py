@@ -273,16 +273,16 @@ class Store:
         numbers["waiting_count"] = self.waiting_count
         return numbers
 
-    def purge(self, ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
-        """Rewrite ranges of the files (:meth:`IOrderedStore.purge`). For another thread."""
-        self._backend.purge(ranges, logs=logs)
-
     def checkpoint(self, path: str) -> None:
         """Write a copy with all that was acknowledged (:meth:`IOrderedStore.checkpoint`).
 
         For another thread.
         """
         self._backend.checkpoint(path)
+
+    def purge(self, ranges: Sequence[tuple[bytes, bytes]], *, logs: bool) -> None:
+        """Rewrite ranges of the files (:meth:`IOrderedStore.purge`). For another thread."""
+        self._backend.purge(ranges, logs=logs)
 
     def close(self) -> Deferred[None]:
         """Commit what was accepted, acknowledge it, sync, close the backend; then fire.

@@ -125,6 +125,8 @@ ROUTES: dict[str, Route] = {
     "getDataKeys": Route(_needs("config.read")),
     "rotateDataKey": Route(_needs("config.write")),
     "getCheckpoint": Route(Needs(("aggregate.read",))),
+    "listBackups": Route(_needs("config.read")),
+    "createBackup": Route(_needs("config.write"), {"keys": False}),
     "getScrub": Route(_needs("config.read")),
     "startScrub": Route(_needs("config.write")),
     "stopScrub": Route(_needs("config.write")),

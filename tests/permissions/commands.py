@@ -74,6 +74,7 @@ AGGREGATES: dict[str, Command] = {
     "proof event": Command("proof event order {one} 1", READ_ONE),
     "proof aggregate": Command("proof aggregate order {one}", READ_ONE),
     "proof consistency": Command("proof consistency --from 0", _needs("aggregate.read"), ends=1),
+    "backup": Command("backup --output {one}.tar.gz --force", _needs("config.write")),
     "keys status": Command("keys status", _needs("config.read")),
     "keys rotate": Command("keys rotate", _needs("config.read", "config.write")),
     "keys seal": Command("keys seal", _needs("config.read")),
@@ -232,6 +233,7 @@ OWN_FILES = frozenset(
         "upgrade", "upgrade to", "upgrade use", "upgrade list", "upgrade installed",
         "context list", "context show", "context add", "context use", "context remove",
         "context rename", "shell", "completion bash", "completion zsh", "completion fish",
+        "backup verify", "restore",
         "doctor", "keys backup", "keys restore", "remote add", "remote rm", "remote ls",
         "remote show", "checkout", "domain create", "merge",
     }

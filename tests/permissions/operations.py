@@ -244,6 +244,8 @@ ADMINISTRATION: dict[str, Operation] = {
     "data_keys": _admin("config.read", "data_keys"),
     "rotate_data_key": _admin("config.write", "rotate_data_key"),
     "tenants": _admin("tenant.manage", "tenants"),
+    "backup_begin": _admin("config.write", "backup_begin"),
+    "backup_end": _admin("config.write", "backup_end", "config", id="0"),
     "audit": _admin("audit.read", "audit"),
     "audit_verify": _admin("audit.read", "audit_verify"),
 }

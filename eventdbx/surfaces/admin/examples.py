@@ -56,6 +56,7 @@ EXAMPLES: Mapping[str, JSON] = {
         "reason": "asked for on 2026-01-05",
         "dry_run": True,
     },
+    "BackupRequest": {"name": "nightly", "keys": True},
     "TenantUpsert": {"shard": "shard-0003", "quota_mb": 500},
     "TenantQuota": {"max_mb": 1000},
     "RemoteUpsert": {"endpoint": "tcp://standby.example:6363", "token_env": "STANDBY_TOKEN"},

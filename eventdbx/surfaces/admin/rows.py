@@ -13,6 +13,7 @@ from eventdbx.domain.canonical import JSON
 from eventdbx.surfaces.admin import (
     aggregates,
     audit,
+    backups,
     checkpoints,
     configuration,
     datakeys,
@@ -49,6 +50,7 @@ MODULES: tuple[Any, ...] = (
     erasing,
     keys,
     datakeys,
+    backups,
     audit,
     checkpoints,
     scrubs,

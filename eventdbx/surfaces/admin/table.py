@@ -14,6 +14,7 @@ from twisted.internet.defer import Deferred
 
 from eventdbx.application.administering import Administration
 from eventdbx.application.auditing import Trail
+from eventdbx.application.backing_up import Backups
 from eventdbx.application.domains import Domain
 from eventdbx.application.issuing import Tokens
 from eventdbx.domain.canonical import JSON
@@ -37,6 +38,7 @@ class Installation(NamedTuple):
     control: Routes
     run_slowly: RunSlowly
     run_on_files: RunSlowly
+    backups: Backups
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,23 +16,13 @@ from pathlib import Path
 import click
 
 from eventdbx.errors import IoError
+from eventdbx.services.ournames import is_ours
 from eventdbx.services.pidfile import PidFile
 from eventdbx.services.workspace import LOCAL_NAME, PID_NAME, Opened
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import option
 from eventdbx.surfaces.cli.output import note, print_line
 from eventdbx.surfaces.cli.places import opened
-
-OURS = frozenset(
-    (
-        "event_store domains shards tenant_meta schemas plugins versions logs "
-        "plugin_queue.db conflicts.db cli.token config.toml schemas.json tokens.json "
-        "tokens.json.legacy tokens.journal jwt_revocations.json audit.spool audit.spool.taken "
-        "staged_events.json plugins.json checkpoint checkpoint.audit scrub witness.json data_keys "
-        "plugin_queue.json remote.json watch.json upgrade-state.json eventdbx.pid .destroying"
-    ).split()
-)
-"""Every name that this or an older version creates in a data directory."""
 
 StopServer = Callable[[Opened], str]
 
@@ -97,7 +87,8 @@ def _empty(place: Opened) -> list[str]:
         aside = data_dir / ".destroying"
         aside.mkdir(exist_ok=True)
         for name in sorted(os.listdir(data_dir)):
-            if name in OURS - {".destroying", PID_NAME} and not _is_mount(data_dir / name):
+            ours = is_ours(name) and name not in (".destroying", PID_NAME)
+            if ours and not _is_mount(data_dir / name):
                 os.replace(data_dir / name, _free_name(aside, name))
         shutil.rmtree(aside)
         holding.release()

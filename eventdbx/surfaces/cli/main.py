@@ -88,6 +88,11 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "context_commands",
         "Manage named servers, and choose where commands work",
     ),
+    "backup": (
+        _HERE + "backup_commands",
+        "Create a backup archive containing all EventDBX data",
+    ),
+    "restore": (_HERE + "restore_command", "Restore EventDBX data from a backup archive"),
     "completion": (
         _HERE + "completion_command",
         "Print the script that completes dbx in a shell",

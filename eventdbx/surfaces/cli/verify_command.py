@@ -135,7 +135,7 @@ def verify(
 
 def _verify_store(context: click.Context, as_json: bool, wanted: Wanted) -> None:
     with database(context) as (way, calls):
-        outcome = _whole_store(way, calls, wanted)
+        outcome = whole_store(way, calls, wanted)
     findings = outcome["findings"]
     for one in findings:
         note(one["message"])
@@ -168,7 +168,8 @@ def _span(start: int, stop: int) -> str:
     return f"{start}-{stop - 1}" if stop > start else "none"
 
 
-def _whole_store(way: Database, calls: Calls, wanted: Wanted) -> dict[str, Any]:
+def whole_store(way: Database, calls: Calls, wanted: Wanted) -> dict[str, Any]:
+    """Verify everything, page by page; return what was counted and found."""
     aggregates = events = read = 0
     findings: list[dict[str, Any]] = []
     pace = Pace(wanted.rate_kib_s)

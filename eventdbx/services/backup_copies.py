@@ -1,0 +1,164 @@
+"""A consistent copy of an installation in a private folder of its data directory, to be packed.
+
+Of each store a checkpoint, which costs no space (tables are hard links), of the other files copies
+that are not newer than the stores. A folder of this kind belongs to whoever made it; it is gone
+with :func:`remove`, or, if that never came, with :func:`sweep`.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from eventdbx.errors import IoError, StorageError
+from eventdbx.services.auditspool import SPOOL_NAME
+from eventdbx.services.files import locked_directory, make_directory
+from eventdbx.services.ournames import OF_THE_PERSON
+from eventdbx.services.revocations import REVOCATIONS_NAME
+from eventdbx.services.workspace import CONFIG_NAME, PID_NAME, TOKEN_NAME, Workspace
+from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
+from eventdbx.storage.opening import COPY_NAME
+
+PREFIX = ".backup-"
+"""What the names of the private folders begin with."""
+
+STORE_NAME = "event_store"
+
+_LEFT_OUT = OF_THE_PERSON | {CONFIG_NAME, PID_NAME, TOKEN_NAME, ".destroying", ".restored.json"}
+"""At the top of the data directory and of each domain's: the configuration is in the manifest, a
+token that may do everything and never ends must not travel, the rest is of this machine."""
+
+SECRETS = frozenset((KEYS_NAME, "tokens.json", "tokens.journal", REVOCATIONS_NAME))
+"""Left out of an archive without keys, too."""
+
+_APPENDED = frozenset(("tokens.journal", SPOOL_NAME, f"{SPOOL_NAME}.taken"))
+_COPIED_BYTES_MAX = 64 << 20
+"""A larger file is linked: whatever we write that large is replaced by another, never changed."""
+
+_TRIES = 5
+_HEADER_BYTES, _SLOT_BYTES = 128, 64
+
+Checkpoint = Callable[[str], None]
+"""Writes a consistent copy of a store into a new folder."""
+
+
+def make_folder(data_dir: Path) -> Path:
+    """Make a private folder for one copy. Raises IoError."""
+    path = data_dir / f"{PREFIX}{secrets.token_hex(8)}"
+    make_directory(path)
+    return path
+
+
+def remove(folder: Path) -> None:
+    """Remove a private folder, however much of it there is."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def sweep(data_dir: Path) -> None:
+    """Remove what was left by processes that were killed. For who holds the pid file."""
+    with suppress(OSError):
+        for left in data_dir.glob(f"{PREFIX}*"):
+            remove(left)
+
+
+def copy_all(
+    workspace: Workspace,
+    folder: Path,
+    domains: Sequence[tuple[str, Checkpoint | None]],
+    *,
+    with_keys: bool,
+) -> None:
+    """Fill a private folder with everything that belongs into an archive.
+
+    ``domains`` are all there are, with what makes a checkpoint of each store. Raises IoError,
+    StorageError.
+    """
+    data_dir = workspace.data_dir
+    stores = {workspace.store_path(name) for name, _ in domains}
+    make_directory(folder)
+    try:
+        # Before the stores: what is beside them may be older than they are, never newer.
+        with locked_directory(data_dir):
+            for path in _files(data_dir, stores):
+                if with_keys or path.name not in SECRETS:
+                    _copy(path, folder / path.relative_to(data_dir))
+        for name, checkpoint in domains:
+            place = folder / workspace.domain_dir(name).relative_to(data_dir)
+            make_directory(place)
+            if checkpoint is not None:
+                keys = workspace.domain_dir(name) / KEYS_NAME
+                _copy_store(checkpoint, workspace.store_path(name), keys, place, with_keys)
+    except OSError as error:
+        raise IoError(f"cannot copy {error.filename}: {error.strerror}") from None
+
+
+def _files(data_dir: Path, stores: set[Path]) -> Iterator[Path]:
+    """Yield every file that is copied as it is; folders of stores have a way of their own."""
+    tops = {path.parent for path in stores} | {data_dir}
+    for found, folders, names in os.walk(data_dir):
+        here = Path(found)
+        left_out = _LEFT_OUT if here in tops else frozenset()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if here / name not in stores
+            and name not in left_out
+            and not name.startswith(PREFIX)
+            and here / name != data_dir / "plugins" / "run"
+        )
+        for name in sorted(names):
+            path = here / name
+            if name not in left_out and (here not in tops or name != KEYS_NAME) and path.is_file():
+                yield path
+
+
+def _copy(path: Path, target: Path) -> None:
+    make_directory(target.parent)
+    try:
+        if path.stat().st_size > _COPIED_BYTES_MAX and path.name not in _APPENDED:
+            with suppress(OSError):
+                os.link(path.resolve(), target)
+                return
+        shutil.copyfile(path, target)
+    except FileNotFoundError:
+        return  # Replaced or taken over just now; what was in it is where it belongs.
+
+
+def _copy_store(
+    checkpoint: Checkpoint, store: Path, keys: Path, place: Path, with_keys: bool
+) -> None:
+    """Copy a store together with its data keys, as they were at that moment.
+
+    A key that is made meanwhile does no harm. One that is destroyed, or wrapped anew, does: then
+    both are copied once more.
+    """
+    target = place / STORE_NAME
+    for _ in range(_TRIES):
+        before = _read_keys(keys)
+        checkpoint(str(target))
+        after = _read_keys(keys)
+        if before is None or (after is not None and after.startswith(before)):
+            break
+        shutil.rmtree(target)
+    else:
+        raise StorageError(
+            "the data keys are being destroyed or wrapped anew just now, so there is no moment at "
+            "which they could be copied; try again when that is over (dbx keys status)"
+        )
+    if (store / COPY_NAME).is_file():
+        shutil.copyfile(store / COPY_NAME, target / COPY_NAME)
+    if after is not None and with_keys:
+        (place / KEYS_NAME).write_bytes(after)
+
+
+def _read_keys(path: Path) -> bytes | None:
+    """Return a file of keys without what is being appended just now: that is nobody's yet."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    return content[: len(content) - max(len(content) - _HEADER_BYTES, 0) % _SLOT_BYTES]
