@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +24,7 @@ from eventdbx.settings import RESTRICT_MODES
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.destroying import register_destroy
 from eventdbx.surfaces.cli.failures import Failure, Stop
-from eventdbx.surfaces.cli.live_status import live_lines, live_status
+from eventdbx.surfaces.cli.live_status import begin_anew, live_lines, live_status
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
 from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
 from eventdbx.surfaces.cli.places import opened, opened_anyway, server_record
@@ -67,6 +68,18 @@ START_OPTIONS = all_of(
 )
 
 
+WATCH = option(
+    "--watch",
+    "pause_s",
+    type=U16,
+    is_flag=False,
+    flag_value="2",
+    metavar="SECONDS",
+    conflicts=("check",),
+    help="Show it again and again, every 2 or so many seconds, until ^C",
+)
+
+
 def register(root: click.Group) -> None:
     """Add the commands to the root, and the group ``serve`` with the same ones."""
     _register_in(root, path="dbx", create=True)
@@ -102,14 +115,22 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
 
     @group.command("status", examples=(f"{path} status", f"{path} status --check"))
     @option("--check", is_flag=True, help="Exit with 3 if no server runs")
+    @WATCH
     @AS_JSON
     @click.pass_context
-    def status(context: click.Context, check: bool, as_json: bool) -> None:
+    def status(context: click.Context, check: bool, pause_s: int | None, as_json: bool) -> None:
         """Display EventDBX server status"""
-        place = opened_anyway(context, create=create)
-        alive = _show_status(context, place, as_json=as_json, with_domain=create)
-        if check and not alive:
-            raise Stop(STATUS_DOWN)
+        while True:
+            place = opened_anyway(context, create=create)
+            if pause_s is not None:
+                begin_anew(as_json=as_json)
+            alive = _show_status(context, place, as_json=as_json, with_domain=create)
+            if check and not alive:
+                raise Stop(STATUS_DOWN)
+            if pause_s is None:
+                return
+            sys.stdout.flush()
+            time.sleep(max(pause_s, 1))
 
     @group.command("restart", examples=(f"{path} restart",))
     @START_OPTIONS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,13 @@ def live_status(context: click.Context, place: Opened) -> dict[str, Any] | None:
     except EventDBXError as error:
         note(f"warning: the server does not say how it is: {error}; shown is what the file says")
     return None
+
+
+def begin_anew(*, as_json: bool) -> None:
+    """Begin to show a status once more: on a terminal in the place of the last one."""
+    if sys.stdout.isatty() and not as_json:
+        sys.stdout.write("\x1b[H\x1b[J" + time.strftime("%H:%M:%S\n"))
+        sys.stdout.flush()
 
 
 def live_lines(live: dict[str, Any]) -> Iterator[str]:
