@@ -40,6 +40,9 @@ class Administration(Protocol):
     def remotes(self) -> dict[str, dict[str, Any]]:
         """Return the remotes by name, tokens sealed or ``"<redacted>"``, never plain."""
 
+    def domain_names(self) -> list[str]:
+        """Return the domains that there are; reads the disk."""
+
     def put_remote(
         self, name: str, endpoint: str, token: str | None, token_env: str | None = None
     ) -> Deferred[tuple[bool, dict[str, Any]]]:

@@ -157,6 +157,10 @@ class LiveConfiguration:
         """Return the remotes by name, tokens sealed or ``"<redacted>"``, never plain."""
         return self._remotes.documents()
 
+    def domain_names(self) -> list[str]:
+        """Return the domains that there are; reads the disk."""
+        return self._workspace.domain_names()
+
     def put_remote(
         self, name: str, endpoint: str, token: str | None, token_env: str | None = None
     ) -> Deferred[tuple[bool, dict[str, Any]]]:

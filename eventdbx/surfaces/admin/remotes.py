@@ -8,6 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, DeferredLock
 
 from eventdbx.domain.canonical import JSON
+from eventdbx.domain.grants import Grant
 from eventdbx.errors import ConfigError, UnknownName
 from eventdbx.surfaces.admin.conditions import check_match, digest_of, etag_of
 from eventdbx.surfaces.admin.table import Answer, Call, Installation, Row
@@ -57,9 +58,26 @@ class _RemoteRoutes:
     def _all(self) -> Deferred[dict[str, Any]]:
         return self._installation.run_on_files(self._administration.remotes)
 
-    def list(self, _call: Call) -> Deferred[Answer]:
+    def _seen(self, grant: Grant) -> Deferred[dict[str, Any]]:
+        """Return those that the holder of a grant may see: none of domains of other tenants."""
+        if not grant.tenants:
+            return self._all()
+
+        def look() -> dict[str, Any]:
+            found, domains = self._administration.remotes(), self._administration.domain_names()
+            return {
+                name: document
+                for name, document in found.items()
+                if name not in domains or grant.allows_tenant(name)
+            }
+
+        return self._installation.run_on_files(look)
+
+    def list(self, call: Call) -> Deferred[Answer]:
         """List all remotes by name."""
-        return self._all().addCallback(lambda found: Answer(document=found, etag=etag_of(found)))
+        return self._seen(call.grant).addCallback(
+            lambda found: Answer(document=found, etag=etag_of(found))
+        )
 
     def find(self, call: Call) -> Deferred[Answer]:
         """Show one remote."""
@@ -70,7 +88,7 @@ class _RemoteRoutes:
                 raise _unknown(call)
             return Answer(document=document, etag=etag_of(document))
 
-        return self._all().addCallback(shown)
+        return self._seen(call.grant).addCallback(shown)
 
     def _check_match(self, call: Call, present: dict[str, Any] | None) -> None:
         required = self._installation.config().admin.require_if_match

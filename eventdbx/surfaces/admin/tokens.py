@@ -157,8 +157,13 @@ class _TokenRoutes:
         """Issue a token in the place of another, named in the path or in the body."""
         token = call.body.get("token") or call.params["token"]
         ttl_s = _whole(call.body.get("ttl_secs"))
-        refreshing = self._run(lambda: self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant))
-        return refreshing.addCallback(lambda done: _issued(done[0], replaces=done[1]))
+
+        def refreshed() -> Any:
+            if call.grant.tenants:
+                _known(call.grant, self._tokens.describe(token.strip()))
+            return self._tokens.refresh(token, ttl_s=ttl_s, by=call.grant)
+
+        return self._run(refreshed).addCallback(lambda done: _issued(done[0], replaces=done[1]))
 
 
 def _may_know(grant: Grant, record: Mapping[str, Any]) -> bool:

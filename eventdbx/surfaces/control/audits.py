@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from twisted.internet.defer import Deferred
 
-from eventdbx.application.auditing import AREAS, AUDIT_TYPE, TrailQuery, read_trail
+from eventdbx.application.auditing import AREAS, AUDIT_TYPE, TrailQuery, read_trail, shown_to
 from eventdbx.application.integrity import verify_aggregate
 from eventdbx.errors import AggregateNotFound, StorageError, Unauthorized
 from eventdbx.storage.interfaces import IReadView
@@ -47,11 +47,14 @@ def offer_audit(
             since_ns=asked.number("since_ns"),
             actor=asked.text("actor"),
             resource=asked.text("resource"),
+            shows=shown_to(grant, domain().name),
         )
         view = view_for(grant)
         return run_slowly(lambda: _page(view, query))
 
     def audit_verify(_session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
+        if grant.tenants:
+            raise Unauthorized  # How much was done, to whatever domain.
         view = view_for(grant)
         return run_slowly(lambda: _verified(view))
 
