@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
 
 from eventdbx.errors import AggregateNotFound
 from eventdbx.surfaces.cli import documents
+from eventdbx.surfaces.cli.documents import EVENT_COLUMNS
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.listing import page_size, print_pages
 from eventdbx.surfaces.cli.options import (
     AGGREGATE,
     AS_JSON,
+    ENVELOPE,
     INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     PAGE,
@@ -26,16 +30,15 @@ from eventdbx.surfaces.cli.options import (
     scope_of,
 )
 from eventdbx.surfaces.cli.output import (
-    note_on_terminal,
+    format_wanted,
     pretty,
     print_array,
     print_json,
     print_line,
+    say_empty,
 )
 from eventdbx.surfaces.cli.session import Pages, database, opened
-from eventdbx.surfaces.cli.stage_commands import print_staged
 from eventdbx.surfaces.cli.values import U32, U64
-from eventdbx.surfaces.cli.verify_command import verify
 
 _RESOLVE = (
     option("--resolve", is_flag=True, help="Show the aggregates that are referred to, too"),
@@ -59,6 +62,16 @@ def _register_list(group: click.Group) -> None:
             "dbx aggregate list",
             "dbx aggregate list order --filter 'total > 10' --sort updated_at:desc --take 50",
             "dbx aggregate list --cursor a:order:o-2 --json",
+            "dbx aggregate list order --all -o csv",
+        ),
+        columns=(
+            "aggregate_type",
+            "aggregate_id",
+            "version",
+            "archived",
+            "updated_at",
+            "merkle_root",
+            "state",
         ),
     )
     @argument("aggregate", spelled="--aggregate", required=False, help="Only of this type")
@@ -68,16 +81,14 @@ def _register_list(group: click.Group) -> None:
     @option("--stage", is_flag=True, help="Show staged events instead")
     @_RESOLVE[0]
     @_RESOLVE[1]
-    @option(
-        "--envelope/--no-envelope",
-        default=None,
-        help="Show the next cursor beside the items (default: in a .dbx workspace)",
-    )
+    @ENVELOPE
     @AS_JSON
     @click.pass_context
     def list_aggregates(context: click.Context, /, **given: Any) -> None:
         """List aggregates in the store"""
         if given["stage"]:
+            from eventdbx.surfaces.cli.stage_commands import print_staged
+
             print_staged(context, given["aggregate"])
             return
         take = checked_take(given["take"])
@@ -90,7 +101,7 @@ def _register_list(group: click.Group) -> None:
         if scope == "active" and wanted is not None and wanted.mentions("archived"):
             scope = "all"
         place = opened(context)
-        envelope = place.workspace.local if given["envelope"] is None else given["envelope"]
+        envelope = _wants_envelope(given["envelope"], place.workspace.local)
         by_time = len(sort) == 1 and sort[0].field in ("created_at", "updated_at")
         with database(context) as (way, calls):
             pages = Pages(
@@ -106,35 +117,45 @@ def _register_list(group: click.Group) -> None:
                     resolve=given["resolve"],
                     resolve_depth=given["resolve_depth"],
                 ),
-                take=take or place.config.list_page_size,
+                take=page_size(given, take, place.config.list_page_size),
                 cursor=given["cursor"],
                 skip=given["skip"] or 0,
                 by_skipping=bool(sort) and not by_time,
             )
-            if given["as_json"]:
-                _print_documents(pages, envelope)
-            else:
-                _print_lines(pages, envelope, archive_flag=scope != "active")
-        if pages.next_cursor is not None and not envelope:
-            note_on_terminal(f"more: --cursor {pages.next_cursor}")
+            _print_aggregates(pages, given, envelope, scope)
 
 
-def _print_documents(pages: Pages, envelope: bool) -> None:
-    if envelope:
-        print_json({"items": list(pages), "next_cursor": pages.next_cursor})
-    else:
-        print_array(pages)
+def _wants_envelope(asked: bool | None, workspace: bool) -> bool:
+    """Say whether the next cursor is printed beside the items: by default in a workspace, where
+    that is the form of lines and of JSON."""
+    return workspace and format_wanted() in (None, "json") if asked is None else asked
 
 
-def _print_lines(pages: Pages, envelope: bool, *, archive_flag: bool) -> None:
-    empty = True
-    for one in pages:
-        print_line(documents.aggregate_line(one, archive_flag=archive_flag))
-        empty = False
-    if envelope and empty:
-        print_line("no aggregates")
-    elif envelope and pages.next_cursor is not None:
+def _print_aggregates(pages: Pages, given: dict[str, Any], envelope: bool, scope: str) -> None:
+    lines = not given["as_json"] and not sys.stdout.isatty()
+    found = print_pages(
+        pages,
+        lambda one: documents.aggregate_line(one, archive_flag=scope != "active"),
+        envelope=envelope,
+        empty="no aggregates" if envelope else None,
+        tell_more=not (envelope and lines),
+    )
+    if envelope and lines and pages.next_cursor is not None:
         print_line(f"next_cursor={pages.next_cursor}")
+    if not found:
+        _say_none(given, scope)
+
+
+def _say_none(given: dict[str, Any], scope: str) -> None:
+    words = ["dbx aggregate list", *([] if given["aggregate"] is None else [given["aggregate"]])]
+    looked_for = "no aggregates" if scope == "all" else f"no {scope} aggregates"
+    looked_for += "" if given["aggregate"] is None else f" of type {given['aggregate']}"
+    if given["expression"] is not None:
+        say_empty(f"{looked_for} match the filter", " ".join(words))
+    elif scope == "active":
+        say_empty(looked_for, " ".join([*words, "--include-archived"]))
+    else:
+        say_empty(looked_for, "dbx schema list")
 
 
 def _register_get(group: click.Group) -> None:
@@ -230,7 +251,11 @@ def _register_select(group: click.Group) -> None:
 
 
 def _register_replay(group: click.Group) -> None:
-    @group.command("replay", examples=("dbx aggregate replay order o-1 --skip 10 --take 5",))
+    @group.command(
+        "replay",
+        examples=("dbx aggregate replay order o-1 --skip 10 --take 5",),
+        columns=EVENT_COLUMNS,
+    )
     @AGGREGATE
     @option("--skip", type=U64, metavar="SKIP", help="Leave out so many events [default: 0]")
     @option("--take", type=U64, metavar="TAKE", help="Show so many events at most")
@@ -291,4 +316,6 @@ def _register_verify(group: click.Group) -> None:
         as_json: bool,
     ) -> None:
         """Verify an aggregate's Merkle root"""
+        from eventdbx.surfaces.cli.verify_command import verify
+
         verify(context, aggregate, aggregate_id, everything=everything, as_json=as_json)

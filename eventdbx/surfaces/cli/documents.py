@@ -12,6 +12,19 @@ from eventdbx.surfaces.cli.output import pretty
 
 Document = dict[str, Any]
 
+EVENT_COLUMNS = (
+    "aggregate_type",
+    "aggregate_id",
+    "version",
+    "event_type",
+    "metadata.event_id",
+    "metadata.created_at",
+    "metadata.issued_by.user",
+    "metadata.note",
+    "payload",
+)
+"""What tables and CSV show of events."""
+
 
 def event_view(event: Document) -> Document:
     """Return an event with its extensions among the metadata, without the type as received."""

@@ -12,8 +12,10 @@ from eventdbx.errors import InvalidCursor
 from eventdbx.surfaces.cli import documents
 from eventdbx.surfaces.cli.event_following import follow_events
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.listing import page_size, print_pages
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
+    ENVELOPE,
     INCLUDE_HIDDEN,
     PAGE,
     SCOPE,
@@ -24,10 +26,11 @@ from eventdbx.surfaces.cli.options import (
     option,
     scope_of,
 )
-from eventdbx.surfaces.cli.output import note_on_terminal, print_array, print_json, print_line
+from eventdbx.surfaces.cli.output import print_json, print_line, say_empty
 from eventdbx.surfaces.cli.session import Pages, database, opened
 
 _NUMBER = re.compile(r"[0-9]{1,20}", re.ASCII)
+_LISTING = ("skip", "cursor", "take", "expression", "sort", "envelope")
 _U64_MAX = (1 << 64) - 1
 
 
@@ -43,7 +46,9 @@ def register(root: click.Group) -> None:
             "dbx events --event 133859581091672069",
             "dbx events 133859581091672069 --raw",
             "dbx events order --follow --from start --json",
+            "dbx events order --all -o ndjson",
         ),
+        columns=documents.EVENT_COLUMNS,
     )
     @argument(
         "target",
@@ -60,12 +65,13 @@ def register(root: click.Group) -> None:
         "-f",
         "--follow",
         is_flag=True,
-        conflicts=("event", "sort", "cursor", "skip", "archived_only"),
+        conflicts=("event", "sort", "cursor", "skip", "archived_only", "everything", "envelope"),
         help="Print events as they are committed, of archived aggregates, too",
     )
     @option("--from", "start", metavar="WHERE", requires=("follow",),
             help="Begin at start, end (the default), or after this position")  # fmt: skip
     @INCLUDE_HIDDEN
+    @ENVELOPE
     @AS_JSON
     @click.pass_context
     def events(context: click.Context, /, **given: Any) -> None:
@@ -74,11 +80,12 @@ def register(root: click.Group) -> None:
             follow_events(context, given)
             return
         target, aggregate_id = given["target"], given["aggregate_id"]
-        listing = [given[one] for one in ("skip", "cursor", "take", "expression", "sort")]
+        listing = [given[one] for one in _LISTING]
         narrowed = (
             any(one is not None for one in listing)
             or given["include_archived"]
             or given["archived_only"]
+            or given["everything"]
         )
         if given["event"] is not None:
             if target is not None or aggregate_id is not None:
@@ -136,22 +143,33 @@ def _list_events(context: click.Context, given: dict[str, Any]) -> None:
                 scope=scope_of(given["include_archived"], given["archived_only"]),
                 raw=given["raw"],
             ),
-            take=take or place.config.list_page_size,
+            take=page_size(given, take, place.config.list_page_size),
             cursor=given["cursor"],
             skip=given["skip"] or 0,
             by_skipping=bool(sort),
         )
-        if given["as_json"]:
-            print_array((documents.event_view(one) for one in pages), sort=True)
-        else:
-            empty = True
-            for one in pages:
-                print_line(documents.event_line(one))
-                empty = False
-            if empty:
-                print_line("no events")
-    if pages.next_cursor is not None:
-        note_on_terminal(f"more: --cursor {pages.next_cursor}")
+        found = print_pages(
+            pages,
+            documents.event_line,
+            view=documents.event_view,
+            envelope=bool(given["envelope"]),
+            sort=True,
+            empty="no events",
+        )
+    if not found:
+        _say_none(given)
+
+
+def _say_none(given: dict[str, Any]) -> None:
+    names = [one for one in (given["target"], given["aggregate_id"]) if one is not None]
+    words = ["dbx events", *names]
+    looked_for = " ".join(["no events of", *names] if names else ["no events"])
+    if given["expression"] is not None:
+        say_empty(f"{looked_for} match the filter", " ".join(words))
+    elif not given["include_archived"] and not given["archived_only"]:
+        say_empty(looked_for, " ".join([*words, "--include-archived"]))
+    else:
+        say_empty(looked_for, "dbx aggregate list --include-archived")
 
 
 def _check_cursor(text: str | None, *, sorted_too: bool) -> None:

@@ -11,12 +11,11 @@ import time
 from typing import Any
 
 import click
-import orjson
 
 from eventdbx.surfaces.cli import documents
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
 from eventdbx.surfaces.cli.options import checked_filter, checked_take
-from eventdbx.surfaces.cli.output import note_on_terminal, print_line
+from eventdbx.surfaces.cli.output import note_on_terminal, print_line, print_more
 from eventdbx.surfaces.cli.session import database, opened, server_address
 
 WAIT_MS = 10_000
@@ -59,6 +58,7 @@ class _Course:
         self.token: str = given["start"] or "end"
         self.left = take
         self._away = False
+        self._first = True
 
     def size(self) -> int:
         """Return how many events to ask for."""
@@ -67,11 +67,12 @@ class _Course:
     def show(self, events: list[dict[str, Any]]) -> None:
         """Print events, so that whoever reads them has them at once."""
         self._away = False
-        for event in events:
-            if self._as_json:
-                view = {**documents.event_view(event), "position": event["position"]}
-                sys.stdout.write(orjson.dumps(view).decode() + "\n")
-            else:
+        if self._as_json:
+            views = [{**documents.event_view(one), "position": one["position"]} for one in events]
+            print_more(views, first=self._first)
+            self._first = self._first and not views
+        else:
+            for event in events:
                 print_line(f"{documents.event_line(event)} position={event['position']}")
         sys.stdout.flush()
         if self.left is not None:

@@ -136,8 +136,16 @@ PAGE = all_of(
     option("--skip", type=U64, metavar="SKIP", help="Leave out so many results [default: 0]"),
     option("--cursor", metavar="CURSOR", help="Go on after this cursor"),
     option("--take", type=U64, metavar="TAKE", help="Show so many results at most"),
+    option("--all", "everything", is_flag=True, conflicts=("take",),
+           help="Show all results, page after page"),
     option("--filter", "expression", metavar="FILTER", help="Show only what matches"),
     option("--sort", metavar="FIELD[:ORDER][,...]", help="Order by these fields (asc or desc)"),
+)  # fmt: skip
+
+ENVELOPE = option(
+    "--envelope/--no-envelope",
+    default=None,
+    help="Show the next cursor beside the items",
 )
 
 EVENT_FIELDS = all_of(

@@ -98,9 +98,9 @@ def print_listing(
         _write(rendering.documents(seen, _look(sort, form="table")))
     else:
         _write(f"{line(value)}\n" for value in seen)
-        if not seen.any and empty is not None and not sys.stdout.isatty():
+        if not seen.count and empty is not None and not sys.stdout.isatty():
             print_line(empty)
-    return seen.any
+    return seen.count > 0
 
 
 def print_result(value: Any, *lines: str, sort: bool = False) -> None:
@@ -113,15 +113,15 @@ def print_result(value: Any, *lines: str, sort: bool = False) -> None:
 
 
 class Seen:
-    """Passes values on, and knows whether there was any."""
+    """Passes values on, and counts them."""
 
     def __init__(self, values: Iterable[Any]) -> None:
         self._values = values
-        self.any = False
+        self.count = 0
 
     def __iter__(self) -> Iterator[Any]:
         for value in self._values:
-            self.any = True
+            self.count += 1
             yield value
 
 

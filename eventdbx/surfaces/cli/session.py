@@ -144,7 +144,7 @@ class Pages:
 
     ``page`` is called with (cursor, skip, take) and returns the call for a page. After the last
     item ``next_cursor`` says where to go on, None at the end of the list. Sorted lists have no
-    cursor: their next page is reached by skipping.
+    cursor: their next page is reached by skipping ``skips_on``, if that many items were taken.
     """
 
     def __init__(
@@ -164,6 +164,7 @@ class Pages:
         self._skip = skip
         self._by_skipping = by_skipping
         self.next_cursor: str | None = None
+        self.skips_on: int | None = None
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         cursor, skip, left = self._cursor, self._skip, self._take
@@ -178,6 +179,7 @@ class Pages:
                 skip += got
                 if got == 0:
                     return
+                self.skips_on = skip if left == 0 else None
             else:
                 skip = 0
                 if cursor is None:
