@@ -98,6 +98,10 @@ class Replayed(SynchronousTestCase):
         """Snapshots are taken, listed and shown."""
         self.holds("snapshots")
 
+    def test_tenant(self) -> None:
+        """Tenants are assigned to shards and given quotas."""
+        self.holds("tenant")
+
     def test_token(self) -> None:
         """Tokens are issued, listed, refreshed and revoked."""
         self.holds("token")

@@ -62,6 +62,10 @@ class Replayed(SynchronousTestCase):
         """Pages, cursors, sorts and filters give the same."""
         self.holds("paging-3.19.4")
 
+    def test_quota(self) -> None:
+        """What a tenant writes below its quota is let in."""
+        self.holds("quota-3.19.4")
+
     def test_references(self) -> None:
         """References are checked, followed and nullified alike."""
         self.holds("references-3.19.4")
@@ -82,8 +86,8 @@ class Replayed(SynchronousTestCase):
         """With verbose_responses off, writes are answered with empty texts."""
         self.holds("terse-3.19.4")
 
-    def test_schemas_of_tenants(self) -> None:
-        """Schemas are published and reloaded for a tenant."""
+    def test_tenants(self) -> None:
+        """Tenants have shards, quotas and schemas, whose changes are answered alike."""
         self.holds("tenants-3.19.4")
 
     def test_none_is_forgotten(self) -> None:
