@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,6 +52,9 @@ REPLAY_TURN_S = 0.1
 """How long replays go on between two questions how far they are."""
 
 _PAGE_MAX = 1 << 40
+HEADS_MAX = 1_000
+"""Aggregates that one command keeps at hand; a server, which answers many, keeps more."""
+
 _OWNER = Grant("offline", "offline", actions=("*.*",), resources=("*",))
 
 
@@ -69,13 +73,14 @@ class OfflineStore:
         workspace, config = place
         path = workspace.store_path(domain)
         check_layout(workspace, domain)
-        backend = None if writes else _for_reading(path, config)
+        lean = replace(config, cache_threshold=min(config.cache_threshold, HEADS_MAX))
+        backend = None if writes else _for_reading(path, lean)
         if writes:
             make_directory(path.parent)
         self._domain = open_domain(
             domain,
             path,
-            config,
+            lean,
             hop=synchronous(),
             backend=backend,
             plugins_path=workspace.plugins_path(domain),

@@ -18,6 +18,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from eventdbx import limits
 from eventdbx.application.datakeys import DataKeys
 from eventdbx.application.domains import Domain
 from eventdbx.application.erasing import Erasing
@@ -156,6 +157,7 @@ def open_configured(path: Path, config: Config, *, read_only: bool = False) -> S
         data_keys=data_keys,
         seal=config.encryption and bool(data_keys),
         read_only=read_only,
+        ciphers_max=min(limits.CIPHERS_KEPT_MAX, 2 * max(config.cache_threshold, 1)),
     )
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from eventdbx import limits
 from eventdbx.errors import ConfigError, StorageError
 from eventdbx.storage.keyfiles import discard_leftover
 from eventdbx.storage.keyslots import FILE_NAME, SET_KEY, KeySlots
@@ -29,7 +30,12 @@ def keys_path(path: str) -> str:
 
 
 def open_store(
-    path: str, *, data_keys: Sequence[bytes], seal: bool, read_only: bool = False
+    path: str,
+    *,
+    data_keys: Sequence[bytes],
+    seal: bool,
+    read_only: bool = False,
+    ciphers_max: int = limits.CIPHERS_KEPT_MAX,
 ) -> SealedStore:
     """Open (or create) the store in the folder ``path``.
 
@@ -50,12 +56,14 @@ def open_store(
             if (found := store.get(MARK_KEY)) is not None:
                 _belonging(slots, found, beside)
             strict = slots is not None and store.get(ALL_KEY) is not None
-            return SealedStore(store, Seals(slots, seal=False, strict=strict))
+            seals = Seals(slots, seal=False, strict=strict, ciphers_max=ciphers_max)
+            return SealedStore(store, seals)
         slots = _matched(store, beside, slots, data_keys, seal=seal)
         strict = slots is not None and _all_sealed(store, slots, seal=seal)
         if slots is not None and store.get(MARK_KEY) is not None:
             _keep_copy(path, slots.identity.hex())
-        return SealedStore(store, Seals(slots, seal=seal, strict=strict))
+        seals = Seals(slots, seal=seal, strict=strict, ciphers_max=ciphers_max)
+        return SealedStore(store, seals)
     except BaseException:
         store.close()
         if slots is not None:

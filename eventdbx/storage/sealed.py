@@ -67,10 +67,17 @@ class Seals:
     """What makes and opens the values of one store. Any thread may ask.
 
     With ``slots`` None, or ``sealing`` false, what is made is plain; what is sealed opens as long
-    as there are slots. ``strict``: a plain value is damage.
+    as there are slots. ``strict``: a plain value is damage. ``ciphers_max`` are kept ready.
     """
 
-    def __init__(self, slots: KeySlots | None, *, seal: bool, strict: bool = False) -> None:
+    def __init__(
+        self,
+        slots: KeySlots | None,
+        *,
+        seal: bool,
+        strict: bool = False,
+        ciphers_max: int = limits.CIPHERS_KEPT_MAX,
+    ) -> None:
         self.slots = slots
         self.strict = strict
         self.sealing = seal and slots is not None
@@ -79,6 +86,7 @@ class Seals:
         self._numbers: tuple[int, count[int], AESGCM | None] = 0, count(1), None
         # Ordered: the first of a plain dict is found the slower, the more were taken out before it.
         self._ciphers: OrderedDict[tuple[int, tuple[int, ...]], AESGCM] = OrderedDict()
+        self._ciphers_max = ciphers_max
         self._lock = Lock()
         self._beginning = Lock()
         self._forgotten = 0
@@ -201,7 +209,7 @@ class Seals:
         with self._lock:
             # One that was made while keys were destroyed is good for this once.
             if forgotten == self._forgotten:
-                if len(self._ciphers) >= limits.CIPHERS_KEPT_MAX:
+                if len(self._ciphers) >= self._ciphers_max:
                     self._ciphers.popitem(last=False)
                 self._ciphers[opening, at] = cipher
         return cipher
