@@ -24,7 +24,7 @@ from eventdbx.surfaces.cli.options import (
     option,
     payload_text,
 )
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import format_wanted, note, print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
 from eventdbx.surfaces.cli.proof_files import check_new, write_file
 from eventdbx.surfaces.cli.reference_commands import refuse_removing
@@ -138,7 +138,7 @@ def _register_events(group: click.Group) -> None:
             return
         aggregate = write_event(context, write, given["token"], given["receipt"])
         if aggregate is None:
-            print_line("Ok")
+            print_ok()
         elif given["as_json"]:
             print_json(aggregate)
         else:
@@ -231,9 +231,20 @@ def _check_operations(operations: Any) -> None:
             raise
 
 
+def print_ok() -> None:
+    """Print what a write answers with when no documents are wanted by the configuration.
+
+    ``--json`` changes nothing about it, as scripts know; a format that is named does.
+    """
+    if format_wanted() is None:
+        print_line("Ok")
+    else:
+        print_json({"ok": True})
+
+
 def _print_event(event: dict[str, Any] | None) -> None:
     if event is None:
-        print_line("Ok")
+        print_ok()
     else:
         print_json(documents.event_view(event), sort=True)
 
@@ -285,7 +296,7 @@ def _register_archiving(group: click.Group, name: str, archived: bool, phrase: s
             except SchemaViolation as error:
                 raise Failure(error.detail, code=error.code) from None
         if not opened(context).config.verbose_responses:
-            print_line("Ok")
+            print_ok()
         elif as_json:
             print_json(
                 {

@@ -6,6 +6,7 @@ Evidence of events for third parties is in :mod:`eventdbx.surfaces.cli.evidence_
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -14,8 +15,8 @@ from eventdbx.errors import StorageError
 from eventdbx.services.auditspool import Spool
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, Time, option
-from eventdbx.surfaces.cli.output import print_array, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, TOKEN, Time, option
+from eventdbx.surfaces.cli.output import print_json, print_line, print_listing, say_empty, say_more
 from eventdbx.surfaces.cli.session import database, opened, server_address
 from eventdbx.surfaces.cli.values import U32, U64
 
@@ -64,6 +65,18 @@ def _register_log(group: click.Group) -> None:
             "dbx audit log --area tokens --take 200",
             "dbx audit log --actor ops/alice --since 2026-01-01T00:00:00Z --json",
         ),
+        columns=(
+            "time",
+            "area",
+            "event",
+            "resource",
+            "actor.group",
+            "actor.user",
+            "subject",
+            "way",
+            "peer",
+            "event_id",
+        ),
     )
     @option("--area", metavar="AREA", help="Only these: config, erasures, keys, plugins, queue, "
             "remotes, schemas, tenants or tokens")  # fmt: skip
@@ -72,8 +85,9 @@ def _register_log(group: click.Group) -> None:
     @option("--since", type=Time(), metavar="TIME", help="Only since then")
     @option("--before", type=U64, metavar="EVENT_ID", help="Only what was before this one")
     @option("--take", type=U32, metavar="TAKE", help=f"So many at most [default: {SHOWN}]")
+    @option("--all", "everything", is_flag=True, conflicts=("take",), help="All of them")
     @TOKEN
-    @AS_JSON
+    @DOCUMENT
     @click.pass_context
     def log(
         context: click.Context,
@@ -83,8 +97,8 @@ def _register_log(group: click.Group) -> None:
         since: int | None,
         before: int | None,
         take: int | None,
+        everything: bool,
         token: str | None,
-        as_json: bool,
     ) -> None:
         """Show administrative actions, newest first
 
@@ -93,39 +107,39 @@ def _register_log(group: click.Group) -> None:
         """
         since = None if since is None else max(0, since)
         asked = {"area": area, "actor": actor, "resource": resource, "since_ns": since}
-        items = _actions(
-            context,
+        trail = _Trail(
             {name: value for name, value in asked.items() if value is not None},
             before,
-            SHOWN if take is None else take,
-            token,
+            None if everything else SHOWN if take is None else take,
         )
-        if as_json:
-            print_array(items)
-            return
-        for item in items:
-            print_line(action_line(item))
+        with _trail(context, token) as (way, calls):
+            if not print_listing(trail.actions(way, calls), action_line):
+                say_empty("no administrative action like that is in the trail", "dbx audit log")
+        say_more(trail.before, "--before")
 
 
-def _actions(
-    context: click.Context,
-    asked: Document,
-    before: int | None,
-    take: int,
-    token: str | None,
-) -> list[Document]:
-    items: list[Document] = []
-    with _trail(context, token) as (way, calls):
-        while len(items) < take:
-            wanted = {"do": "audit", **asked, "take": min(take - len(items), PAGE)}
-            if before is not None:
-                wanted["before"] = before
+class _Trail:
+    """Actions page by page; ``before`` says afterwards where older ones begin, if there are any."""
+
+    def __init__(self, asked: Document, before: int | None, take: int | None) -> None:
+        self._asked = asked
+        self._left = take
+        self.before = before
+
+    def actions(self, way: Any, calls: Any) -> Iterator[Document]:
+        """Yield the actions, newest first."""
+        while self._left is None or self._left > 0:
+            size = PAGE if self._left is None else min(self._left, PAGE)
+            wanted = {"do": "audit", **self._asked, "take": size}
+            if self.before is not None:
+                wanted["before"] = self.before
             page = way.call(calls.administer(wanted))
-            items += page["items"]
-            if page["next"] is None:
-                break
-            before = int(page["next"])
-    return items
+            yield from page["items"]
+            self.before = None if page["next"] is None else int(page["next"])
+            if self.before is None:
+                return
+            if self._left is not None:
+                self._left -= len(page["items"])
 
 
 def _trail(context: click.Context, token: str | None) -> Any:

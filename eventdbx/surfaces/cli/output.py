@@ -46,12 +46,13 @@ ROWS = ("ndjson", "table", "csv")
 """Formats that show a list as rows of their own, not as a member of a document."""
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
-_HIGH_CONTROL = re.compile(r"[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+_UNSAFE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]|\r(?!\n)")
 
 
 def print_json(value: Any, *, sort: bool = False) -> None:
     """Print one document: JSON, or what ``--output`` says."""
-    _write(rendering.document(value, _look(sort)))
+    look = _look(sort)
+    _write(rendering.document(value, look), harmless=look.form == "table")
 
 
 def print_array(
@@ -62,15 +63,17 @@ def print_array(
     ``columns`` take the place of those of the command.
     """
     look = _look(sort)
-    _write(rendering.documents(values, look._replace(columns=columns or look.columns)))
+    pieces = rendering.documents(values, look._replace(columns=columns or look.columns))
+    _write(pieces, harmless=look.form == "table")
 
 
 def print_more(values: Iterable[Any], *, first: bool, sort: bool = False) -> None:
     """Print documents of a list that has no end: of JSON one in each line, never in a pager."""
     look = _look(sort)._replace(headings=first)
     form = "ndjson" if look.form == "json" else look.form
+    raw = form == "table" or not sys.stdout.isatty()
     for piece in rendering.documents(values, look._replace(form=form)):
-        sys.stdout.write(_shown(piece) if sys.stdout.isatty() else piece)
+        sys.stdout.write(piece if raw else _shown(piece))
 
 
 def print_envelope(
@@ -95,9 +98,11 @@ def print_listing(
     if documents_wanted():
         print_array(seen, sort=sort)
     elif sys.stdout.isatty() and _columns():
-        _write(rendering.documents(seen, _look(sort, form="table")))
+        _write(rendering.documents(seen, _look(sort, form="table")), harmless=True)
     else:
-        _write(f"{line(value)}\n" for value in seen)
+        texts = map(line, seen)
+        shown = map(without_controls, texts) if sys.stdout.isatty() else texts
+        _write((f"{text}\n" for text in shown), harmless=True)
         if not seen.count and empty is not None and not sys.stdout.isatty():
             print_line(empty)
     return seen.count > 0
@@ -172,7 +177,7 @@ def say_empty(looked_for: str, then: str) -> None:
     note_on_terminal(f"{looked_for}; try `{then}`")
 
 
-def say_more(cursor: str | None) -> None:
+def say_more(cursor: str | int | None, flag: str = "--cursor") -> None:
     """Say where the next page begins, if there is one: on stderr, to whom stdout does not say it.
 
     A person is told with any output. A script that asked for a format has asked for a new
@@ -181,9 +186,9 @@ def say_more(cursor: str | None) -> None:
     if cursor is None:
         return
     if sys.stderr.isatty():
-        note(f"more: --cursor {cursor}, or --all")
+        note(f"more: {flag} {cursor}, or --all")
     elif format_wanted() is not None:
-        note(f"next_cursor={cursor}")
+        note(f"next_{flag.lstrip('-')}={cursor}")
 
 
 def format_wanted() -> str | None:
@@ -228,8 +233,11 @@ def _look(sort: bool, form: str | None = None) -> Look:
     return Look(form, _columns(), sort, width, bold=form == "table" and coloured())
 
 
-def _write(pieces: Iterable[str]) -> None:
-    """Write pieces of text to stdout; on a terminal through the pager, and nothing to obey."""
+def _write(pieces: Iterable[str], *, harmless: bool = False) -> None:
+    """Write pieces of text to stdout, on a terminal through the pager.
+
+    Nothing that a terminal would obey gets there; ``harmless`` text has been seen to.
+    """
     if not sys.stdout.isatty():
         for piece in pieces:
             sys.stdout.write(piece)
@@ -238,9 +246,9 @@ def _write(pieces: Iterable[str]) -> None:
 
     with paged(wanted=not _root_option("no_pager")) as write:
         for piece in pieces:
-            write(_shown(piece))
+            write(piece if harmless else _shown(piece))
 
 
 def _shown(piece: str) -> str:
     """Return what is the same to whoever reads JSON, and harmless to a terminal."""
-    return _HIGH_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", piece)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", piece)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,12 +13,19 @@ from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
 from eventdbx.surfaces.cli.options import (
     AGGREGATE,
     AS_JSON,
+    DOCUMENT,
     TOKEN,
     argument,
     check_note,
     option,
 )
-from eventdbx.surfaces.cli.output import note, print_array, print_json, print_line
+from eventdbx.surfaces.cli.output import (
+    note,
+    print_json,
+    print_line,
+    print_listing,
+    say_empty,
+)
 from eventdbx.surfaces.cli.session import Database, Pages, database, opened
 
 if TYPE_CHECKING:
@@ -36,31 +43,39 @@ def register(group: click.Group) -> None:
 
 
 def _register_referrers(group: click.Group) -> None:
-    @group.command("referrers", examples=("dbx aggregate referrers customer c-1 --json",))
+    @group.command(
+        "referrers",
+        examples=("dbx aggregate referrers customer c-1 --json",),
+        columns=("aggregate_type", "aggregate_id", "path"),
+    )
     @AGGREGATE
     @TOKEN
-    @AS_JSON
+    @DOCUMENT
     @click.pass_context
     def referrers(
         context: click.Context,
         aggregate: str,
         aggregate_id: str,
         token: str | None,
-        as_json: bool,
     ) -> None:
         """List aggregates that reference a target aggregate"""
         with database(context, token=token) as (way, calls):
-            try:
-                found = list(_referrers(way, calls, aggregate, aggregate_id))
-            except AggregateNotFound:
-                found = []
-        if as_json:
-            print_array(found)
-            return
-        for one in found:
-            print_line(" ".join(f"{key}={value}" for key, value in one.items()))
-        if not found:
-            print_line("no referrers found")
+            found = _found(_referrers(way, calls, aggregate, aggregate_id))
+            if not print_listing(found, _referrer_line, empty="no referrers found"):
+                looked_for = f"no aggregate refers to {aggregate} {aggregate_id}"
+                say_empty(looked_for, f"dbx aggregate get {aggregate} {aggregate_id}")
+
+
+def _found(referrers: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield referrers; nothing refers to an aggregate that is not there."""
+    try:
+        yield from referrers
+    except AggregateNotFound:
+        return
+
+
+def _referrer_line(referrer: dict[str, Any]) -> str:
+    return " ".join(f"{key}={value}" for key, value in referrer.items())
 
 
 def _referrers(way: Database, calls: Calls, aggregate: str, aggregate_id: str) -> Pages:

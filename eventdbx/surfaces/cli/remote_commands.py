@@ -12,8 +12,18 @@ from eventdbx.services.auditspool import spool_action
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import (
+    ROWS,
+    documents_wanted,
+    format_wanted,
+    note,
+    print_json,
+    print_line,
+    print_listing,
+    print_result,
+    say_empty,
+)
 from eventdbx.surfaces.cli.places import opened
 from eventdbx.surfaces.cli.values import U16
 
@@ -49,6 +59,7 @@ def _register_add(group: click.Group) -> None:
     @option("--token-env", metavar="ENV", help="Variable that holds its token")
     @option("--port", type=U16, metavar="PORT", help="Its port [default: 6363]")
     @option("--replace", is_flag=True, help="Take the place of a remote of this name")
+    @DOCUMENT
     @click.pass_context
     def add(
         context: click.Context,
@@ -77,15 +88,17 @@ def _register_add(group: click.Group) -> None:
         if token is not None and not document["token"].startswith("ENCv1:"):
             note("warning: there is no data encryption key, the token is stored in clear")
         shown = f"<env:{token_env}>" if token is None else _shortened(token.strip())
-        print_line(
+        print_result(
+            {"remote": name, "endpoint": document["endpoint"], "token": shown},
             f"Remote '{name}' resolved '{target.strip()}' to endpoint {document['endpoint']} "
-            f"with token {shown}"
+            f"with token {shown}",
         )
 
 
 def _register_others(group: click.Group) -> None:
     @group.command("rm", examples=("dbx remote rm standby",))
     @argument("name", help="Name of the remote")
+    @DOCUMENT
     @click.pass_context
     def rm(context: click.Context, name: str) -> None:
         """Remove a replication remote"""
@@ -93,22 +106,25 @@ def _register_others(group: click.Group) -> None:
         if not _remotes(place).delete(name):
             raise _unknown(name)
         _spool(place, "remote_removed", name.strip(), "dbx remote rm")
-        print_line(f"Removed remote '{name.strip()}'")
+        done = {"remote": name.strip(), "removed": True}
+        print_result(done, f"Removed remote '{name.strip()}'")
 
-    @group.command("ls", examples=("dbx remote ls", "dbx remote ls --json"))
-    @AS_JSON
+    @group.command(
+        "ls",
+        examples=("dbx remote ls", "dbx remote ls --json"),
+        columns=("name", "endpoint", "locator", "remote_domain"),
+    )
+    @DOCUMENT
     @click.pass_context
-    def ls(context: click.Context, as_json: bool) -> None:
+    def ls(context: click.Context) -> None:
         """List configured remotes"""
         documents = _remotes(opened(context)).documents()
-        if as_json:
+        if documents_wanted() and format_wanted() not in ROWS:
             print_json(documents)
-        elif not documents:
-            print_line("(no remotes configured)")
-        for name, one in () if as_json else documents.items():
-            locator = f" [{one['locator']}]" if one["locator"] else ""
-            domain = f" (domain {one['remote_domain']})" if one["remote_domain"] else ""
-            print_line(f"{name} {one['endpoint']}{locator}{domain}")
+            return
+        rows = [{"name": name, **one} for name, one in documents.items()]
+        if not print_listing(rows, _line, empty="(no remotes configured)"):
+            say_empty("no remotes are configured", "dbx remote add --help")
 
     @group.command("show", examples=("dbx remote show standby",))
     @argument("name", help="Name of the remote")
@@ -128,6 +144,12 @@ def _register_others(group: click.Group) -> None:
         for member in ("locator", "remote_domain", "tenant"):
             if document.get(member):
                 print_line(f"{member}: {document[member]}")
+
+
+def _line(remote: dict[str, Any]) -> str:
+    locator = f" [{remote['locator']}]" if remote["locator"] else ""
+    domain = f" (domain {remote['remote_domain']})" if remote["remote_domain"] else ""
+    return f"{remote['name']} {remote['endpoint']}{locator}{domain}"
 
 
 def _remotes(place: Opened) -> Remotes:

@@ -11,13 +11,14 @@ from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AGGREGATE,
     AS_JSON,
+    DOCUMENT,
     INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     TOKEN,
     argument,
     option,
 )
-from eventdbx.surfaces.cli.output import pretty, print_json, print_line
+from eventdbx.surfaces.cli.output import pretty, print_json, print_line, print_listing, say_empty
 from eventdbx.surfaces.cli.session import database
 from eventdbx.surfaces.cli.values import U64
 
@@ -39,12 +40,23 @@ def register(root: click.Group) -> None:
 
 
 def _register(group: click.Group) -> None:
-    @group.command("list", examples=("dbx snapshots list order o-1 --version 2 --json",))
+    @group.command(
+        "list",
+        examples=("dbx snapshots list order o-1 --version 2 --json",),
+        columns=(
+            "snapshot_id",
+            "aggregate_type",
+            "aggregate_id",
+            "version",
+            "created_at",
+            "comment",
+        ),
+    )
     @MAYBE_AGGREGATE
     @option("--version", type=U64, metavar="VERSION", help="Only snapshots of this version")
     @INCLUDE_HIDDEN
     @TOKEN
-    @AS_JSON
+    @DOCUMENT
     @click.pass_context
     def list_snapshots(
         context: click.Context,
@@ -52,18 +64,14 @@ def _register(group: click.Group) -> None:
         aggregate_id: str | None,
         version: int | None,
         token: str | None,
-        as_json: bool,
     ) -> None:
         """List snapshots with optional aggregate filters"""
         with database(context, token=token, doing="list snapshots") as (way, calls):
             found = way.call(calls.snapshots(aggregate, aggregate_id, version))
-        if as_json:
-            print_json(found)
-            return
-        for one in found:
-            print_line(documents.snapshot_line(one))
-        if not found:
-            print_line("no snapshots found")
+        if not print_listing(found, documents.snapshot_line, empty="no snapshots found"):
+            names = " ".join(one for one in (aggregate, aggregate_id) if one is not None)
+            looked_for = f"no snapshots of {names}" if names else "no snapshots"
+            say_empty(looked_for, f"dbx snapshots create {names or 'TYPE ID'}")
 
     @group.command("create", examples=("dbx snapshots create order o-1 --comment 'year end'",))
     @AGGREGATE

@@ -10,8 +10,8 @@ from eventdbx.domain.timestamps import format_offset
 from eventdbx.services.bootstrap import ensure_cli_token, new_bootstrap_token
 from eventdbx.services.files import read_text
 from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli.options import AS_JSON, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, option
+from eventdbx.surfaces.cli.output import note, print_json, print_line, print_result
 from eventdbx.surfaces.cli.places import opened
 from eventdbx.surfaces.cli.token_output import (
     GIVEN,
@@ -90,15 +90,22 @@ def _register_refresh(group: click.Group) -> None:
         help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
         "(default: that of the old token)",
     )
+    @option(
+        "--write-limit",
+        "--limit",
+        type=U64,
+        metavar="WRITE_LIMIT",
+        help="Events that it may write at most (default: as the old token)",
+    )
     @AS_JSON
     @click.pass_context
-    def refresh(context: click.Context, /, ttl: int | None, as_json: bool, **given: Any) -> None:
+    def refresh(context: click.Context, /, ttl: int | None, as_json: bool, write_limit: int | None, **given: Any) -> None:
         """Refresh an existing token (revokes the prior token)
 
         Issues a token that grants the same and revokes the old one.
         """
         place = opened(context)
-        document, replaced = desk(place).refresh(chosen(**given), ttl_s=ttl)
+        document, replaced = desk(place).refresh(chosen(**given), ttl_s=ttl, write_limit=write_limit)
         details = {"replaces": replaced}
         leave_word(place, "token_refreshed", document["jti"], "dbx token refresh", details=details)
         if not as_json:
@@ -157,6 +164,7 @@ def _register_bootstrap(group: click.Group) -> None:
         help="Lifetime: seconds, or a number with s, m, h, d or w; 0 for no end "
         "(default: 2h; a token in cli.token that is still good is kept)",
     )
+    @DOCUMENT
     @click.pass_context
     def bootstrap(context: click.Context, stdout: bool, persist: bool, ttl: int | None) -> None:
         """Issue a CLI bootstrap token
@@ -168,14 +176,15 @@ def _register_bootstrap(group: click.Group) -> None:
             ttl_s = BOOTSTRAP_TTL_S if ttl is None else ttl
             token = new_bootstrap_token(place, ttl_s, note)
             _leave_word_of(place, token)
-            print_line(token)
+            print_result({"token": token, "stored_at": None}, token)
             return
         where = place.workspace.token_path
         before = (read_text(where) or "").strip()
         token = ensure_cli_token(place, ttl_s=ttl, fresh_ttl_s=BOOTSTRAP_TTL_S)
         if token != before:
             _leave_word_of(place, token)
-        print_line(token if stdout else f"Bootstrap token stored at {where}")
+        done = {"token": token if stdout else None, "stored_at": str(where)}
+        print_result(done, token if stdout else f"Bootstrap token stored at {where}")
 
 
 def _leave_word_of(place: Opened, token: str) -> None:

@@ -12,10 +12,18 @@ import click
 
 from eventdbx.domain.timestamps import NS_PER_S
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, Time, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, Time, option
+from eventdbx.surfaces.cli.output import note, print_json, print_line, print_listing, say_empty
 from eventdbx.surfaces.cli.places import opened
-from eventdbx.surfaces.cli.token_output import GIVEN, chosen, desk, leave_word, print_record, show
+from eventdbx.surfaces.cli.token_output import (
+    GIVEN,
+    chosen,
+    desk,
+    leave_word,
+    print_record,
+    record,
+    show,
+)
 from eventdbx.surfaces.cli.ttl import TOKEN_TTL
 from eventdbx.surfaces.cli.values import U64
 
@@ -150,22 +158,21 @@ def _generate(
 
 
 def _register_list(group: click.Group) -> None:
-    @group.command("list", examples=("dbx token list", "dbx token list --json"))
-    @AS_JSON
+    @group.command(
+        "list",
+        examples=("dbx token list", "dbx token list --json"),
+        columns=("jti", "subject", "status", "issued_at", "expires_at", "actions", "resources"),
+    )
+    @DOCUMENT
     @click.pass_context
-    def list_tokens(context: click.Context, as_json: bool) -> None:
+    def list_tokens(context: click.Context) -> None:
         """List configured tokens
 
         Tokens that are both revoked and expired are not shown.
         """
         shown = desk(opened(context)).list()
-        if as_json:
-            print_json(shown)
-            return
-        if not shown:
-            print_line("no issued tokens")
-        for document in shown:
-            print_record(document)
+        if not print_listing(shown, record, empty="no issued tokens"):
+            say_empty("no tokens were issued", "dbx token generate --help")
 
 
 def _register_show(group: click.Group) -> None:

@@ -87,8 +87,13 @@ def show(document: Mapping[str, Any], as_json: bool) -> None:
 
 def print_record(document: Mapping[str, Any]) -> None:
     """Print a record as lines; a token that is not there is hidden."""
+    print_line(record(document))
+
+
+def record(document: Mapping[str, Any]) -> str:
+    """Return the lines of a record; a token that is not there is hidden."""
     ends = document["expires_at"]
-    print_line(f"token={document.get('token') or '<hidden>'}")
+    lines = [f"token={document.get('token') or '<hidden>'}"]
     for name, shown in (
         ("jti", document["jti"]),
         ("subject", document["subject"]),
@@ -102,7 +107,8 @@ def print_record(document: Mapping[str, Any]) -> None:
         ("resources", _listed(document["resources"], "none")),
         ("tenants", _listed(document["tenants"], "any")),
     ):
-        print_line(f"  {name}={shown}")
+        lines.append(f"  {name}={shown}")
+    return "\n".join(lines)
 
 
 def with_offset(time: str) -> str:
