@@ -55,7 +55,7 @@ class SoundTests(DoctorCase):
         wrong = [one for some in found.values() for one in some if one["status"] != "ok"]
         self.assertEqual([one for one in wrong if one["check"] not in ("files", "disk")], [])
         expected = "config permissions keys cli.token tokens pid ports disk clock files log store"
-        self.assertLessEqual({*expected.split(), "plugins", "queue"}, found.keys())
+        self.assertLessEqual({*expected.split(), "plugins", "queue", "contexts"}, found.keys())
         after = {path: path.stat().st_mtime_ns for path in self.data.iterdir()}
         self.assertEqual(after, before)
 
@@ -72,6 +72,18 @@ class SoundTests(DoctorCase):
 
 class WrongTests(DoctorCase):
     """Something is wrong."""
+
+    def test_contexts(self) -> None:
+        """Files of named servers that others may read, that are damaged, or not there."""
+        token = self.home / "prod.token"
+        token.write_text("a.b.c")
+        token.chmod(0o644)
+        self.dbx("context", "add", "prod", "--server", "10.0.0.2", "--token-file", str(token))
+        self.found("contexts", "fail", "others may read")
+        token.unlink()
+        self.found("contexts", "warn", "the token of prod is not in")
+        (self.data / "contexts.json").write_text("{")
+        self.found("contexts", "fail", "contexts.json is damaged")
 
     def test_no_workspace(self) -> None:
         """Without a configuration there is one finding, and none is made."""

@@ -188,17 +188,29 @@ def chosen(context: click.Context) -> ServerContext | None:
     """
     meta = context.find_root().meta
     if _CHOSEN not in meta:
-        found = looked_up(context.find_root().params)
-        if found is not None and _is_of(context, _OF_THIS_MACHINE | _OF_NEITHER):
-            if _is_of(context, _OF_THIS_MACHINE):
-                note(
-                    f"note: `{context.command_path}` is about this machine, "
-                    f"not about {found.server} of context '{found.name}'"
-                )
-            found = None
-        meta[_CHOSEN] = found
+        if _is_of(context, _OF_THIS_MACHINE | _OF_NEITHER):
+            meta[_CHOSEN] = None
+            _say_where(context)
+        else:
+            meta[_CHOSEN] = looked_up(context.find_root().params)
     one: ServerContext | None = meta[_CHOSEN]
     return one
+
+
+def _say_where(context: click.Context) -> None:
+    """Tell that a command is about this machine, if another place was chosen."""
+    params = context.find_root().params
+    try:
+        found = looked_up(params)
+    except Failure:
+        if params.get("context") is not None:
+            raise
+        return  # Whatever is wrong with the file, this command needs no name in it.
+    if found is not None and _is_of(context, _OF_THIS_MACHINE):
+        note(
+            f"note: `{context.command_path}` is about this machine, "
+            f"not about {found.server} of context '{found.name}'"
+        )
 
 
 def looked_up(params: Mapping[str, Any]) -> ServerContext | None:

@@ -7,14 +7,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from eventdbx.errors import EventDBXError
 from eventdbx.services.checkup import Finding, examine
-from eventdbx.services.workspace import Opened
-from eventdbx.surfaces.cli import places
+from eventdbx.services.workspace import Opened, exposed_secrets
+from eventdbx.surfaces.cli import places, shell_history
+from eventdbx.surfaces.cli.contexts import ContextFile
 from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
 from eventdbx.surfaces.cli.live_status import impatiently, present_token
 from eventdbx.surfaces.cli.options import AS_JSON
@@ -74,6 +76,7 @@ def _findings(context: click.Context) -> Iterator[Finding]:
         yield Finding("config", "fail", str(error).partition("\n")[0], advice)
         return
     yield from examine(place)
+    yield from _own_files()
     try:
         yield from _inside(context, place, runs=places.daemon_runs(place))
     except Failure as failure:
@@ -83,6 +86,30 @@ def _findings(context: click.Context) -> Iterator[Finding]:
         if error.code == "storage" and "LOCK" in str(error).upper():
             advice = "another process has the store open: end it, or wait for it"
         yield Finding("store", "fail", str(error), advice)
+
+
+def _own_files() -> Iterator[Finding]:
+    """Yield what there is to say of the person's own files: named servers, the shell's history."""
+    file = ContextFile(os.environ)
+    try:
+        known = file.read()
+    except Failure as failure:
+        yield Finding("contexts", "fail", str(failure), failure.hint)
+        return
+    secret = [file.path, file.folder / shell_history.FILE_NAME]
+    secret += [Path(one.token_file) for one in known.contexts.values() if one.token_file]
+    sound = True
+    for path in secret:
+        if exposed_secrets(path):
+            sound = False
+            yield Finding("contexts", "fail", f"others may read {path}", f"chmod 600 {path}")
+    for one in known.contexts.values():
+        if one.token_file and not Path(one.token_file).is_file():
+            sound = False
+            message = f"the token of {one.name} is not in {one.token_file}"
+            yield Finding("contexts", "warn", message, "put it there, or name another file")
+    if sound:
+        yield Finding("contexts", "ok", f"{len(known.contexts)} servers have a name")
 
 
 def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Finding]:
@@ -107,6 +134,8 @@ def _inside(context: click.Context, place: Opened, *, runs: bool) -> Iterator[Fi
         yield from _events(way.call(calls.scan_events(take=1, sort="created_at:desc")).items)
         yield from _plugins(way.call(calls.plugins({"do": "list"}))["plugins"])
         yield from _checkpoints(way.call(calls.integrity({"do": "checkpoint"})))
+        if runs:
+            yield from _scrub(way.call(calls.integrity({"do": "scrub", "action": "status"})))
         yield from _queue(way.call(calls.plugins({"do": "queue", "limit": 1})))
 
 
@@ -160,6 +189,19 @@ def _checkpoints(found: dict[str, Any]) -> Iterator[Finding]:
     if witnessed is not None:
         message += f", witnesses have seen {witnessed} of them"
     yield Finding("checkpoints", "ok", message)
+
+
+def _scrub(found: dict[str, Any]) -> Iterator[Finding]:
+    last = found["last"]
+    if found["trouble"]:
+        yield Finding("scrub", "warn", f"records are not checked: {found['trouble']}",
+                      "see the log of the server")  # fmt: skip
+    elif last is not None and last["problems"]:
+        message = f"{last['problems']} problems were found in records"
+        yield Finding("scrub", "fail", message, "`dbx scrub status` names them")
+    else:
+        message = "none has ended yet" if last is None else "all records were whole"
+        yield Finding("scrub", "ok", message)
 
 
 def _queue(queue: dict[str, Any]) -> Iterator[Finding]:
