@@ -104,6 +104,11 @@ class OnDisk(CommandLineCase):
         ):
             self.assertEqual(self.failed(*line), f"Error: {REACHED.format('default', 1)}\n")
         self.assertEqual(len(self.dbx("events", "--json", "--take", "9").document), 6)
+        self.dbx("tenant", "quota", "clear", "default")
+        self.dbx("aggregate", "apply", "order", "o-1", "order_paid", "--stage")
+        self.dbx("tenant", "quota", "set", "default", "--max-mb", "1")
+        self.assertIn("reached storage quota (1 MB)", self.failed("aggregate", "commit"))
+        self.assertEqual(len(self.dbx("events", "--json", "--take", "9").document), 6)
         self.dbx("aggregate", "archive", "order", "o-2")
         self.dbx("tenant", "quota", "set", "default", "--max-mb", "50")
         self.create("order", "o-9")
