@@ -59,7 +59,7 @@ class Finding(NamedTuple):
 def examine(place: Opened) -> Iterator[Finding]:
     """Yield what there is to say of everything but the content of the store."""
     for check in (_config, _permissions, _keys, _data_keys, _operator, _ledger, _pid, _ports,
-                  _exposure, _disk, _clock, _files, _log, _audit):  # fmt: skip
+                  _exposure, _disk, _clock, _files, _log, _audit, _tenants):  # fmt: skip
         yield from _guarded(check, place)
 
 
@@ -308,6 +308,29 @@ def _log(place: Opened) -> Iterator[Finding]:
     else:
         message = f"{folder} cannot be written: a server there logs nothing"
         yield Finding("log", "fail", message, "set log.dir, or give the folder to its user")
+
+
+def _tenants(place: Opened) -> Iterator[Finding]:
+    from eventdbx.domain.tenants import MIB, check_shard
+    from eventdbx.services.tenantfiles import TenantFile
+
+    records = TenantFile.of(*place).load()
+    sound = True
+    for tenant, one in sorted(records.items()):
+        if one.shard is not None:
+            try:
+                check_shard(one.shard, place.config.tenants.shard_count)
+            except EventDBXError as error:
+                sound = False
+                advice = f"`dbx tenant assign {tenant}`, or raise tenants.shard_count"
+                yield Finding("tenants", "warn", f"{tenant}: {error}", advice)
+        if one.quota_mib is not None and (one.usage_bytes or 0) >= one.quota_mib * MIB:
+            sound = False
+            message = f"{tenant}: the quota of {one.quota_mib} MB is reached, as measured last"
+            advice = f"`dbx tenant quota recalc {tenant}`, or set a larger one"
+            yield Finding("tenants", "warn", message, advice)
+    if records and sound:
+        yield Finding("tenants", "ok", f"{len(records)} tenants have shards or quotas of their own")
 
 
 def _audit(place: Opened) -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -133,6 +134,20 @@ class WrongTests(DoctorCase):
         """A listener that others reach without TLS."""
         self.dbx("config", "--bind-addr", f"0.0.0.0:{self.port}")
         self.found("exposure", "warn", "without TLS")
+
+    def test_tenants(self) -> None:
+        """Quotas that are reached, shards that there are no more, and records that are damaged."""
+        self.assertNotIn("tenants", self.findings(ok=True))
+        self.dbx("tenant", "assign", "acme", "--shard", "9")
+        self.assertEqual(self.findings(ok=True)["tenants"][0]["status"], "ok")
+        self.dbx("config", "--shard-count", "4")
+        self.found("tenants", "warn", "acme: configuration error: shard 'shard-0009' exceeds")
+        path = self.data / "tenant_meta" / "tenants.json"
+        record = {"storage_quota_mb": 1, "storage_usage_bytes": 1 << 20}
+        path.write_text(json.dumps({"format": 1, "tenants": {"beta": record}}))
+        self.found("tenants", "warn", "beta: the quota of 1 MB is reached")
+        path.write_text("{")
+        self.found("tenants", "fail", str(path))
 
     def test_the_clock(self) -> None:
         """A clock that stands behind what was written here."""
