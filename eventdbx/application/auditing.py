@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from eventdbx.storage.interfaces import IReadView
 
 AREAS = (
-    "backups", "config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "tenants",
-    "tokens",
+    "backups", "config", "erasures", "keys", "plugins", "queue", "remotes", "schemas", "staging",
+    "tenants", "tokens",
 )  # fmt: skip
 """The aggregates of the trail, one timeline each."""
 
@@ -118,7 +118,7 @@ def _cut(text: str | None) -> str | None:
     return None if text is None else text[:TEXT_CHARACTERS_MAX]
 
 
-OF_ONE_DOMAIN = ("erasures", "plugins", "queue", "schemas")
+OF_ONE_DOMAIN = ("erasures", "plugins", "queue", "schemas", "staging")
 """Areas whose actions are each about one domain; the others are about the installation."""
 
 Shows = Callable[[Mapping[str, Any]], bool]
