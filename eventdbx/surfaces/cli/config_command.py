@@ -19,7 +19,13 @@ from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, all_of, argument, option
-from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
+from eventdbx.surfaces.cli.output import (
+    format_wanted,
+    note,
+    note_on_terminal,
+    print_json,
+    print_line,
+)
 from eventdbx.surfaces.cli.session import database, opened, server_address
 from eventdbx.surfaces.cli.values import U16, U32, U64
 
@@ -375,7 +381,10 @@ def _carry_out(
         _save(place, changes)
         _tell_what_beats_the_file(changes)
         note_on_terminal(f"Configuration saved to {place.workspace.config_path}")
+    saved = {"saved": sorted(changes), "file": str(place.workspace.config_path)}
     if address is None:
+        if format_wanted() is not None:
+            print_json({**saved, "changed": [], "restart_required": []})
         return
     try:
         with database(context, doing="reload the configuration") as (way, calls):
@@ -388,9 +397,11 @@ def _carry_out(
             raise Failure("saved, but the running server refuses it", *causes) from None
         note(f"warning: {failure}")
         note(f"restart required for: {', '.join(sorted(changes))}")
+        if format_wanted() is not None:
+            print_json({**saved, "changed": [], "restart_required": sorted(changes)})
         return
     if as_json:
-        print_json(reloaded)
+        print_json(reloaded if format_wanted() is None else {**saved, **reloaded})
     elif again:
         print_line(f"in force now: {', '.join(reloaded['changed']) or 'what was'}")
     waiting = reloaded["restart_required"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,7 +19,7 @@ from eventdbx.surfaces.cli.contexts import ContextFile
 from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
 from eventdbx.surfaces.cli.live_status import impatiently, present_token
 from eventdbx.surfaces.cli.options import AS_JSON
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.output import coloured, print_json, print_line
 from eventdbx.surfaces.cli.session import Database, database
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ def register(root: click.Group) -> None:
 
 def _show(finding: Finding) -> None:
     status = f"{finding.status:<4}"
-    colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+    colour = coloured()
     if colour:
         status = f"\x1b[{_COLOURS[finding.status]}m{status}\x1b[0m"
     message = finding.message.replace("\n", "\n      ")

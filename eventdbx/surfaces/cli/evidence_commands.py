@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,12 +21,13 @@ from eventdbx.surfaces.cli.check_command import Check, register_check
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
+    DOCUMENT,
     INCLUDE_HIDDEN,
     MAYBE_AGGREGATE,
     TOKEN,
     option,
 )
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import format_wanted, note, print_json, print_line, print_result
 from eventdbx.surfaces.cli.plugin_replay import Progress
 from eventdbx.surfaces.cli.session import database
 
@@ -182,7 +184,14 @@ def _check(asked: Check) -> None:
         words += [f"{name}={value}" for value in values]
     words += [] if asked.quorum is None else [f"--quorum={asked.quorum}"]
     words += [] if asked.event is None else [f"--event={asked.event}"]
-    code = verify.main([*words, *(["--json"] if asked.as_json else [])])
+    if format_wanted() in (None, "json"):
+        code = verify.main([*words, *(["--json"] if asked.as_json else [])])
+    else:
+        said = io.StringIO()
+        with redirect_stdout(said):
+            code = verify.main([*words, "--json"])
+        if said.getvalue():
+            print_json(json.loads(said.getvalue()))
     if code:
         sys.exit(code)
 
@@ -193,6 +202,7 @@ def _register_verifier(group: click.Group) -> None:
         examples=("dbx audit verifier --out verify.py", "dbx audit verifier | less"),
     )
     @option("--out", metavar="FILE", help="Write it to this new file instead of stdout")
+    @DOCUMENT
     def verifier(out: str | None) -> None:
         """Print the program that verifies bundles and proofs without us
 
@@ -208,4 +218,4 @@ def _register_verifier(group: click.Group) -> None:
                 file.write(text)
         except OSError as error:
             raise Failure(f"cannot write {out}", str(error.strerror), code="io") from None
-        print_line(f"verifier={out}")
+        print_result({"verifier": out}, f"verifier={out}")

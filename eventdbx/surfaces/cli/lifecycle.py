@@ -25,8 +25,15 @@ from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.destroying import register_destroy
 from eventdbx.surfaces.cli.failures import Failure, Stop
 from eventdbx.surfaces.cli.live_status import begin_anew, live_lines, live_status
-from eventdbx.surfaces.cli.options import AS_JSON, all_of, option
-from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, all_of, option
+from eventdbx.surfaces.cli.output import (
+    documents_wanted,
+    note,
+    note_on_terminal,
+    print_json,
+    print_line,
+    print_result,
+)
 from eventdbx.surfaces.cli.places import opened, opened_anyway, server_record
 from eventdbx.surfaces.cli.values import U16, WrongValue
 
@@ -96,6 +103,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
         "start", examples=(f"{path} start", f"{path} start --foreground --restrict strict")
     )
     @START_OPTIONS
+    @DOCUMENT
     @click.pass_context
     def start(context: click.Context, /, **given: Any) -> int:
         """Start the EventDBX server
@@ -105,13 +113,19 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
         return _start(context, given, path=path, create=create)
 
     @group.command("stop", examples=(f"{path} stop",))
+    @DOCUMENT
     @click.pass_context
     def stop(context: click.Context) -> None:
         """Stop the EventDBX server
 
         Requests in flight are answered first.
         """
-        print_line(stop_server(opened_anyway(context, create=create)))
+        place = opened_anyway(context, create=create)
+        record = server_record(place)
+        said = stop_server(place)
+        alive = record is not None and record.alive
+        done = {"stopped": alive, "pid": record.pid if record and alive else None}
+        print_result({**done, "message": said}, said)
 
     @group.command("status", examples=(f"{path} status", f"{path} status --check"))
     @option("--check", is_flag=True, help="Exit with 3 if no server runs")
@@ -134,11 +148,14 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
 
     @group.command("restart", examples=(f"{path} restart",))
     @START_OPTIONS
+    @DOCUMENT
     @click.pass_context
     def restart(context: click.Context, /, **given: Any) -> int:
         """Restart the EventDBX server"""
         try:
-            print_line(stop_server(opened(context, create=create)))
+            said = stop_server(opened(context, create=create))
+            if not documents_wanted():
+                print_line(said)
         except (Failure, EventDBXError) as failure:
             note(f"warning: {failure}")
         return _start(context, given, path=path, create=create)
@@ -211,9 +228,16 @@ def _run_detached(place: Opened, path: str, started: Callable[[], None]) -> None
     record = server_record(place)
     began = None if record is None else record.started_at
     since = "" if began is None else f" since {format_offset(began)}"
-    print_line(
+    print_result(
+        {
+            "running": True,
+            "pid": outcome.pid,
+            "started_at": None if began is None else format_ns(began),
+            "bind_addr": place.config.socket.bind_addr,
+            "restrict": place.config.restrict,
+        },
         f"EventDBX server is running on port {place.config.socket.port} (pid {outcome.pid})"
-        f"{since} (restrict={place.config.restrict})"
+        f"{since} (restrict={place.config.restrict})",
     )
 
 

@@ -203,9 +203,12 @@ def documents_wanted() -> bool:
     return context is not None and bool(context.meta.get(DOCUMENTS))
 
 
-def coloured(stream: Any = None) -> bool:
-    """Say whether a stream (stdout) gets colours: ``--color``, NO_COLOR, whether it shows them."""
-    wanted = _root_option("color") or "auto"
+def coloured(stream: Any = None, *, wanted: str | None = None) -> bool:
+    """Say whether a stream (stdout) gets colours: ``--color``, NO_COLOR, whether it shows them.
+
+    ``wanted`` is what a command has been told itself.
+    """
+    wanted = wanted or _root_option("color") or "auto"
     if wanted != "auto":
         return bool(wanted == "always")
     if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":

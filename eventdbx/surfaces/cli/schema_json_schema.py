@@ -21,7 +21,7 @@ from eventdbx.domain.schemas.reading import read_schema
 from eventdbx.domain.schemas.writing import schema_value
 from eventdbx.errors import SchemaNotFound, SerializationError
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, argument, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.schema_calls import operate, required, stored, user
 from eventdbx.surfaces.cli.schema_texts import read_file
@@ -54,6 +54,7 @@ def _register_export(group: click.Group) -> None:
         is_flag=True,
         help="Leave out the x-dbx keywords, which say exactly what the others only approach",
     )
+    @DOCUMENT
     @click.pass_context
     def export_schema(
         context: click.Context,

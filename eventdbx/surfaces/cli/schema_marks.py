@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import print_result
 from eventdbx.surfaces.cli.schema_calls import bare_errors, change, required
 from eventdbx.surfaces.cli.values import U64
 
@@ -43,6 +43,7 @@ def _register_hide(group: click.Group) -> None:
     )
     @option("--unhide", is_flag=True, help="Show it again")
     @option("--show", is_flag=True, hidden=True)
+    @DOCUMENT
     @click.pass_context
     def hide(
         context: click.Context, aggregate: str, field: str | None, unhide: bool, show: bool
@@ -54,11 +55,13 @@ def _register_hide(group: click.Group) -> None:
         with bare_errors():
             if field is None:
                 change(context, "hide_aggregate", aggregate, hidden=hidden)
-                print_line(f"aggregate={aggregate} {word}")
+                done = {"aggregate": aggregate, "hidden": hidden}
+                print_result(done, f"aggregate={aggregate} {word}")
                 return
             field = required(field, "field")
             change(context, "hide_field", aggregate, field=field, hidden=hidden)
-        print_line(f"aggregate={aggregate} field={field} {word}")
+        done = {"aggregate": aggregate, "field": field, "hidden": hidden}
+        print_result(done, f"aggregate={aggregate} field={field} {word}")
 
 
 def _register_lock(group: click.Group, word: str) -> None:
@@ -72,6 +75,7 @@ def _register_lock(group: click.Group, word: str) -> None:
     )
     @argument("aggregate", spelled="--aggregate", help="Aggregate type")
     @option("--field", metavar="FIELD", help="Only this top-level field of payloads")
+    @DOCUMENT
     @click.pass_context
     def lock(context: click.Context, aggregate: str, field: str | None) -> None:
         """Lock or unlock"""
@@ -80,11 +84,13 @@ def _register_lock(group: click.Group, word: str) -> None:
         with bare_errors():
             if field is None:
                 change(context, "lock_aggregate", aggregate, locked=locked)
-                print_line(f"aggregate={aggregate} locked={said}")
+                done = {"aggregate": aggregate, "locked": locked}
+                print_result(done, f"aggregate={aggregate} locked={said}")
                 return
             field = required(field, "field")
             change(context, "lock_field", aggregate, field=field, locked=locked)
-        print_line(f"aggregate={aggregate} field={field} locked={said}")
+        done = {"aggregate": aggregate, "field": field, "locked": locked}
+        print_result(done, f"aggregate={aggregate} field={field} locked={said}")
 
 
 def _register_threshold(group: click.Group) -> None:
@@ -96,6 +102,7 @@ def _register_threshold(group: click.Group) -> None:
     @argument("aggregate", spelled="--aggregate", help="Aggregate type")
     @argument("versions", spelled="--versions", required=False, type=U64, help="0 for never")
     @option("--clear", is_flag=True, conflicts=("versions",), help="Take no snapshots by itself")
+    @DOCUMENT
     @click.pass_context
     def threshold(
         context: click.Context, aggregate: str, versions: int | None, clear: bool
@@ -106,7 +113,8 @@ def _register_threshold(group: click.Group) -> None:
             raise Failure("either a number of versions or --clear must be given")
         with bare_errors():
             change(context, "set_threshold", aggregate, snapshot_threshold=versions)
-        print_line(
+        print_result(
+            {"aggregate": aggregate, "snapshot_threshold": versions},
             f"schema={aggregate} snapshot_threshold="
-            + ("None" if versions is None else f"Some({versions})")
+            + ("None" if versions is None else f"Some({versions})"),
         )

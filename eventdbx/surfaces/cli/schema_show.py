@@ -7,7 +7,7 @@ import click
 from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
 from eventdbx.surfaces.cli.schema_calls import Document, domain, operate, stored
 from eventdbx.surfaces.cli.schema_source import print_schemas, show_source
 from eventdbx.surfaces.cli.schema_versions import version_schemas
@@ -38,7 +38,7 @@ def register(group: click.Group) -> None:
         help="Id, label, 'active' or 'latest' of a published version",
     )
     @option("--file", "path", metavar="PATH", help="Source file")
-    @option("--json", "as_json", is_flag=True, help="Nothing else is printed anyway")
+    @DOCUMENT
     @option("--source", "as_source", is_flag=True, help="Print it as a schema.dbx")
     @click.pass_context
     def show(
@@ -46,7 +46,6 @@ def register(group: click.Group) -> None:
         tenant: str | None,
         version: str | None,
         path: str | None,
-        as_json: bool,
         as_source: bool,
     ) -> None:
         """Show schemas"""

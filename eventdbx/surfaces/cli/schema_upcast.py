@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import argument, option
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import print_json, print_result
 from eventdbx.surfaces.cli.schema_calls import bare_errors, change, required, stored_schema
 from eventdbx.surfaces.cli.schema_texts import json_option
 
@@ -46,6 +46,7 @@ def register(group: click.Group) -> None:
         help="Replace everything: a list of lists of steps, one for each revision",
     )
     @option("--clear", is_flag=True, help="Read every payload as it is")
+    @DOCUMENT
     @click.pass_context
     def upcast(
         context: click.Context,
@@ -68,7 +69,10 @@ def register(group: click.Group) -> None:
                 value = None if lists is None else json_option(lists, "upcast")
                 changed = change(context, "set_upcast", aggregate, event=event, upcast=value)
         revision = len(_upcast_of(changed, event)) + 1
-        print_line(f"aggregate={aggregate} event={event} revision={revision}")
+        print_result(
+            {"aggregate": aggregate, "event": event, "revision": revision},
+            f"aggregate={aggregate} event={event} revision={revision}",
+        )
 
 
 def _upcast_of(schema: dict[str, Any], event: str) -> list[Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Any
 
@@ -11,8 +10,17 @@ import click
 from eventdbx.domain.schemas.members import document_of
 from eventdbx.domain.schemas.model import SchemaSet
 from eventdbx.surfaces.cli.failures import UNREACHABLE, Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import (
+    ROWS,
+    coloured,
+    documents_wanted,
+    format_wanted,
+    note,
+    print_array,
+    print_json,
+    print_line,
+)
 from eventdbx.surfaces.cli.schema_calls import (
     Document,
     domain,
@@ -130,6 +138,9 @@ def _register_history(group: click.Group) -> None:
         """Show schema history for a tenant"""
         name = domain(context, tenant)
         manifest = operate(context, {"do": "history"}, tenant=name)
+        if as_json and format_wanted() in ROWS and not audit:
+            print_array(manifest["versions"])
+            return
         if as_json:
             print_json(manifest)
             return
@@ -192,7 +203,7 @@ def _register_diff(group: click.Group) -> None:
         help="Id, 'active', 'latest', or 'live' for what is in force [default: active]",
     )
     @option("--to", "end", default="latest", metavar="VERSION", help="Likewise [default: latest]")
-    @option("--json", "as_json", is_flag=True, help="Print a JSON Patch (RFC 6902)")
+    @AS_JSON
     @option(
         "--style",
         type=click.Choice(["unified", "patch", "split"]),
@@ -214,7 +225,10 @@ def _register_diff(group: click.Group) -> None:
     )
     @click.pass_context
     def diff(context: click.Context, /, tenant: str | None, **given: Any) -> None:
-        """Diff two schema versions"""
+        """Diff two schema versions
+
+        As a document (--json, -o) it is a JSON Patch (RFC 6902).
+        """
         name = domain(context, tenant)
         (old_id, old), (new_id, new) = _two_sets(context, name, given["start"], given["end"])
         if given["compatibility"]:
@@ -236,7 +250,7 @@ def _register_diff(group: click.Group) -> None:
             return
         show = diff_text.split if given["style"] == "split" else diff_text.unified
         names = {"old_name": f"schema@{old_id}", "new_name": f"schema@{new_id}"}
-        colour = _coloured(given["color"])
+        colour = coloured(wanted=given["color"])
         print_line(show(old, new, **names, colour=colour), coloured=colour)
 
 
@@ -255,12 +269,6 @@ def _two_sets(
         return found, operate(context, operation, tenant=name)["schemas"]
 
     return one(start), one(end)
-
-
-def _coloured(wanted: str) -> bool:
-    if wanted == "auto":
-        return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
-    return wanted == "always"
 
 
 def _print_compatibility(old: Document, new: Document, as_json: bool) -> None:
@@ -360,11 +368,15 @@ def _switch(
 def _register_reload(group: click.Group) -> None:
     @group.command("reload", examples=("dbx schema reload",))
     @TENANT
+    @DOCUMENT
     @click.pass_context
     def reload(context: click.Context, tenant: str | None) -> None:
         """Reload the tenant schema cache"""
         name = domain(context, tenant)
-        print_reload(context, name, False)
+        if documents_wanted():
+            print_json({"tenant": name, "reloaded": server_answers(context)})
+        else:
+            print_reload(context, name, False)
 
 
 def print_reload(context: click.Context, name: str, refused: bool) -> None:
