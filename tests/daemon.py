@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 START_TIMEOUT_S = 60.0
@@ -116,13 +117,13 @@ class Workspace:
             )
         return done.stdout
 
-    def spawn(self, *program: str) -> subprocess.Popen[str]:
+    def spawn(self, *program: str, stdin: IO[str] | None = None) -> subprocess.Popen[str]:
         """Begin a program in the folder and the environment of this database."""
         return subprocess.Popen(
             program,
             cwd=self.folder,
             env=self._environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if stdin is None else stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -119,6 +119,20 @@ class TransferKill(SynchronousTestCase):
         self.space.run("import", str(self.file), "--resume")
         self.assert_each_once()
 
+    def test_from_one_to_another(self) -> None:
+        """What one database prints another one reads from stdin, and has the same states then."""
+        self.space.run("import", str(self.file))
+        other = Workspace(Path(self.mktemp()).resolve())
+        self.addCleanup(other.stop, signal.SIGKILL)
+        other.start()
+        printing = self.spawn("events", "--all", "-o", "ndjson")
+        reading = other.spawn(*CHECKOUT_DBX, "import", "-", stdin=printing.stdout)
+        said, _err = reading.communicate()
+        printing.communicate()
+        self.assertEqual(said, f"Imported {EVENTS} event(s) from stdin\n")
+        export = ("aggregate", "export", "order", "--output", "-")
+        self.assertEqual(other.run(*export), self.space.run(*export))
+
     def test_export(self) -> None:
         """An export that is killed leaves the old file, the next one removes what it left."""
         self.space.run("import", str(self.file))

@@ -17,11 +17,13 @@ from eventdbx.errors import (
     AggregateNotFound,
     ConfigError,
     ContractViolation,
+    EventDBXError,
     InvalidCursor,
     IoError,
     SchemaViolation,
     SerializationError,
 )
+from eventdbx.surfaces.control.calls import Calls
 from tests.daemon import ROOT, free_port, running
 from tests.surfaces.test_transport import CountingSocket
 
@@ -34,6 +36,32 @@ class Blocking(SynchronousTestCase):
         space = running()
         self.client = BlockingClient("127.0.0.1", space.port, space.token)
         self.addCleanup(self.client.close)
+
+    def test_refused_write(self) -> None:
+        """The error of a batch tells which write was refused, whether it is read or held."""
+        good = Write("append", "batch", "b-1", "made", "{}")
+        for bad in (
+            good._replace(content="{"),
+            good._replace(expected_version=9),
+        ):
+            with self.assertRaises(EventDBXError) as caught:
+                self.client.commit_batch([good, good, bad, bad])
+            self.assertEqual(caught.exception.write, 2)
+        with self.assertRaises(EventDBXError) as caught:
+            self.client.append("batch", "b-1", "made", "{")
+        self.assertIsNone(caught.exception.write)
+        self.assertIsNone(self.client.get("batch", "b-1"))
+
+    def test_sent_ahead(self) -> None:
+        """A call may be sent some time before its answer is asked for."""
+        call = Calls(running().token).commit_batch(
+            [Write("append", "ahead", "a-1", "made", "{}")], answer="receipts"
+        )
+        number = self.client.start(call)
+        self.assertEqual([one["version"] for one in self.client.finish(call, number)], [1])
+        found = self.client.get("ahead", "a-1")
+        assert found is not None
+        self.assertEqual(found["version"], 1)
 
     def test_every_violation(self) -> None:
         """An event that a schema refuses is refused with everything that is wrong with it."""

@@ -10,6 +10,7 @@ import click
 
 from eventdbx import limits
 from eventdbx.errors import EventDBXError, InvalidCursor, InvalidSchema, Unauthorized
+from eventdbx.surfaces.cli import contexts
 from eventdbx.surfaces.cli.failures import Failure, UsageFailure
 from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, argument, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SHOWN_MAX = 10
 """Wrong lines that one failure lists."""
+
+SKIP_HINT = "put it right, or import the rest: --on-error skip --errors FILE"
 
 _CSV_ONLY = ("aggregate_type", "event_type", "id_column", "keep_empty")
 
@@ -155,7 +158,11 @@ class _Import:
         if self._source.again:
             given = self._given["state"]
             path = Path(given or self._given["file"] + SUFFIX)
-        begun = {"domain": place.config.domain, "format": self._source.kind}
+        begun = {
+            "store": _store_name(self._context),
+            "domain": place.config.domain,
+            "format": self._source.kind,
+        }
         return State(path, begun | self._source.options._asdict())
 
     def _skipped(self, state: State) -> Skipped | None:
@@ -227,8 +234,9 @@ class _Import:
         known = None
         if state.resumed:
             state.find(lines)
+            _check_place(way, calls, state)
             if state.age_s > KEYS_SURE_S:
-                known = Log(way, calls, _place(way, calls, state)).holds
+                known = Log(way, calls, _place(state)).holds
         if state.place is None:
             state.place = _end_of(way, calls)
         with Progress(self._context, "importing", unit="events", total=total) as progress:
@@ -273,18 +281,32 @@ def _end_of(way: Database, calls: Calls) -> str | None:
         return None
 
 
-def _place(way: Database, calls: Calls, state: State) -> str:
+def _store_name(context: click.Context) -> str:
+    """Return what tells the store of an import from others: its folder, or its server."""
+    chosen = contexts.chosen(context)
+    given = context.find_root().params.get("socket") or (chosen.server if chosen else None)
+    return str(given or opened(context).workspace.data_dir)
+
+
+def _check_place(way: Database, calls: Calls, state: State) -> None:
+    """Raise Failure when the log is shorter than it was: it is not the same one."""
+    try:
+        if state.place is not None:
+            way.call(calls.follow(state.place, take=1))
+    except InvalidCursor:
+        raise Failure("the import was begun with another store than this one") from None
+    except Unauthorized:
+        state.place = None
+
+
+def _place(state: State) -> str:
     """Return a place in the log before what may be written. Raises Failure."""
     if state.place is None:
         raise Failure(
             "the import was interrupted so long ago that the store may have forgotten its last "
-            "batch, and its token could not read the log",
+            "batch, and the token cannot read the log to look for it",
             hint=f"look whether the events behind line {state.line} are there",
         )
-    try:
-        way.call(calls.follow(state.place, take=1))
-    except InvalidCursor:
-        raise Failure("the import was begun with another store than this one") from None
     return state.place
 
 
@@ -295,13 +317,16 @@ def _wrong_lines(name: str, shown: list[Any], count: int, written: int) -> Failu
     first: EventDBXError = shown[0].error
     nothing = "nothing was written" if not written else "nothing more was written"
     if count == 1:
-        return Failure(f"{name} line {shown[0].line}: {reason(first)}", nothing, code=first.code)
+        return Failure(
+            f"{name} line {shown[0].line}: {reason(first)}", nothing, hint=SKIP_HINT,
+            code=first.code,
+        )  # fmt: skip
     causes = [f"line {one.line}: {reason(one.error)}" for one in shown]
     if count > len(shown):
         causes.append(f"and {count - len(shown):,} more")
     return Failure(
         f"{count:,} lines of {name} are wrong; {nothing}",
         *causes,
-        hint="--on-error skip --errors FILE imports the others",
+        hint=SKIP_HINT,
         code=InvalidSchema.code,
     )
