@@ -87,12 +87,13 @@ class Users(Server):
         for do in ({"do": "show", "id": mine}, {"do": "drop", "ids": [mine]}):
             self.assertIn(unknown, str(self.assertRaises(ConfigError, bob.staging, do)))
         other = {"group": "ops", "user": "alice"}
-        for do in (
+        asked: tuple[dict[str, Any], ...] = (
             {"do": "list", "all_users": True},
             {"do": "list", "user": other},
             {"do": "show", "id": mine, "user": other},
             {"do": "drop", "all": True, "user": other},
-        ):
+        )
+        for do in asked:
             self.assertRaises(Unauthorized, bob.staging, do)
         self.assertEqual(bob.staging({"do": "drop", "all": True}), {"dropped": 0})
         self.assertEqual(bob.staging({"do": "commit"})["committed"], 0)
