@@ -20,8 +20,8 @@ from eventdbx.services.ournames import is_ours
 from eventdbx.services.pidfile import PidFile
 from eventdbx.services.workspace import LOCAL_NAME, PID_NAME, Opened
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import option
-from eventdbx.surfaces.cli.output import note, print_line
+from eventdbx.surfaces.cli.options import DOCUMENT, option
+from eventdbx.surfaces.cli.output import documents_wanted, note, print_line, print_result
 from eventdbx.surfaces.cli.places import opened
 
 StopServer = Callable[[Opened], str]
@@ -40,6 +40,7 @@ def register_destroy(
 
     @group.command("destroy", help=phrase, examples=(f"{path} destroy", f"{path} destroy --yes"))
     @option("--yes", is_flag=True, help="Do not ask")
+    @DOCUMENT
     @click.pass_context
     def destroy(context: click.Context, yes: bool) -> None:
         place = opened(context, create=not workspace_only)
@@ -51,7 +52,7 @@ def _confirmed(question: str) -> bool:
     sys.stderr.flush()
     if sys.stdin.readline().strip() == "destroy":
         return True
-    print_line("Destroy command cancelled.")
+    print_result({"cancelled": True}, "Destroy command cancelled.")
     return False
 
 
@@ -63,7 +64,7 @@ def _remove_everything(place: Opened, yes: bool, stop_server: StopServer) -> Non
     )
     if not yes and not _confirmed(question):
         return
-    print_line(stop_server(place))
+    _print_stopped(stop_server(place))
     kept = _empty(place)
     try:
         config_path.unlink(missing_ok=True)
@@ -71,7 +72,15 @@ def _remove_everything(place: Opened, yes: bool, stop_server: StopServer) -> Non
         raise IoError(f"cannot remove {config_path}: {error.strerror}") from None
     if kept:
         note(f"left in {data_dir}, for it is not EventDBX data: {', '.join(kept)}")
-    print_line(f"All EventDBX data and configuration removed from {data_dir}")
+    print_result(
+        {"removed": str(data_dir), "config": str(config_path), "left": kept},
+        f"All EventDBX data and configuration removed from {data_dir}",
+    )
+
+
+def _print_stopped(said: str) -> None:
+    if not documents_wanted():
+        print_line(said)
 
 
 def _empty(place: Opened) -> list[str]:
@@ -122,9 +131,9 @@ def _remove_workspace(place: Opened, yes: bool, stop_server: StopServer) -> None
     question = f"This will permanently remove the active EventDBX workspace at {folder}."
     if not yes and not _confirmed(question):
         return
-    print_line(stop_server(place))
+    _print_stopped(stop_server(place))
     try:
         shutil.rmtree(folder)
     except OSError as error:
         raise IoError(f"cannot remove {error.filename}: {error.strerror}") from None
-    print_line(f"Removed EventDBX workspace at {folder}")
+    print_result({"removed": str(folder)}, f"Removed EventDBX workspace at {folder}")
