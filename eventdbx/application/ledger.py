@@ -231,14 +231,15 @@ class Ledger:
         ttl_s: int | None,
         now_ns: int,
         by: Grant | None = None,
+        write_limit: int | None = None,
     ) -> tuple[str, TokenRecord, str]:
         """Issue a token ``jti`` in the place of another, given itself or by its id.
 
         Return it, its record and the id of the other. ``ttl_s`` 0 never expires; None takes the
-        lifetime of the old one. What the old one had to wait for is over: the new one counts at
-        once. Raises InvalidToken for a token that is not recorded here, TokenRevoked and
-        TokenExpired for one that has ended, Unauthorized for more than ``by`` may hand on, its
-        own token excepted.
+        lifetime of the old one, as it takes its ``write_limit``. What the old one had to wait for
+        is over: the new one counts at once. Raises InvalidToken for a token that is not recorded
+        here, TokenRevoked and TokenExpired for one that has ended, Unauthorized for more than
+        ``by`` may hand on, its own token excepted.
         """
         old = self._refreshable(terms, text, now_ns)
         if by is not None and by.jti != old.jti:
@@ -257,7 +258,7 @@ class Ledger:
             issued_at=now_s,
             expires_at=now_s + ttl_s if ttl_s else None,
             issued_by=old.issued_by if old.issued_by.strip() else old.subject,
-            write_limit=old.write_limit,
+            write_limit=old.write_limit if write_limit is None else write_limit,
             keep_alive=old.keep_alive,
         )
         token, record = self.issue(terms, grant, now_ns)

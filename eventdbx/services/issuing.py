@@ -144,7 +144,12 @@ class TokenDesk:
         return done, record
 
     def refresh(
-        self, token: str, *, ttl_s: int | None = None, by: Grant | None = None
+        self,
+        token: str,
+        *,
+        ttl_s: int | None = None,
+        by: Grant | None = None,
+        write_limit: int | None = None,
     ) -> tuple[dict[str, Any], str]:
         """Issue a token in the place of another; the document has the member ``token``.
 
@@ -161,6 +166,7 @@ class TokenDesk:
                 ttl_s=ttl_s,
                 now_ns=self._clock_ns(),
                 by=by,
+                write_limit=write_limit,
             )
         self._workspace.revocations.look_again()
         return record.document(revoked=False, token=issued), replaced

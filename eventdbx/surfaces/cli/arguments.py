@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from eventdbx.surfaces.cli.documented import INSTEAD_OF_OPTION
 from eventdbx.surfaces.cli.failures import UsageFailure
 
 
@@ -66,6 +67,7 @@ class Scan:
         *,
         group: bool,
         usage: str,
+        path: str = "",
     ) -> None:
         self.values: dict[str, Any] = {}
         self.shared_values: dict[str, Any] = {}
@@ -73,6 +75,7 @@ class Scan:
         self.rest: list[str] = []
         self._group = group
         self._usage = usage
+        self._path = path
         self._by_flag: dict[str, tuple[click.Parameter, bool]] = {}
         for parameter in shared:
             self._index(parameter, True)
@@ -157,6 +160,9 @@ class Scan:
         self._take(*found, flag, value if glued else None, rest)
 
     def _tip(self, flag: str) -> str | None:
+        instead = INSTEAD_OF_OPTION.get((self._path, flag))
+        if instead is not None:
+            return instead
         from difflib import get_close_matches
 
         close = get_close_matches(flag, [one for one in self._by_flag if one.startswith("--")], 1)

@@ -13,6 +13,7 @@ from typing import Any
 
 import click
 
+from eventdbx.surfaces.cli import documented
 from eventdbx.surfaces.cli.arguments import (
     HelpWanted,
     Scan,
@@ -23,6 +24,7 @@ from eventdbx.surfaces.cli.arguments import (
 from eventdbx.surfaces.cli.failures import (
     EXIT_DONE,
     EXIT_USAGE,
+    Failure,
     Stop,
     UsageFailure,
 )
@@ -114,15 +116,25 @@ class DbxGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the subcommand that the first word names; ``help`` is answered here."""
+        path = command_words(ctx)
+        meant = documented.meant_by(path, args)
+        if meant is not None:
+            return _called(ctx.find_root(), meant)
         name, rest = args[0], args[1:]
         if name == "help" and self.get_command(ctx, "help") is None:
             self._show_help_of(ctx, rest)
-        return name, self._command(ctx, name), rest
+        return name, self._command(ctx, name, rest), rest
 
-    def _command(self, ctx: click.Context, name: str) -> click.Command:
+    def _command(self, ctx: click.Context, name: str, rest: Sequence[str]) -> click.Command:
         command = self.get_command(ctx, self.aliases.get(name, name))
         if command is None:
-            raise self.unknown(ctx, name)
+            failure = self.unknown(ctx, name)
+            instead = documented.instead_of(command_words(ctx), [name, *rest])
+            if instead is not None and isinstance(failure, UsageFailure):
+                failure.tip = instead
+            elif instead is not None and isinstance(failure, Failure):
+                failure.hint = instead
+            raise failure
         return command
 
     def unknown(self, ctx: click.Context, name: str) -> Exception:
@@ -179,6 +191,22 @@ class DbxGroup(click.Group):
 DbxGroup.group_class = DbxGroup
 
 
+def command_words(ctx: click.Context) -> str:
+    """Return the words that called a command, without the name of the program."""
+    return ctx.command_path.partition(" ")[2]
+
+
+def _called(root: click.Context, words: Sequence[str]) -> tuple[str, click.Command, list[str]]:
+    """Return the command that a line names, and the words for it."""
+    command = root.command
+    for place, word in enumerate(words):
+        inner = command.get_command(root, word) if isinstance(command, click.Group) else None
+        if inner is None:
+            return words[place - 1], command, list(words[place:])
+        command = inner
+    return words[-1], command, []
+
+
 def phrase(command: click.Command) -> str:
     """Return the line of its help that says what a command is for."""
     return (command.help or "").strip().partition("\n")[0]
@@ -197,7 +225,7 @@ def _read_line(
     usage = usage_line(ctx.command_path, command)
     root = ctx.find_root()
     shared = [] if root is ctx else [one for one in root.command.params if one.expose_value]
-    scan = Scan(command.params, shared, group=group, usage=usage)
+    scan = Scan(command.params, shared, group=group, usage=usage, path=command_words(ctx))
     try:
         scan.read(args)
     except HelpWanted:

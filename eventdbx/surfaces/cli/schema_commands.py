@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from eventdbx import limits
-from eventdbx.errors import InvalidSchema
+from eventdbx.errors import InvalidSchema, SchemaNotFound
 from eventdbx.surfaces.cli.commands import DbxGroup, alike
+from eventdbx.surfaces.cli.documented import instead_of
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, argument, option
 from eventdbx.surfaces.cli.output import note, print_array, print_json, print_line
@@ -331,13 +332,20 @@ def _register_bare(group: click.Group) -> None:
         """Show the schema of an aggregate"""
         assert context.parent is not None
         near = alike(aggregate, group.list_commands(context.parent), 1, 0.7)
-        hint = f"did you mean 'dbx schema {near[0]}'?" if near else None
+        hint = instead_of("schema", [aggregate])
+        if hint is None and near:
+            hint = f"did you mean 'dbx schema {near[0]}'?"
         if more:
             raise Failure(
                 "unsupported schema command; available subcommands are create, add, remove, list",
                 hint=hint,
             )
-        print_json(stored_schema(context, aggregate))
+        try:
+            print_json(stored_schema(context, aggregate))
+        except SchemaNotFound as error:
+            raise Failure(
+                str(error), code=error.code, hint=instead_of("schema", [aggregate])
+            ) from None
 
 
 def _print(schema: Document, as_json: bool, text: str) -> None:

@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 import click
 
+from eventdbx.surfaces.cli import documented
 from eventdbx.surfaces.cli.completion import position_of
 from eventdbx.surfaces.cli.completion_names import Names
 from eventdbx.surfaces.cli.failures import Failure
@@ -37,7 +38,11 @@ def hint_for(context: click.Context, failure: Failure, args: Sequence[str]) -> s
 
     ``context`` is that of the root, ``args`` the command line.
     """
+    assert isinstance(context.command, click.Group)
+    words = position_of(context.command, args).words
     meant = _meant(context, failure, args)
+    if meant is None and failure.hint is None:
+        return documented.hint_of(failure.message, args, words)
     return " ".join(one for one in (meant, failure.hint) if one) or None
 
 

@@ -23,6 +23,7 @@ from eventdbx.surfaces.cli.token_output import (
     with_offset,
 )
 from eventdbx.surfaces.cli.ttl import TOKEN_TTL
+from eventdbx.surfaces.cli.values import U64
 
 BOOTSTRAP_TTL_S = 2 * 3600
 
@@ -95,17 +96,26 @@ def _register_refresh(group: click.Group) -> None:
         "--limit",
         type=U64,
         metavar="WRITE_LIMIT",
-        help="Events that it may write at most (default: as the old token)",
+        help="How many writes it is good for, in each domain (default: as the old token)",
     )
     @AS_JSON
     @click.pass_context
-    def refresh(context: click.Context, /, ttl: int | None, as_json: bool, write_limit: int | None, **given: Any) -> None:
+    def refresh(
+        context: click.Context,
+        /,
+        ttl: int | None,
+        as_json: bool,
+        write_limit: int | None,
+        **given: Any,
+    ) -> None:
         """Refresh an existing token (revokes the prior token)
 
         Issues a token that grants the same and revokes the old one.
         """
         place = opened(context)
-        document, replaced = desk(place).refresh(chosen(**given), ttl_s=ttl, write_limit=write_limit)
+        document, replaced = desk(place).refresh(
+            chosen(**given), ttl_s=ttl, write_limit=write_limit
+        )
         details = {"replaces": replaced}
         leave_word(place, "token_refreshed", document["jti"], "dbx token refresh", details=details)
         if not as_json:
