@@ -137,6 +137,9 @@ class Merging:
         tails = (source.get(keys.tail(partition)) for partition in (PARTITION, 1))
         self._last_id = max(records.decode_tail(tail).last_id for tail in tails)
         self._runs = self._begins(source, target)
+        # Looking for what a domain has none of costs as much as an event, for each aggregate.
+        self._has_archive_audits = _has(source, keys.ARCHIVE_AUDIT)
+        self._has_snapshots = _has(source, keys.SNAPSHOT)
 
     def _begins(self, source: IReadView, target: IReadView) -> frozenset[int]:
         """Return the places of the target's log where ids begin to grow anew."""
@@ -189,8 +192,9 @@ class Merging:
         )
         if after != made:
             work.move(name, made, after)
-        self._put_archive_audits(name, after, transaction)
-        return self._put_snapshots(name, after, work, transaction)
+        if self._has_archive_audits:
+            self._put_archive_audits(name, after, transaction)
+        return self._put_snapshots(name, after, work, transaction) if self._has_snapshots else 0
 
     def _put_archive_audits(self, name: bytes, head: Head, transaction: Transaction) -> None:
         prefix = keys.ARCHIVE_AUDIT + name
@@ -221,6 +225,10 @@ class Merging:
                 yield key, record
         for family in (keys.IDEMPOTENCY_AGE, keys.SCHEMA_DOCUMENT):
             yield from self._source.scan(family, keys.after(family))
+
+
+def _has(view: IReadView, family: bytes) -> bool:
+    return next(view.scan(family, keys.after(family)), None) is not None
 
 
 def put_rows(rows: Mapping[bytes, bytes], transaction: Transaction) -> None:

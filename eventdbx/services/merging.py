@@ -161,6 +161,7 @@ def _copy(domain: Domain, folder: Path) -> None:
     shutil.rmtree(beside, ignore_errors=True)
     make_directory(beside)
     domain.store.checkpoint(str(beside / "event_store"))
+    os.chmod(beside / "event_store", 0o700)
     for name in _COPIED:
         path = folder / name
         if path.is_dir():
@@ -185,6 +186,7 @@ def _put_all(
         origin = Origin(actor, f"merged from domain '{source.name}'")
         _done(copy.schemas.replace(schemas.prepared, origin=origin))
     work = Merging(view, before)
+    del before  # A view remembers the keys of all that is written after it.
     events = 0
     for batch in merging.batches(view):
         _done(copy.writer.carry_out(partial(work.put_events, batch)))
