@@ -17,6 +17,7 @@ from eventdbx.surfaces.cli.import_lines import Lines
 from eventdbx.surfaces.cli.import_rows import REFUSED, Bad, Row, reason
 from eventdbx.surfaces.cli.import_skipping import Skipped
 from eventdbx.surfaces.cli.import_state import State
+from eventdbx.surfaces.cli.output import note
 from eventdbx.surfaces.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -120,6 +121,9 @@ class Importer:
                 batch = self._written(batch)
         except _Wrong as wrong:
             self._stop(wrong.bad.line, wrong.bad.error)
+        except KeyboardInterrupt:
+            note(f"interrupted: {self._so_far()}")
+            raise
         self._state.clear()
 
     def _written(self, batch: Batch) -> Batch | None:
@@ -254,12 +258,15 @@ class Importer:
             state.clear()
             raise Failure(f"{where}: {why}", "nothing was written", code=error.code)
         state.save()
+        raise Failure(f"{where}: {why}", self._so_far(certain=certain), code=error.code)
+
+    def _so_far(self, *, certain: bool = False) -> str:
+        """Return what is written, and how to go on."""
+        state = self._state
         done = f"{state.events:,} events up to line {state.line:,} are written"
         if state.path is not None:
-            done += "; --resume goes on there"
-        elif not certain:
-            done += ", those behind it perhaps"
-        raise Failure(f"{where}: {why}", done, code=error.code)
+            return f"{done}; --resume goes on there"
+        return done if certain else f"{done}, those behind it perhaps"
 
 
 def _size(write: Write) -> int:

@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from eventdbx import limits
-from eventdbx.errors import ConfigError
+from eventdbx.errors import ConfigError, IoError
 from eventdbx.services.files import read_text, replace_text, sweep_leftovers
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.import_lines import Lines
@@ -61,13 +61,20 @@ class State:
         return f"import:{self.run}:{self.number + 1}"
 
     def save(self) -> None:
-        """Keep the state where a crash does not reach it. Raises IoError."""
+        """Keep the state where a crash does not reach it. Raises Failure."""
         if self.path is None:
             return
         members = {name: getattr(self, name) for name in self._KEPT}
         document = {"format": _FORMAT, "saved_at": int(time.time()), "begun": self._begun}
         text = orjson.dumps({**document, **members}, option=orjson.OPT_INDENT_2).decode()
-        replace_text(self.path, text + "\n")
+        try:
+            replace_text(self.path, text + "\n")
+        except IoError as error:
+            raise Failure(
+                f"how far the import is cannot be kept: {error.detail}",
+                hint="--state FILE keeps it elsewhere",
+                code=error.code,
+            ) from None
 
     def load(self) -> None:
         """Take up what was kept. Raises Failure when that is of another import."""
