@@ -19,7 +19,14 @@ from eventdbx.surfaces.cli.contexts import ContextFile
 from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
 from eventdbx.surfaces.cli.live_status import impatiently, present_token
 from eventdbx.surfaces.cli.options import AS_JSON
-from eventdbx.surfaces.cli.output import coloured, print_json, print_line
+from eventdbx.surfaces.cli.output import (
+    ROWS,
+    coloured,
+    format_wanted,
+    print_array,
+    print_json,
+    print_line,
+)
 from eventdbx.surfaces.cli.session import Database, database
 
 if TYPE_CHECKING:
@@ -32,7 +39,11 @@ _SLOW_S = 1.0
 def register(root: click.Group) -> None:
     """Add the command to the root."""
 
-    @root.command("doctor", examples=("dbx doctor", "dbx doctor --json"))
+    @root.command(
+        "doctor",
+        examples=("dbx doctor", "dbx doctor --json"),
+        columns=("status", "check", "message", "advice"),
+    )
     @AS_JSON
     @click.pass_context
     def doctor(context: click.Context, as_json: bool) -> None:
@@ -50,7 +61,9 @@ def register(root: click.Group) -> None:
             if not as_json:
                 _show(finding)
         failed = any(one.status == "fail" for one in findings)
-        if as_json:
+        if format_wanted() in ROWS:
+            print_array(one._asdict() for one in findings)
+        elif as_json:
             print_json({"ok": not failed, "findings": [one._asdict() for one in findings]})
         if failed:
             raise Stop(EXIT_FAILED)

@@ -21,6 +21,7 @@ __all__ = [
     "DOCUMENTS",
     "ROWS",
     "coloured",
+    "complain",
     "documents_wanted",
     "format_wanted",
     "note",
@@ -60,10 +61,12 @@ def print_array(
 ) -> None:
     """Print documents that come one at a time; memory stays that of one (a table: of a page).
 
-    ``columns`` take the place of those of the command.
+    ``columns`` take the place of those that the command declares.
     """
     look = _look(sort)
-    pieces = rendering.documents(values, look._replace(columns=columns or look.columns))
+    if columns and _root_option("columns") is None:
+        look = look._replace(columns=columns)
+    pieces = rendering.documents(values, look)
     _write(pieces, harmless=look.form == "table")
 
 
@@ -159,6 +162,11 @@ def note(text: str) -> None:
         sys.stderr.write(text + "\n")
 
 
+def complain(text: str) -> None:
+    """Say what has gone wrong with one of many things: an error, which ``--quiet`` leaves."""
+    sys.stderr.write(text + "\n")
+
+
 def warn_of_visible(instead: str) -> None:
     """Tell a person that the token on their command line was there for others to read."""
     note_on_terminal(
@@ -222,6 +230,10 @@ def _root_option(name: str) -> Any:
 
 
 def _columns() -> tuple[str, ...]:
+    """Return the columns that the command line names, else those that the command declares."""
+    wanted: str | None = _root_option("columns")
+    if wanted is not None:
+        return tuple(one.strip() for one in wanted.split(",") if one.strip())
     context = click.get_current_context(silent=True)
     return () if context is None else getattr(context.command, "columns", ())
 

@@ -20,7 +20,7 @@ from eventdbx.surfaces.cli.options import (
     option,
 )
 from eventdbx.surfaces.cli.output import (
-    note,
+    complain,
     print_json,
     print_line,
     print_listing,
@@ -284,7 +284,7 @@ class _Migration:
             try:
                 found = parse_reference(text, domain=self._domain, aggregate_type=kind)
             except SchemaViolation as error:
-                note(f"{where} failed to read field {path.text}: {error.detail}")
+                complain(f"{where} failed to read field {path.text}: {error.detail}")
                 return ("errors",)
             if str(found) != text:
                 changes.append((path, str(found)))
@@ -300,7 +300,7 @@ class _Migration:
         try:
             self._append(aggregate, payload)
         except EventDBXError as error:
-            note(f"{where} failed to append event: {error}")
+            complain(f"{where} failed to append event: {error}")
             return "planned", "errors"
         self.changed.append(done)
         return "planned", "applied"

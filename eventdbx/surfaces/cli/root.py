@@ -56,6 +56,11 @@ OPTIONS = (
     ),
     Option(["--json", "json"], is_flag=True, help="The same as -o json, with errors as texts"),
     Option(
+        ["--columns", "columns"],
+        metavar="COLUMN[,...]",
+        help="Columns of tables and CSV; members of members as a.b",
+    ),
+    Option(
         ["-q", "--quiet", "quiet"],
         is_flag=True,
         help="Leave out notes and progress on stderr; errors stay",

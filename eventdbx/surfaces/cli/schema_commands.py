@@ -16,8 +16,16 @@ from eventdbx.errors import InvalidSchema, SchemaNotFound
 from eventdbx.surfaces.cli.commands import DbxGroup, alike
 from eventdbx.surfaces.cli.documented import instead_of
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.options import AS_JSON, argument, option
-from eventdbx.surfaces.cli.output import note, print_array, print_json, print_line
+from eventdbx.surfaces.cli.options import AS_JSON, DOCUMENT, argument, option
+from eventdbx.surfaces.cli.output import (
+    documents_wanted,
+    format_wanted,
+    print_json,
+    print_line,
+    print_listing,
+    print_result,
+    say_empty,
+)
 from eventdbx.surfaces.cli.schema_calls import (
     Document,
     bare_errors,
@@ -158,34 +166,41 @@ def _register_definitions(group: click.Group) -> None:
             f"schema={aggregate} events={len(made['events'])} snapshot_threshold={threshold}"
         )
 
-    @group.command("list", examples=("dbx schema list --json",))
-    @AS_JSON
+    @group.command(
+        "list",
+        examples=("dbx schema list --json",),
+        columns=("aggregate", "events", "locked", "hidden", "snapshot_threshold", "updated_at"),
+    )
+    @DOCUMENT
     @click.pass_context
-    def list_schemas(context: click.Context, as_json: bool) -> None:
+    def list_schemas(context: click.Context) -> None:
         """List available schemas"""
-        schemas = stored(context)
-        if as_json:
-            print_array(schemas.values())
-            return
-        for one in schemas.values():
-            print_line(_line(one))
+        shown = list(stored(context).values())
+        if not documents_wanted() or format_wanted() in ("table", "csv"):
+            shown = [{**one, "events": list(one["events"])} for one in shown]
+        if not print_listing(shown, _line):
+            say_empty("no schemas are defined", "dbx schema create --help")
 
     @group.command("delete", examples=("dbx schema delete order --yes",))
     @AGGREGATE
     @option("--yes", is_flag=True, help="Do not ask")
+    @DOCUMENT
     @click.pass_context
     def delete(context: click.Context, aggregate: str, yes: bool) -> None:
         """Delete a schema definition; events stay, and new ones are no longer checked"""
         stored_schema(context, aggregate)
         if not yes and not _confirmed(aggregate):
-            print_line("schema deletion cancelled")
+            print_result({"schema": aggregate, "cancelled": True}, "schema deletion cancelled")
             return
         change(context, "delete_schema", aggregate)
-        print_line(f"schema={aggregate} deleted")
+        print_result({"schema": aggregate, "deleted": True}, f"schema={aggregate} deleted")
 
 
 def _confirmed(aggregate: str) -> bool:
-    note(f"Type '{aggregate}' to delete its schema; events of {aggregate} are unchecked then:")
+    sys.stderr.write(
+        f"Type '{aggregate}' to delete its schema; events of {aggregate} are unchecked then:\n"
+    )
+    sys.stderr.flush()
     return sys.stdin.readline().strip() == aggregate
 
 
@@ -326,9 +341,9 @@ def _register_bare(group: click.Group) -> None:
     @group.command(BARE, hidden=True)
     @AGGREGATE
     @argument("more", nargs=-1, required=False)
-    @option("--json", "as_json", is_flag=True, help="Nothing else is printed anyway")
+    @DOCUMENT
     @click.pass_context
-    def bare(context: click.Context, aggregate: str, more: tuple[str, ...], as_json: bool) -> None:
+    def bare(context: click.Context, aggregate: str, more: tuple[str, ...]) -> None:
         """Show the schema of an aggregate"""
         assert context.parent is not None
         near = alike(aggregate, group.list_commands(context.parent), 1, 0.7)

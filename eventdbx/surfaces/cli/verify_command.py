@@ -13,7 +13,7 @@ from eventdbx.surfaces.cli.arguments import missing_arguments
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.helptext import usage_line
 from eventdbx.surfaces.cli.options import AS_JSON, INCLUDE_HIDDEN, MAYBE_AGGREGATE, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import complain, print_json, print_line
 from eventdbx.surfaces.cli.session import Database, database
 from eventdbx.surfaces.cli.verify_pace import Pace, Progress
 
@@ -138,7 +138,7 @@ def _verify_store(context: click.Context, as_json: bool, wanted: Wanted) -> None
         outcome = whole_store(way, calls, wanted)
     findings = outcome["findings"]
     for one in findings:
-        note(one["message"])
+        complain(one["message"])
     if as_json:
         print_json(outcome)
     else:
