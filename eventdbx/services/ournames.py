@@ -15,7 +15,7 @@ OURS = frozenset(
         "tokens.json.legacy tokens.journal jwt_revocations.json audit.spool audit.spool.taken "
         "staged_events.json plugins.json checkpoint checkpoint.audit scrub witness.json data_keys "
         "plugin_queue.json remote.json watch.json upgrade-state.json eventdbx.pid .destroying "
-        "contexts.json .restored.json"
+        "contexts.json .restored.json .merging .merged .before-merge .merge.json"
     ).split()
 )
 """Every name that this or an older version creates in a data directory."""
