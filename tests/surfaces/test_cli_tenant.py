@@ -245,6 +245,29 @@ class AtServer(ServedCase):
         )
         self.assertIn("domain 'beta' does not exist", str(error))
 
+    def test_of_another_server(self) -> None:
+        """Without a name the schemas are those of the domain that the other server works in."""
+        place = self.workspace(served=False)
+        self.at(place, "domain", "create", "sales")
+        self.at(place, "schema", "create", "order", "-e", "order_made")
+        place.start()
+        self.addCleanup(place.stop)
+        socket = ("--socket", f"127.0.0.1:{place.port}")
+        self.patch(os, "environ", {**os.environ, "EVENTDBX_TOKEN": self.token(
+            place, "--action", "*.*")})  # fmt: skip
+        for words in (), ("sales",):
+            done = self.dbx("tenant", "schema", "publish", *words, "--force", "--json", *socket)
+            self.assertTrue(done.document["version"])
+        self.dbx("tenant", "quota", "set", "sales", "--max-mb", "3", *socket)
+        self.assertEqual(self.dbx("tenant", "list", "--json", *socket).document[0]["quota_mb"], 3)
+        self.assertEqual(self.dbx("tenant", "list", "--json").document, [], "not those of here")
+        place.stop()
+        self.at(place, "checkout", "sales")
+        history = self.at(place, "tenant", "schema", "history", "sales", "--json").document
+        self.assertEqual(len(history["versions"]), 2)
+        history = self.at(place, "tenant", "schema", "history", "default", "--json").document
+        self.assertEqual(history["versions"], [])
+
     def test_damaged_records(self) -> None:
         """A server does not start over records that it cannot read: it would limit nobody."""
         place = self.workspace(served=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -13,12 +13,25 @@ from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import InvalidSchema, SchemaNotFound, SchemaViolation, UnknownName
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.output import note
-from eventdbx.surfaces.cli.session import database, opened, server_address
+from eventdbx.surfaces.cli.session import database, opened, server_address, tenant_in_use
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Document = dict[str, Any]
+
+
+class Tenant(NamedTuple):
+    """Whose schemas are worked with: the name to show, the domain to open or None for that in use.
+
+    A server of another machine may know better than the configuration here which one is in use.
+    """
+
+    name: str
+    domain: str | None
+
+    def __str__(self) -> str:
+        return self.name
 
 
 def user() -> str:
@@ -31,13 +44,14 @@ def operate(
     operation: Document,
     *,
     writes: bool = False,
-    tenant: str | None = None,
+    tenant: Tenant | None = None,
 ) -> Document:
     """Carry out one operation on schemas; say its warnings; return its answer.
 
-    ``tenant`` is the domain whose schemas they are (:func:`domain`), by default that in use.
+    ``tenant`` is whose schemas they are, by default those of the domain in use.
     """
-    with database(context, writes=writes, domain=tenant) as (way, calls):
+    domain = None if tenant is None else tenant.domain
+    with database(context, writes=writes, domain=domain) as (way, calls):
         answer = way.call(calls.schema(operation))
     warn(answer)
     return answer
@@ -57,7 +71,7 @@ def change(context: click.Context, do: str, aggregate: str, **members: Any) -> D
     return schemas.get(aggregate) or next(iter(schemas.values()), {})
 
 
-def stored(context: click.Context, tenant: str | None = None) -> Document:
+def stored(context: click.Context, tenant: Tenant | None = None) -> Document:
     """Return the schemas in force by aggregate type."""
     schemas: Document = operate(context, {"do": "list"}, tenant=tenant)["schemas"]
     return schemas
@@ -94,14 +108,14 @@ def names_of(texts: Sequence[str]) -> list[str]:
     return [part.strip() for text in texts for part in text.split(",")]
 
 
-def domain(context: click.Context, tenant: str | None) -> str:
-    """Return the domain that is asked for, by default that in use.
+def tenant_named(context: click.Context, tenant: str | None) -> Tenant:
+    """Return the tenant that is asked for, by default the domain in use.
 
     Raises ConfigError for what is no name, and Failure when there is no such domain.
     """
     place = opened(context)
     if tenant is None:
-        return place.config.domain
+        return Tenant(tenant_in_use(context) or place.config.domain, None)
     name = check_domain_name(tenant)
     if server_address(context, place) is None and not place.workspace.domain_dir(name).is_dir():
         raise Failure(
@@ -109,4 +123,4 @@ def domain(context: click.Context, tenant: str | None) -> str:
             hint="a version is named with --version; `dbx list` shows the domains",
             code=UnknownName.code,
         )
-    return name
+    return Tenant(name, name)

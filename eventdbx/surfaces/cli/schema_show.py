@@ -8,7 +8,7 @@ from eventdbx.domain.identifiers import check_domain_name
 from eventdbx.errors import ConfigError
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import DOCUMENT, argument, option
-from eventdbx.surfaces.cli.schema_calls import Document, domain, operate, stored
+from eventdbx.surfaces.cli.schema_calls import Document, operate, stored, tenant_named
 from eventdbx.surfaces.cli.schema_source import print_schemas, show_source
 from eventdbx.surfaces.cli.schema_versions import version_schemas
 from eventdbx.surfaces.cli.session import opened
@@ -56,7 +56,7 @@ def _shown(
     context: click.Context, tenant: str | None, version: str | None, path: str | None
 ) -> Document:
     if version is not None:
-        return version_schemas(context, version, domain(context, tenant))
+        return version_schemas(context, version, tenant_named(context, tenant))
     shown = show_source(path, tenant)
     if shown is not None:
         return shown
@@ -78,7 +78,7 @@ def _stored(context: click.Context, name: str) -> Document:
         return schema
     if not _is_domain(context, name):
         raise Failure("schema not found", code="schema_not_found")
-    return version_schemas(context, "active", domain(context, name))
+    return version_schemas(context, "active", tenant_named(context, name))
 
 
 def _is_domain(context: click.Context, name: str) -> bool:

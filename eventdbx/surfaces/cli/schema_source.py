@@ -23,9 +23,9 @@ from eventdbx.errors import EventDBXError, InvalidSchema
 from eventdbx.surfaces.cli.failures import Failure, failure_of
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, pretty, print_json, print_line
-from eventdbx.surfaces.cli.schema_calls import Document, user, warn
+from eventdbx.surfaces.cli.schema_calls import Document, tenant_named, user, warn
 from eventdbx.surfaces.cli.schema_versions import print_reload, server_answers
-from eventdbx.surfaces.cli.session import Database, database, opened
+from eventdbx.surfaces.cli.session import Database, database
 
 NAME = "schema.dbx"
 
@@ -203,7 +203,7 @@ def apply_source(
     """Put the schemas of a source file in force. Raises Failure and InvalidSchema."""
     source = need_source(path)
     source.compiled()  # A file that is not good is refused before a store is opened or made.
-    tenant = opened(context).config.domain
+    tenant = tenant_named(context, None)
     with database(context, writes=True) as (way, calls):
         before = way.call(calls.schema({"do": "list"}))
         stored, _ = read_schemas(pretty(before["schemas"]), now_ns=0)
@@ -228,7 +228,7 @@ def apply_source(
         return
     print_json(
         {
-            "tenant": tenant,
+            "tenant": tenant.name,
             "file": source.name,
             "aggregate_count": len(names),
             "aggregates": names,

@@ -23,10 +23,11 @@ from eventdbx.surfaces.cli.output import (
 )
 from eventdbx.surfaces.cli.schema_calls import (
     Document,
-    domain,
+    Tenant,
     names_of,
     operate,
     stored,
+    tenant_named,
     user,
 )
 from eventdbx.surfaces.cli.schema_manifest import (
@@ -80,7 +81,7 @@ def _register_publish(group: click.Group) -> None:
     @click.pass_context
     def publish(context: click.Context, /, tenant: str | None, as_json: bool, **given: Any) -> None:
         """Publish a tenant-level schema snapshot"""
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         operation: Document = {
             "do": "publish",
             "reason": given["reason"],
@@ -95,7 +96,7 @@ def _register_publish(group: click.Group) -> None:
             _refuse_nothing(context, name)
         answer = operate(context, operation, writes=True, tenant=name)
         if as_json:
-            print_json({"tenant": name, **answer})
+            print_json({"tenant": name.name, **answer})
             return
         version = answer["version"]
         if answer["reactivated"]:
@@ -119,11 +120,11 @@ def _source(path: str) -> Any:
     return with_number_texts(document_of(text)) if text.strip() else {}
 
 
-def _refuse_nothing(context: click.Context, name: str) -> None:
+def _refuse_nothing(context: click.Context, name: Tenant) -> None:
     """Raise Failure when nobody has ever said what the schemas are."""
     if stored(context, name):
         return
-    path = opened(context).workspace.domain_dir(name) / "schemas.json"
+    path = opened(context).workspace.domain_dir(name.name) / "schemas.json"
     if not path.exists():
         read_file(path, f"failed to read schema input from {path}")
 
@@ -136,7 +137,7 @@ def _register_history(group: click.Group) -> None:
     @click.pass_context
     def history(context: click.Context, tenant: str | None, as_json: bool, audit: bool) -> None:
         """Show schema history for a tenant"""
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         manifest = operate(context, {"do": "history"}, tenant=name)
         if as_json and format_wanted() in ROWS and not audit:
             print_array(manifest["versions"])
@@ -157,7 +158,7 @@ def _register_history(group: click.Group) -> None:
             _note_edits(context, name, manifest)
 
 
-def _note_edits(context: click.Context, name: str, manifest: Document) -> None:
+def _note_edits(context: click.Context, name: Tenant, manifest: Document) -> None:
     """Say when what is in force is not what the active version says."""
     active = manifest.get("active_version")
     if active is None:
@@ -177,7 +178,7 @@ def _parsed(schemas: Document) -> SchemaSet:
     return read_schemas(orjson.dumps(schemas), now_ns=0)[0]
 
 
-def version_schemas(context: click.Context, word: str, tenant: str | None = None) -> Document:
+def version_schemas(context: click.Context, word: str, tenant: Tenant | None = None) -> Document:
     """Return the schemas of a published version, which a word or id names. Raises Failure."""
     found = version_of(operate(context, {"do": "history"}, tenant=tenant), word)
     operation = {"do": "version", "version": found}
@@ -229,7 +230,7 @@ def _register_diff(group: click.Group) -> None:
 
         As a document (--json, -o) it is a JSON Patch (RFC 6902).
         """
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         (old_id, old), (new_id, new) = _two_sets(context, name, given["start"], given["end"])
         if given["compatibility"]:
             _print_compatibility(old, new, given["as_json"])
@@ -255,7 +256,7 @@ def _register_diff(group: click.Group) -> None:
 
 
 def _two_sets(
-    context: click.Context, name: str, start: str, end: str
+    context: click.Context, name: Tenant, start: str, end: str
 ) -> tuple[tuple[str, Document], tuple[str, Document]]:
     manifest = operate(context, {"do": "history"}, tenant=name)
     if not manifest["versions"] and LIVE not in (start, end):
@@ -304,7 +305,7 @@ def _register_activate(group: click.Group) -> None:
         context: click.Context, /, tenant: str | None, as_json: bool, **given: Any
     ) -> None:
         """Activate a schema version"""
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         manifest = operate(context, {"do": "history"}, tenant=name)
         if not manifest["versions"]:
             raise Failure(f"tenant '{name}' has no schema versions to activate")
@@ -326,7 +327,7 @@ def _register_rollback(group: click.Group) -> None:
         context: click.Context, /, tenant: str | None, as_json: bool, **given: Any
     ) -> None:
         """Roll back to a previous schema version"""
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         manifest = operate(context, {"do": "history"}, tenant=name)
         wanted = given["version"]
         if wanted is None:
@@ -338,7 +339,7 @@ def _register_rollback(group: click.Group) -> None:
 
 def _switch(
     context: click.Context,
-    name: str,
+    name: Tenant,
     do: str,
     version: str | None,
     as_json: bool,
@@ -356,7 +357,7 @@ def _switch(
     if saved is not None:
         note(f"note: what was in force and not published is kept as version={saved}")
     if as_json:
-        print_json({"tenant": name, **answer})
+        print_json({"tenant": name.name, **answer})
         return
     done = "rolled back" if do == "rollback" else "activated"
     if answer["already_active"]:
@@ -372,14 +373,14 @@ def _register_reload(group: click.Group) -> None:
     @click.pass_context
     def reload(context: click.Context, tenant: str | None) -> None:
         """Reload the tenant schema cache"""
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         if documents_wanted():
-            print_json({"tenant": name, "reloaded": server_answers(context)})
+            print_json({"tenant": name.name, "reloaded": server_answers(context, name)})
         else:
             print_reload(context, name, False)
 
 
-def print_reload(context: click.Context, name: str, refused: bool) -> None:
+def print_reload(context: click.Context, name: Tenant, refused: bool) -> None:
     """Say whether a server has the schemas; it took part in every change and looks once more."""
     if refused:
         print_line(f"tenant={name} daemon reload skipped (--no-reload)")
@@ -388,7 +389,7 @@ def print_reload(context: click.Context, name: str, refused: bool) -> None:
     print_line(f"tenant={name} schema cache {word}")
 
 
-def server_answers(context: click.Context, name: str | None = None) -> bool:
+def server_answers(context: click.Context, name: Tenant | None = None) -> bool:
     """Say whether a server runs and has looked at the schemas once more."""
     if server_address(context, opened(context)) is None:
         return False

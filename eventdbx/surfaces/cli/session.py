@@ -126,6 +126,11 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     return place.config.socket.bind_addr if places.daemon_runs(place) else None
 
 
+def tenant_in_use(context: click.Context) -> str | None:
+    """Return the domain that a command works in; None is that which is active at the server."""
+    return tenant_of(context.find_root().params, opened(context), contexts.chosen(context))
+
+
 def tenant_of(
     options: Mapping[str, Any], place: Opened, chosen: contexts.ServerContext | None
 ) -> str | None:

@@ -8,7 +8,7 @@ from eventdbx.surfaces.cli import schema_versions
 from eventdbx.surfaces.cli.commands import DbxCommand, DbxGroup
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import print_json
-from eventdbx.surfaces.cli.schema_calls import domain
+from eventdbx.surfaces.cli.schema_calls import tenant_named
 
 _PHRASES = {
     "publish": "Publish a new schema version (optionally activating it)",
@@ -66,5 +66,5 @@ def _register_show(group: click.Group) -> None:
 
         Without --json it is printed the same way.
         """
-        name = domain(context, tenant)
+        name = tenant_named(context, tenant)
         print_json(schema_versions.version_schemas(context, version or "active", name))
