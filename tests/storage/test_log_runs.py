@@ -34,7 +34,8 @@ class LogRuns(SynchronousTestCase):
 
     def log(self, runs: list[list[int]]) -> tuple[IReadView, list[Event]]:
         """Return a store with such a log, and its events in order."""
-        store, events = MemoryStore(), []
+        store = MemoryStore()
+        events: list[Event] = []
         changes: dict[bytes, bytes | None] = {}
         for run in runs:
             if events:
