@@ -148,11 +148,17 @@ class StatusTests(ReadingVisit):
         folder = self.place.workspace.folder / ".dbx" / "domains"
         (folder / "archive").mkdir(parents=True)
         (folder / "notes.txt").touch()
-        default, archive = (
-            {"domain": name, "active": name == "default"} for name in ("default", "archive")
-        )
         shown = self.good(200, "GET", "/domains")
-        self.assertEqual(shown[:2], [archive, default])
+        archive, default = shown[:2]
+        self.assertEqual(
+            archive,
+            {
+                "domain": "archive", "active": False, "active_aggregates": 0,
+                "archived_aggregates": 0, "total_aggregates": 0, "events": 0,
+            },
+        )  # fmt: skip
+        self.assertEqual((default["domain"], default["active"]), ("default", True))
+        self.assertGreater(default["events"], 0)
         self.assertNotIn("notes.txt", [one["domain"] for one in shown])
         self.assertEqual(self.good(200, "GET", "/domains?limit=1"), [archive])
         self.refused(401, "GET", "/domains", token=self.token_for("metrics.read"))
