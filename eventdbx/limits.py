@@ -17,7 +17,8 @@ PAYLOAD_BYTES_MAX = 262_144
 NOTE_CHARACTERS_MAX = 128
 
 COMMENT_BYTES_MAX = 4_096
-"""Archive notes and snapshot comments; the reference has no limit."""
+"""Archive notes, snapshot comments, and what is said of changes of schemas; the reference has no
+limit."""
 
 SUBJECT_BYTES_MAX = 256
 """The name of a data subject."""

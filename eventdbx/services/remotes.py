@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from eventdbx.config import with_remote
+from eventdbx.config import parse_config, with_remote
 from eventdbx.domain.endpoints import remote_endpoint
 from eventdbx.errors import ConfigError, EventDBXError, SerializationError
 from eventdbx.services.files import locked_directory, read_text, replace_text
@@ -67,7 +67,10 @@ class Remotes:
                 remote_domain=None if before is None else before.remote_domain,
                 tenant=None if before is None else before.tenant,
             )
-            replace_text(path, with_remote(read_text(path) or "", name, _members(remote)))
+            changed = with_remote(read_text(path) or "", name, _members(remote))
+            # What is kept must be readable to the next command.
+            parse_config(changed, origin=str(path), environ={})
+            replace_text(path, changed)
         if of_domain is not None:
             self._write_of_domain(remote, token)
         return before is None, _document(remote)

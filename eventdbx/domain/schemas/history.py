@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from eventdbx import limits
 from eventdbx.domain.timestamps import NS_PER_MS, NS_PER_S, format_ns
-from eventdbx.errors import ConfigError, UnknownName
+from eventdbx.errors import ConfigError, InvalidSchema, UnknownName
 
 Action: TypeAlias = Literal["publish", "activate", "rollback"]
 
@@ -113,13 +114,25 @@ def version_id(now_ns: int, taken: Container[str]) -> str:
 
 
 def cleaned(text: str | None) -> str | None:
-    """Return a text of a person without space around it, None if nothing is left."""
-    return (text or "").strip() or None
+    """Return a text of a person without space around it, None if nothing is left.
+
+    Raises InvalidSchema for one that is too long.
+    """
+    return _bounded((text or "").strip(), "reason or actor") or None
 
 
 def cleaned_labels(labels: Sequence[str]) -> tuple[str, ...]:
-    """Return labels without space around them and without blank ones, in their order."""
-    return tuple(label.strip() for label in labels if label.strip())
+    """Return labels without space around them and without blank ones, in their order.
+
+    Raises InvalidSchema for one that is too long.
+    """
+    return tuple(_bounded(label.strip(), "label") for label in labels if label.strip())
+
+
+def _bounded(text: str, what: str) -> str:
+    if len(text.encode()) > limits.COMMENT_BYTES_MAX:
+        raise InvalidSchema(f"{what} cannot exceed {limits.COMMENT_BYTES_MAX} bytes")
+    return text
 
 
 def file_of(version: str) -> str:

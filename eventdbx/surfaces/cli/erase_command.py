@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.failures import Failure, shown
 from eventdbx.surfaces.cli.options import AGGREGATE, AS_JSON, TOKEN, argument, option
 from eventdbx.surfaces.cli.output import print_json, print_line
 from eventdbx.surfaces.cli.session import database
@@ -116,6 +116,6 @@ _SHOWN = ("aggregates", "events", "snapshots", "notes")
 
 
 def _confirmed(what: str, word: str) -> bool:
-    sys.stderr.write(f"This erases {what} for good. Type '{word}' to confirm: ")
+    sys.stderr.write(shown(f"This erases {what} for good. Type '{word}' to confirm: "))
     sys.stderr.flush()
     return sys.stdin.readline().strip() == word

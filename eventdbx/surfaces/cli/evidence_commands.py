@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -18,7 +18,7 @@ import click
 from eventdbx import verify
 from eventdbx.errors import AggregateNotFound
 from eventdbx.surfaces.cli.check_command import Check, register_check
-from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.failures import Failure, Stop, UsageFailure
 from eventdbx.surfaces.cli.options import (
     AS_JSON,
     DOCUMENT,
@@ -185,15 +185,27 @@ def _check(asked: Check) -> None:
     words += [] if asked.quorum is None else [f"--quorum={asked.quorum}"]
     words += [] if asked.event is None else [f"--event={asked.event}"]
     if format_wanted() in (None, "json"):
-        code = verify.main([*words, *(["--json"] if asked.as_json else [])])
+        code = _verified([*words, *(["--json"] if asked.as_json else [])])
     else:
         said = io.StringIO()
         with redirect_stdout(said):
-            code = verify.main([*words, "--json"])
+            code = _verified([*words, "--json"])
         if said.getvalue():
             print_json(json.loads(said.getvalue()))
     if code:
-        sys.exit(code)
+        raise Stop(code)
+
+
+def _verified(words: list[str]) -> int:
+    """Do what the program does; what it says of wrong usage is said as we say it."""
+    said, stderr = io.StringIO(), sys.stderr
+    try:
+        with redirect_stderr(said):
+            code = verify.main(words)
+    except SystemExit:
+        raise UsageFailure(said.getvalue().rpartition(": error: ")[2].strip()) from None
+    stderr.write(said.getvalue())
+    return code
 
 
 def _register_verifier(group: click.Group) -> None:

@@ -6,6 +6,7 @@ variable ``EVENTDBX_EXIT_CODES=fine`` a failure is told apart as in :data:`FINE_
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
@@ -21,6 +22,10 @@ USAGE = "usage"
 
 INTERNAL = "internal"
 """The code of mistakes of ours."""
+
+_ENDLESS = re.compile(r"\S{1000,}")
+_KEPT = 100
+"""So much of a word with a thousand letters is repeated in a message."""
 
 UNREACHABLE = "unreachable"
 """The code of failures to reach a server; it has no error class, for no server sends it."""
@@ -79,7 +84,7 @@ class UsageFailure(Exception):
         if self.usage:
             parts.append(f"Usage: {self.usage}")
         parts.append("For more information, try '--help'.")
-        return without_tokens("\n\n".join(parts)) + "\n"
+        return shown("\n\n".join(parts)) + "\n"
 
 
 class Stop(Exception):
@@ -106,7 +111,16 @@ def failure_text(failure: Failure, *, hints: bool) -> str:
             lines.append(f"    {number}: {cause}" if numbered else f"    {cause}")
     if failure.hint and hints:
         lines += ["", f"hint: {failure.hint}"]
-    return without_tokens("\n".join(lines)) + "\n"
+    return shown("\n".join(lines)) + "\n"
+
+
+def shown(text: str) -> str:
+    """Return a message as people see it: without tokens, and words of endless length cut."""
+    return _ENDLESS.sub(_cut, without_tokens(text))
+
+
+def _cut(found: re.Match[str]) -> str:
+    return f"{found[0][:_KEPT]}… ({len(found[0])} characters)"
 
 
 def failure_line(failure: Failure | UsageFailure) -> str:
@@ -122,9 +136,9 @@ def failure_line(failure: Failure | UsageFailure) -> str:
 
     error = {
         "code": code,
-        "message": without_tokens(failure.message),
-        "hint": hint and without_tokens(hint),
-        "causes": [without_tokens(one) for one in causes],
+        "message": shown(failure.message),
+        "hint": hint and shown(hint),
+        "causes": [shown(one) for one in causes],
     }
     return orjson.dumps({"error": error}).decode() + "\n"
 
