@@ -20,7 +20,15 @@ from eventdbx.domain.delivery.editing import configured, with_options
 from eventdbx.domain.delivery.entries import Entry, PluginEntry
 from eventdbx.domain.delivery.former import with_former_name
 from eventdbx.domain.delivery.targets import Target, folded, targets_as_given
-from eventdbx.errors import ConfigError, EventDBXError, NameTaken, StillInUse, UnknownName
+from eventdbx.domain.grants import Grant
+from eventdbx.errors import (
+    ConfigError,
+    EventDBXError,
+    NameTaken,
+    StillInUse,
+    Unauthorized,
+    UnknownName,
+)
 
 Make = Callable[["Entry | None"], PluginEntry]
 """Makes an entry of the one that is there, or of None."""
@@ -82,6 +90,8 @@ class Plugins:
         self._listed: tuple[Entry, ...] = ()
         self._entries: tuple[Entry, ...] = ()
         self.problem: str | None = None
+        self.shared = False
+        """Whether the file is that of all domains of the installation."""
         self.on_change: list[Callable[[], None]] = []
         self._read()
 
@@ -94,6 +104,16 @@ class Plugins:
     def listed(self) -> tuple[Entry, ...]:
         """All entries of the file, which may be shared by domains."""
         return self._listed
+
+    def shown_to(self, grant: Grant) -> tuple[Entry, ...]:
+        """Return the entries that the holder of a grant may know of: with a file of all domains,
+        who is bound to some sees what serves this one."""
+        return self._entries if self.shared and grant.tenants else self._listed
+
+    def require_own(self, grant: Grant) -> None:
+        """Raise Unauthorized for who is bound to some domains, if entries are those of all."""
+        if self.shared and grant.tenants:
+            raise Unauthorized
 
     def find(self, name: str) -> Entry | None:
         """Return the entry of the file that answers to a name; a usable one before others."""

@@ -100,6 +100,9 @@ def open_domain(
     for warning in warnings:
         log.warn("schemas.json: {warning}", warning=warning)
     plugins = Plugins(PluginFile(plugins_path or path.parent / "plugins.json"), domain=name)
+    plugins.shared = config.tenants.multi_tenant or (
+        plugins_path is not None and plugins_path.parent != path.parent
+    )
     writer = Writer(
         store,
         clock_ns=time.time_ns,

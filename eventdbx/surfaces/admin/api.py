@@ -242,7 +242,8 @@ class Api:
         """
         if row.action is None:
             return
-        of_all = row.area in _OF_ALL_DOMAINS and bool(call.grant.tenants)
+        shared = row.area == "plugins" and self._config().tenants.multi_tenant
+        of_all = (shared or row.area in _OF_ALL_DOMAINS) and bool(call.grant.tenants)
         if of_all or not call.grant.allows_tenant(call.domain or self._config().domain):
             raise Problem(403, "unauthorized", "unauthorized")
 

@@ -58,7 +58,7 @@ class PluginRoutes:
         plugins = self._at.domain(call).plugins
         plugins.refresh()
         enabled, kind = call.query.get("enabled"), call.query.get("type")
-        shown = [definition(entry) for entry in plugins.listed]
+        shown = [definition(entry) for entry in plugins.shown_to(call.grant)]
         return Answer(
             document=[
                 one
@@ -73,7 +73,7 @@ class PluginRoutes:
         plugins, name = self._at.domain(call).plugins, name_of(call)
         plugins.refresh()
         entry = plugins.find(name)
-        if entry is None:
+        if entry is None or entry not in plugins.shown_to(call.grant):
             raise UnknownName(f"no plugin named '{name}' is configured")
         return shown_entry(entry)
 

@@ -50,6 +50,11 @@ _WAITS_WITH = ("plugin.read", "aggregate.append", "aggregate.read")
 _LOOKS = frozenset("wait lag replay_progress queue job status".split())
 """What is asked again and again: it takes the file's entries as they were a second ago."""
 
+_OF_ENTRIES = frozenset(
+    "configure enable disable remove rename switch options pause resume test start stop".split()
+)
+"""What changes or uses entries, which may be those of all domains."""
+
 
 class PluginRoutes:
     """The method of the operation; the table is joined with that of Routes."""
@@ -70,6 +75,8 @@ class PluginRoutes:
         operation = self._operations.get(do)
         if operation is None:
             raise ConfigError(f"unknown plugin operation '{do[:64]}'")
+        if do in _OF_ENTRIES:
+            session.domain.plugins.require_own(grant)
         if do in _LOOKS:
             session.domain.plugins.refresh()
         else:
@@ -120,7 +127,7 @@ def _listing(domain: Domain, grant: Grant, paused: dict[str, str | None]) -> dic
     shown = entry_document if grant.allows("plugin.manage") else masked_document
     children = {one["name"]: one for one in processes(domain, None)}
     listed = []
-    for entry in domain.plugins.listed:
+    for entry in domain.plugins.shown_to(grant):
         document = shown(entry)
         members: dict[str, Any] = document if isinstance(document, dict) else {}
         if isinstance(entry, Unavailable):
