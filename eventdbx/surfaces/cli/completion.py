@@ -20,7 +20,6 @@ from eventdbx.surfaces.cli.helptext import possible_values
 FILES = "files"
 FOLDERS = "folders"
 
-_FOLDERS = ("PATH", "DIR", "DATA_DIR", "WORKING_DIR")
 _OF_FOLDERS = ("data_dir", "working_dir")
 _FILES = ("FILE", "PATH", "CONFIG", "OUTPUT", "SOURCE", "INPUT", "SIZE|FILE", "SHARD_MAP_PATH")
 
@@ -61,7 +60,9 @@ _BY_COMMAND = {
     ("domain", "name"): "domain",
     ("schema show", "tenant"): "type",
     ("merge", "source"): "domain",
-    ("merge", "into"): "domain",
+    ("merge", "target"): "domain",
+    ("tenant", "tenant"): "domain",
+    ("import", "event_type"): "event",
 }
 """What parameters stand for below one command, or one subcommand."""
 
@@ -75,8 +76,7 @@ _FRESH = frozenset(
 
 _NOT_THESE = frozenset(
     (
-        ("remote", "target"), ("keys", "target"), ("aggregate", "target"), ("checkout", "remote"),
-        ("config", "domain"), ("events", "event"),
+        ("remote", "target"), ("checkout", "remote"), ("events", "event"),
     )
 )  # fmt: skip
 
@@ -246,14 +246,15 @@ class _Line:
             return Answer([Candidate(word) for word in words])
         if begun.startswith("@"):
             return Answer([], FILES)
+        if parameter.name in _OF_FOLDERS or parameter.metavar == "DIR":
+            return Answer([], FOLDERS)
+        if parameter.metavar in _FILES or parameter.name in ("file", "path"):
+            return Answer([], FILES)
         kind = self._kind(parameter)
         if kind is not None:
             end = "=" if parameter.name == "assigned" else ""
             return Answer([Candidate(name + end) for name in self._names(kind, begun)])
-        if parameter.name in _OF_FOLDERS:
-            return Answer([], FOLDERS)
-        return Answer([], FILES if parameter.metavar in (*_FILES, *_FOLDERS) or
-                      parameter.name in ("file", "path") else None)  # fmt: skip
+        return Answer([])
 
     def _kind(self, parameter: click.Parameter) -> str | None:
         command, name = self._path[0] if self._path else "", parameter.name or ""

@@ -69,6 +69,8 @@ class Names:
             shared: dict[str, Any] = {}
             if options.get("data_dir"):
                 shared["data_dir"] = os.path.abspath(options["data_dir"])
+            if options.get("domain"):
+                shared["domain"] = options["domain"].strip().lower()
             self._place = open_workspace(options.get("config"), create=False, overrides=shared)
         return self._place
 

@@ -36,7 +36,7 @@ _CHOSEN = "eventdbx.context"
 _OF_THIS_MACHINE = frozenset(
     (
         "start", "stop", "status", "restart", "destroy", "serve", "init", "config", "token", "auth",
-        "remote", "doctor", "backup", "restore", "checkout", "merge", "list", "domain", "conflicts",
+        "remote", "doctor", "backup", "restore", "checkout", "merge", "domain create", "conflicts",
         "push", "pull", "watch", "keys backup", "keys restore", "plugin install",
     )
 )  # fmt: skip

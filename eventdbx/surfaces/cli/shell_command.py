@@ -153,12 +153,16 @@ def place_of(root: click.Context, environ: Mapping[str, str] = os.environ) -> st
     from eventdbx.surfaces.cli.contexts import looked_up
 
     params: Mapping[str, Any] = root.params
+    domain: str | None = params.get("domain")
     if params.get("socket"):
-        return str(params["socket"])
+        return f"{params['socket']}:{domain}" if domain else str(params["socket"])
     try:
         chosen = looked_up(params)
         if chosen is not None:
-            return chosen.name if chosen.domain is None else f"{chosen.name}:{chosen.domain}"
+            domain = domain or chosen.domain
+            return f"{chosen.name}:{domain}" if domain else chosen.name
+        if domain:
+            return domain
         shared = {} if not params.get("data_dir") else {"data_dir": params["data_dir"]}
         place = open_workspace(
             params.get("config"), environ=environ, create=False, overrides=shared

@@ -43,7 +43,9 @@ def hint_for(context: click.Context, failure: Failure, args: Sequence[str]) -> s
     meant = _meant(context, failure, args)
     if meant is None and failure.hint is None:
         return documented.hint_of(failure.message, args, words)
-    return " ".join(one for one in (meant, failure.hint) if one) or None
+    if meant is None or meant in (failure.hint or ""):
+        return failure.hint
+    return f"{meant} {failure.hint}" if failure.hint else meant
 
 
 def _meant(context: click.Context, failure: Failure, args: Sequence[str]) -> str | None:

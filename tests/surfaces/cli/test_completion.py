@@ -40,6 +40,8 @@ class CompletionCase(CommandLineCase):
         self.dbx("plugin", "config", "log", "--name", "notes")
         self.dbx("remote", "add", "standby", "10.0.0.2", "--token-env", "STANDBY")
         self.dbx("context", "add", "prod", "--server", "127.0.0.1:9")
+        self.dbx("domain", "create", "sales")
+        self.dbx("checkout", "default")
 
 
 class Words(CompletionCase):
@@ -78,6 +80,8 @@ class Words(CompletionCase):
         self.assertEqual(self.paths("--data-dir "), FOLDERS)
         self.assertEqual(self.paths("aggregate apply a b c --payload @"), FILES)
         self.assertEqual(self.paths("proof check "), FILES)
+        self.assertEqual(self.paths("backup --output "), FILES)
+        self.assertEqual(self.paths("import "), FILES)
         self.assertIsNone(self.paths("aggregate get "))
 
     def test_nothing_is_made(self) -> None:
@@ -113,6 +117,12 @@ class Named(CompletionCase):
             ("queue pause ", ["notes"]),
             ("remote show ", ["standby"]),
             ("remote add ", []),
+            ("checkout s", ["sales"]),
+            ("merge --from sales --into d", ["default"]),
+            ("tenant quota set ", ["default", "sales"]),
+            ("aggregate export ", ["order", "patient"]),
+            ("--domain sales aggregate get ", []),
+            ("import x.csv --event ", ["order_created", "order_paid", "patient_created"]),
             ("context use ", ["local", "prod"]),
             ("--context ", ["local", "prod"]),
             ("config list_p", ["list_page_size"]),

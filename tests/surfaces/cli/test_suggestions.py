@@ -31,6 +31,9 @@ class Hints(CommandLineCase):
             (("--context", "stagin", "aggregate", "list"), "staging"),
         ):
             self.assertEqual(self.hint(*words), f"did you mean '{name}'?", words)
+        self.dbx("domain", "create", "sales")
+        self.assertEqual(self.hint("--domain", "sale", "events"), "did you mean 'sales'?")
+        self.dbx("checkout", "default")
         hint = self.hint("plugin", "show", "nots")
         self.assertEqual(hint, "did you mean 'notes'? `dbx plugin list` shows those that are")
         self.assertIsNone(self.hint("remote", "show", "entirely-different"))
