@@ -25,7 +25,7 @@ from eventdbx.domain.events import Actor
 from eventdbx.domain.grants import Grant
 from eventdbx.errors import EventDBXError, InvalidSchema, UnknownName
 from eventdbx.storage import keys
-from eventdbx.storage.staged import Entry, all_entries, encode_entry, entries_of
+from eventdbx.storage.staged import Entry, all_entries, encode_entry, entries_of, keys_of
 from eventdbx.storage.store import Store, Transaction
 
 T = TypeVar("T")
@@ -122,8 +122,7 @@ class Staging:
             done = _write_all(work, entries, actor, authorise)
             if spender is not None and spender.write_limit is not None:
                 spend(transaction, self._store.view(), spender, work.made, work.now_ns)
-            for entry in entries:
-                transaction.delete(entry.key)
+            _drop_all(transaction, owner)
             return render(done)
 
         return self._writer.carry_out(change)
@@ -149,11 +148,14 @@ class Staging:
 
         def step(transaction: Transaction) -> int:
             found = {entry.entry_id: entry.key for entry, _length in entries_of(transaction, owner)}
-            for entry_id in found if ids is None else ids:
+            if ids is None:
+                _drop_all(transaction, owner)
+                return len(found)
+            for entry_id in ids:
                 if entry_id not in found:
                     raise unknown(entry_id)
                 transaction.delete(found[entry_id])
-            return len(found if ids is None else set(ids))
+            return len(set(ids))
 
         return self._store.transact(step)
 
@@ -200,6 +202,11 @@ class Staging:
 def unknown(entry_id: int) -> UnknownName:
     """Return the error for an entry that its user does not have."""
     return UnknownName(f"no staged event has the id {entry_id}")
+
+
+def _drop_all(transaction: Transaction, owner: Actor) -> None:
+    for key in keys_of(transaction, owner):
+        transaction.delete(key)
 
 
 def _write_all(

@@ -128,6 +128,12 @@ def entries_of(reads: _Scans, owner: Actor) -> list[tuple[Entry, int]]:
     return list(_entries(reads, keys.staged_of(owner_digest(owner))))
 
 
+def keys_of(reads: _Scans, owner: Actor) -> list[bytes]:
+    """Return the keys of all that a user has staged, with what an erasure has emptied."""
+    prefix = keys.staged_of(owner_digest(owner))
+    return [key for key, _record in reads.scan(prefix, keys.after(prefix))]
+
+
 def all_entries(reads: _Scans) -> Iterator[tuple[Entry, int]]:
     """Yield what all users have staged, user by user, oldest first."""
     return _entries(reads, keys.STAGED)

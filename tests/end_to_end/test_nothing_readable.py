@@ -23,7 +23,7 @@ HIDDEN = {
     name: f"{SECRET}-{name}-that-nobody-reads"
     for name in (
         "payload", "member", "metadata", "note", "archive", "snapshot", "state", "patched",
-        "queued", "idempotent", "restored", "batched",
+        "queued", "idempotent", "restored", "batched", "staged",
     )
 }  # fmt: skip
 
@@ -117,6 +117,13 @@ class Nothing(SynchronousTestCase):
             client.append("order", "o-3", "made", {"text": [{"deep": hidden["batched"]}]})
             client.archive("order", "o-2", hidden["archive"])
             client.restore("order", "o-3", hidden["restored"])
+            staged = {
+                "kind": "apply", "aggregate_type": "order", "aggregate_id": name,
+                "event_type": "kept", "content_json": json.dumps({hidden["staged"]: 1}),
+                "metadata_json": json.dumps({"@text": hidden["staged"]}),
+                "note": hidden["staged"], "idempotency_key": hidden["staged"],
+            }  # fmt: skip
+            client.staging({"do": "stage", "writes": [staged]})
             client.schema({"do": "publish", "force": True, "reason": READABLE["published"]})
         self.space.run("aggregate", "snapshot", "order", name, "--comment", hidden["snapshot"])
         made = self.space.run(

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from twisted.internet.defer import Deferred
 
+from eventdbx.application.authorising import allow_all
+from eventdbx.domain.commands import Write
 from eventdbx.storage.erasures import Erasure, erasures
 from tests.daemon import ROOT
-from tests.erasure.places import OnDisk, now
+from tests.erasure.places import ALICE, OnDisk, now
 
 SECRETS = ("secret-alpha-9182", "secret-bravo-9182", "secret-charlie-9182")
 CYCLES_MAX = 40
@@ -28,6 +30,13 @@ class Killed(OnDisk):
             who, told = {"who": f"{SECRETS[0]}-{number}", "n": number}, SECRETS[1]
             self.write(f"o-{number}", who, subject="anna", note=told)
         self.snapshot("o-1", SECRETS[2])
+        staged = Write(
+            "apply", "order", "o-1", "made", '{"n":9}', '{"@subject":"anna"}', note=SECRETS[2]
+        )
+        staging = self.domain.staging.stage(
+            (staged,), owner=ALICE, actor=ALICE, authorise=allow_all, render=len
+        )
+        self.assertEqual(self.successResultOf(staging), 1)
         self.successResultOf(self.domain.store.close())
         self.kept = Path(self.mktemp())
         shutil.copytree(self.folder, self.kept)
@@ -56,6 +65,7 @@ class Killed(OnDisk):
             if whole and not named and not started:
                 self.assertTrue(killed)
                 self.assertEqual(self.state("o-1")["who"], f"{SECRETS[0]}-1")
+                self.assertEqual(len(self.domain.staging.entries(ALICE)), 1)
                 self.successResultOf(self.domain.store.close())
                 continue
             known += 1
@@ -69,6 +79,7 @@ class Killed(OnDisk):
                 self.assertEqual([self.state("o-2"), self.state("o-3")], [{}, {}])
                 self.assert_gone(SECRETS)
             self.assertEqual(self.findings(), [])
+            self.assertEqual(self.domain.staging.entries(ALICE), [])
             self.assertEqual(self.events("o-1")[-1].event_type, "dbx_erased")
             self.write("o-1", {"on": 1})
             self.reopen()
