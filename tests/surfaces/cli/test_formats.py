@@ -119,7 +119,7 @@ class Rendering(SynchronousTestCase):
     def test_rows_come_at_once(self) -> None:
         """Rows are written as they come; a table looks at one page before."""
         for form, ahead in (("json", 1), ("ndjson", 1), ("yaml", 1), ("csv", 1), ("table", 1_000)):
-            taken = []
+            taken: list[int] = []
 
             def endless(taken: list[int] = taken) -> Any:
                 while True:

@@ -58,8 +58,8 @@ class TerminalCase(CommandLineCase):
                 timeout=60,
             )
         finally:
-            for one in theirs:
-                os.close(one)
+            for terminal in theirs:
+                os.close(terminal)
             for reader in readers:
                 reader.join()
         out, err = (text.decode().replace("\r\n", "\n") for text in texts)
@@ -190,3 +190,32 @@ class InAPipe(TerminalCase):
             command.stdout.close()
             _, said = command.communicate(timeout=60)
             self.assertEqual((command.returncode, said), (0, b""), form)
+
+    def test_memory(self) -> None:
+        """Ten times as many events take no ten times the memory, whatever the format."""
+        lines = self.home / "events.ndjson"
+        with lines.open("w") as file:
+            for number in range(10_000):
+                event = {"aggregate_type": "order", "aggregate_id": f"o-{number}"}
+                event |= {"event_type": "made", "payload": {"text": "x" * 1_000}}
+                file.write(json.dumps(event) + "\n")
+        self.assertEqual(self.pipe("import", str(lines)).returncode, 0)
+        for form in ("json", "csv", "table"):
+            page = self.peak_mib("events", "--take", "1000", "-o", form)
+            self.assertLess(self.peak_mib("events", "--all", "-o", form), page + 30, form)
+
+    def peak_mib(self, *words: str) -> int:
+        """Return the most memory that a command had resident; it must print something."""
+        with (self.home / "out").open("wb") as out:
+            command = subprocess.Popen(
+                [*CHECKOUT_DBX, *words],
+                env=self.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.DEVNULL,
+            )
+            _, status, used = os.wait4(command.pid, 0)
+        command.returncode = os.waitstatus_to_exitcode(status)
+        self.assertEqual(command.returncode, 0)
+        self.assertGreater((self.home / "out").stat().st_size, 100_000)
+        return used.ru_maxrss // 1024
