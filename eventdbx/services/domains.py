@@ -8,7 +8,6 @@ before a store has to be opened.
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -142,6 +141,8 @@ def delete(workspace: Workspace, name: str) -> None:
     It is moved aside first: whatever interrupts the removal, no half of a domain is taken for a
     whole one. Raises IoError.
     """
+    import shutil
+
     from eventdbx.storage.keyfiles import wipe
     from eventdbx.storage.keyslots import FILE_NAME
 

@@ -7,7 +7,6 @@ that can be done again by anybody. Nothing here imports Twisted or the store.
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 
 from eventdbx.errors import IoError
@@ -40,6 +39,8 @@ def settle(folder: Path) -> None:
 
 
 def _settle(folder: Path, merged: Path) -> None:
+    import shutil  # Rarely needed, and slow to import for a command.
+
     before = folder / _BEFORE
     store = folder / _STORE
     # The keys first: they are those of the old store, too.
