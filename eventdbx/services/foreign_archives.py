@@ -1,19 +1,197 @@
-"""Archives of the existing program: its stores read, and every event recreated in one of ours."""
+"""Archives of the existing program: its stores read, and every event recreated in one of ours.
+
+3.9.13 keeps the default domain at the top and others below ``domains``, 3.19.4 keeps all below
+``shards``. Tokens, revocations, schemas, plugins, remotes and staged events are files of the same
+form as ours, and are taken over as such.
+"""
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
+from eventdbx.application.domains import Domain
+from eventdbx.application.sealing import unseal
+from eventdbx.domain.identifiers import check_domain_name
+from eventdbx.errors import EventDBXError, StorageError
 from eventdbx.services.backup_archives import Refused
 from eventdbx.services.backup_manifest import Manifest
+from eventdbx.services.backups import has_store
+from eventdbx.services.files import make_directory
+from eventdbx.services.recreating import Outcome, Recreation
 from eventdbx.services.restoring import Import, Imported
-from eventdbx.services.workspace import Opened
+from eventdbx.services.stores import open_domain
+from eventdbx.services.workspace import Opened, Workspace
+from eventdbx.storage.hops import synchronous
+from eventdbx.storage.reference_store import ReferenceStore
+
+_OF_DOMAIN = (
+    "tokens.json", "jwt_revocations.json", "schemas.json", "remote.json", "staged_events.json"
+)  # fmt: skip
+_LEFT_OUT = {
+    "plugin_queue.db": "deliveries that waited for plugins; send them with `dbx plugin replay`",
+    "conflicts.db": "conflicts of replication that were recorded",
+    "tenant_meta": "shards and quotas of tenants",
+    "watch.json": "the state of `watch`",
+    "schemas": "published versions of schemas; the schemas in force are taken over",
+}
+_REPORT_MAX = 10_000
+"""Mismatches that are told one by one; what follows is counted."""
+
+
+class Found(NamedTuple):
+    """A domain in an archive."""
+
+    name: str
+    folder: Path
 
 
 def importer(*, accept: bool) -> Import:
     """Return what makes our stores; ``accept`` goes on although hashes do not fit."""
 
     def import_foreign(data: Path, manifest: Manifest, place: Opened) -> Imported:
-        raise Refused("archives of other programs are not read yet")
+        mismatches = _Mismatches()
+        left_out: list[str] = []
+        outcomes: list[Outcome] = []
+        names: list[str] = []
+        for found in domains(data):
+            names.append(found.name)
+            outcomes.append(_import(found, data, place, mismatches, left_out, accept=accept))
+        if not names:
+            raise Refused("backup archive is missing the event store")
+        if mismatches.count and not accept:
+            raise Refused(
+                f"the archive does not fit its own hashes: {mismatches.count} mismatch(es); "
+                "nothing was restored (--accept-mismatches restores what is there)",
+                *mismatches.lines[:20],
+            )
+        return Imported(
+            tuple(names),
+            sum(one.events for one in outcomes),
+            sum(one.aggregates for one in outcomes),
+            mismatches.told(),
+            tuple(dict.fromkeys(left_out)),
+        )
 
     return import_foreign
+
+
+def domains(data: Path) -> Iterator[Found]:
+    """Yield the domains of an archive, in either layout. Raises Refused."""
+    seen: set[str] = set()
+    places = [("default", data), *((one.name, one) for one in sorted(data.glob("domains/*")))]
+    places += [(one.name, one) for one in sorted(data.glob("shards/*/tenants/*"))]
+    for name, folder in places:
+        if not folder.is_dir() or not (has_store(folder / "event_store") or name != "default"):
+            continue
+        try:
+            check_domain_name(name)
+        except EventDBXError as error:
+            raise Refused("backup archive holds a domain of a wrong name", str(error)) from None
+        if name in seen:
+            raise Refused(f"backup archive holds two domains '{name}', in different layouts")
+        seen.add(name)
+        yield Found(name, folder)
+
+
+class _Mismatches:
+    """What does not fit, told in full up to a bound."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.lines: list[str] = []
+
+    def say(self, name: str) -> Callable[[str], None]:
+        def say(line: str) -> None:
+            self.count += 1
+            if len(self.lines) < _REPORT_MAX:
+                self.lines.append(line if name == "default" else f"{name}: {line}")
+
+        return say
+
+    def told(self) -> tuple[str, ...]:
+        rest = self.count - len(self.lines)
+        return (*self.lines, f"… {rest} more") if rest else tuple(self.lines)
+
+
+def _import(
+    found: Found,
+    data: Path,
+    place: Opened,
+    mismatches: _Mismatches,
+    left_out: list[str],
+    *,
+    accept: bool,
+) -> Outcome:
+    workspace = place.workspace
+    say = mismatches.say(found.name)
+    _take_files(found, data, workspace, left_out)
+    if not has_store(found.folder / "event_store"):
+        return Outcome(0, 0)
+    keys = workspace.data_keys
+    source = ReferenceStore(
+        str(found.folder / "event_store"), lambda text: unseal(text, keys, "events")
+    )
+    recreation = None
+    try:
+        order = data.parent / f"order-{found.name}"
+        recreation = Recreation(source, order, say, time.time_ns() // 1_000_000)
+        recreation.check()
+        if mismatches.count and not accept:
+            return Outcome(0, 0)  # All domains are looked at, so that all of it can be told.
+        return _recreated(recreation, found.name, place, say)
+    except StorageError as error:
+        raise Refused(
+            f"the event store of domain '{found.name}' cannot be read", error.detail
+        ) from None
+    finally:
+        if recreation is not None:
+            recreation.close()
+        source.close()
+
+
+def _recreated(
+    recreation: Recreation, name: str, place: Opened, say: Callable[[str], None]
+) -> Outcome:
+    """Recreate the events; the schemas of the archive are in force first of all."""
+    workspace, config = place
+    path = workspace.store_path(name)
+    schemas = path.parent / "schemas.json"
+
+    def opened() -> Domain:
+        return open_domain(
+            name, path, config, hop=synchronous(), plugins_path=workspace.plugins_path(name)
+        )
+
+    try:
+        domain = opened()
+    except EventDBXError as error:
+        if not schemas.exists():
+            raise
+        say(f"schemas.json cannot be in force, it is left out: {error}")
+        schemas.unlink()
+        domain = opened()
+    try:
+        return recreation.recreate(domain)
+    finally:
+        failures: list[object] = []
+        domain.store.close().addErrback(failures.append)
+
+
+def _take_files(found: Found, data: Path, workspace: Workspace, left_out: list[str]) -> None:
+    target = workspace.domain_dir(found.name)
+    make_directory(target)
+    for name in _OF_DOMAIN:
+        if (found.folder / name).is_file():
+            shutil.copyfile(found.folder / name, target / name)
+    plugins = workspace.plugins_path(found.name)
+    for source in (found.folder / "plugins.json", data / "plugins.json"):
+        if source.is_file() and not plugins.exists():
+            make_directory(plugins.parent)
+            shutil.copyfile(source, plugins)
+    for name, what in _LEFT_OUT.items():
+        if any((one / name).exists() for one in (found.folder, data)):
+            left_out.append(f"{name} ({what})")

@@ -18,13 +18,14 @@ from typing import NamedTuple
 
 import orjson
 
+from eventdbx.config import updated_text
 from eventdbx.domain.actions import Action
 from eventdbx.errors import ConfigError, EventDBXError, StorageError
 from eventdbx.services import swapping
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.backup_archives import Advance, Refused, peek, unpack
 from eventdbx.services.backup_manifest import Manifest
-from eventdbx.services.files import make_directory, replace_text, sync_path
+from eventdbx.services.files import make_directory, read_text, replace_text, sync_path
 from eventdbx.services.ournames import OF_THE_PERSON, is_ours
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record
 from eventdbx.services.workspace import PID_NAME, RESTORED_NAME, Opened, Place, open_place
@@ -193,7 +194,9 @@ def _staging(target: Path) -> Iterator[Path]:
     descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield stage
+        below = stage / "work"  # Locks are taken on it, too, for what it holds.
+        below.mkdir(mode=0o700)
+        yield below
     finally:
         os.close(descriptor)
         shutil.rmtree(stage, ignore_errors=True)
@@ -253,6 +256,10 @@ def _put(wanted: Wanted, found: Tried, target: Path) -> None:
     """Make the unpacked data whole, put it in place, and remove what was there."""
     data = found.data
     text = found.manifest.text_of_config(target)
+    if found.manifest.foreign:
+        # Keys that it lacked were made, and what was recreated is sealed with them.
+        made = read_text(found.place.workspace.config_path) or ""
+        text = updated_text(made, {"data_dir": str(target)})
     inside = target in wanted.config_path.parents
     if inside:
         path = data / wanted.config_path.relative_to(target)

@@ -327,8 +327,9 @@ def _complete(place: Place, environ: Mapping[str, str]) -> str:
 
 def _is_encrypted(folder: Path) -> bool:
     """Tell whether something in a data directory needs a data key that it was written with."""
-    if (folder / "data_keys").exists() or any(folder.glob("domains/*/data_keys")):
-        return True
+    for name in ("data_keys", "event_store/data_keys.id"):
+        if (folder / name).exists() or any(folder.glob(f"domains/*/{name}")):
+            return True
     try:
         with open(folder / "tokens.json", "rb") as file:
             return file.read(6) == b"ENCv1:"

@@ -275,6 +275,16 @@ class RocksStore:
                 raise
             raise translated(error) from error
 
+    @classmethod
+    def open_foreign(cls, path: str) -> RocksStore:
+        """Open a database that another program has written, to read what it holds now.
+
+        Raises StorageError.
+        """
+        if not os.path.isfile(os.path.join(path, "CURRENT")):
+            raise StorageError(f"there is no event store at {path}")
+        return cls(_open_database(path, read_only=True), path, None)
+
     def _check_format(self, read_only: bool) -> None:
         found = self.get(FORMAT_KEY)
         if found is None:
