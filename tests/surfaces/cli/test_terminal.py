@@ -196,8 +196,8 @@ class InAPipe(TerminalCase):
         lines = self.home / "events.ndjson"
         with lines.open("w") as file:
             for number in range(10_000):
-                event = {"aggregate_type": "order", "aggregate_id": f"o-{number}"}
-                event |= {"event_type": "made", "payload": {"text": "x" * 1_000}}
+                names = {"aggregate_type": "order", "aggregate_id": f"o-{number}"}
+                event = {**names, "event_type": "made", "payload": {"text": "x" * 1_000}}
                 file.write(json.dumps(event) + "\n")
         self.assertEqual(self.pipe("import", str(lines)).returncode, 0)
         for form in ("json", "csv", "table"):
