@@ -48,7 +48,7 @@ def register(root: click.Group) -> None:
         epilog="The archive holds the keys unless --without-keys is given: it reads everything, "
         "and keeps what is erased later. See docs/backup.md.",
     )
-    @option("--output", "target", metavar="OUTPUT", type=PATH, help="The archive to write")
+    @option("-o", "--output", "target", metavar="OUTPUT", type=PATH, help="The archive to write")
     @option(
         "--force", is_flag=True, help="Replace an archive that is there, once this one is whole"
     )
