@@ -156,6 +156,8 @@ class DbxGroup(click.Group):
             found = None
             if isinstance(command, DbxGroup):
                 found = command.get_command(ctx, command.aliases.get(word, word))
+                if found is None and word == "help":
+                    break
             if found is None:
                 raise UsageFailure(
                     f"unrecognized subcommand '{word}'",
