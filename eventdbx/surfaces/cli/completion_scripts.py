@@ -78,10 +78,15 @@ function __dbx_complete
     set -l program $words[1]
     for line in ($program __complete fish $words[2..-1] $begun 2>/dev/null)
         switch $line
-            case :files
-                __fish_complete_path (string replace -r '^(-[^=]*=)?@?' '' -- $begun)
-            case :folders
-                __fish_complete_directories (string replace -r '^-[^=]*=' '' -- $begun)
+            case :files :folders
+                # A path may be glued to its option, or follow @: fish wants all of the word.
+                set -l lead (string match -r -- '^(?:-[^=]*=)?@?' $begun)
+                set -l path (string replace -r -- '^(?:-[^=]*=)?@?' '' $begun)
+                set -l ask __fish_complete_path
+                test $line = :folders; and set ask __fish_complete_directories
+                for one in ($ask $path)
+                    echo "$lead$one"
+                end
             case '*'
                 echo $line
         end
