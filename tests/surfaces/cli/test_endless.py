@@ -102,6 +102,18 @@ class Endless(CommandLineCase):
         self.assertEqual(bad, [], "\n".join(bad))
         self.assertEqual(self.dbx("events").stdout.count("\n"), 1)
 
+    def test_bounds(self) -> None:
+        """What was once taken at any length: remarks on schemas, and the variable of a remote."""
+        for option, what in (("--reason", "reason or actor"), ("--actor", "reason or actor"),
+                             ("--label", "label")):  # fmt: skip
+            said = self.failed("schema", "publish", option, "x" * 4097)
+            self.assertEqual(said, f"Error: invalid schema: {what} cannot exceed 4096 bytes\n")
+        self.assertEqual(self.dbx("schema", "history", "--json").document["versions"], [])
+        self.dbx("schema", "publish", "--reason", "x" * 4096)
+        said = self.failed("remote", "add", "standby", "h:1", "--token-env", "X" * 20_000)
+        self.assertIn("token_env must not exceed 16384 characters", said)
+        self.assertEqual(self.dbx("remote", "ls", "--json").document, {})
+
     def put_back(self) -> None:
         """Make the home as it was if a command has succeeded in changing it."""
         if self.now() != self.before:
