@@ -5,7 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import shutil
+import subprocess
 import sys
 import threading
 import time
@@ -24,6 +26,7 @@ from eventdbx.surfaces.cli.main import main
 from eventdbx.surfaces.cli.upgrade_tags import checked_tag, order_of
 from eventdbx.surfaces.cli.upgrade_ways import Installation, way_to
 from tests.daemon import ROOT
+from tests.surfaces.cli.test_completion import read_until
 from tests.surfaces.command_line import CommandLineCase
 
 
@@ -401,3 +404,26 @@ class Run(SynchronousTestCase):
         self.assertEqual(failure.message, "pip ended with status 3")
         failure = self.assertRaises(Failure, _ran, Way("pipx", ("no-such-program-here",)))
         self.assertIn("cannot run no-such-program-here", failure.message)
+
+    def test_confirmed(self) -> None:
+        """At a terminal the word is asked for; any other cancels. Without one nothing is run."""
+        program = (
+            "from eventdbx.surfaces.cli.upgrade_command import _confirmed; print(_confirmed())"
+        )
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        for word, words in (("upgrade", "True"), ("yes", "Upgrade cancelled.\r\nFalse")):
+            leader, follower = pty.openpty()
+            self.addCleanup(os.close, leader)
+            asking = subprocess.Popen(
+                [sys.executable, "-c", program], stdin=follower, stdout=follower, env=environment
+            )
+            os.close(follower)
+            read_until(leader, 'Type "upgrade" to run this command: ')
+            os.write(leader, f"{word}\n".encode())
+            read_until(leader, words)
+            self.assertEqual(asking.wait(30), 0)
+        done = subprocess.run(
+            [sys.executable, "-c", program], input="upgrade\n", capture_output=True, text=True,
+            env=environment, check=True, timeout=60,
+        )  # fmt: skip
+        self.assertEqual(done.stdout, "False\n")
