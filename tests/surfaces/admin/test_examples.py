@@ -30,6 +30,7 @@ STEPS: tuple[tuple[str, dict[str, str]], ...] = (
     ("retryJobs", {}),
     ("eraseAggregate", {"type": "order", "id": "erased-1"}),
     ("eraseSubject", {}),
+    ("createBackup", {}),
     ("putTenant", {"tenant": "acme"}),
     ("putTenantQuota", {"tenant": "acme"}),
     ("putRemote", {"name": "standby"}),
