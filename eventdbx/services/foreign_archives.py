@@ -38,8 +38,10 @@ _LEFT_OUT = {
     "watch.json": "the state of `watch`",
     "schemas": "published versions of schemas; the schemas in force are taken over",
 }
-_REPORT_MAX = 10_000
-"""Mismatches that are told one by one; what follows is counted."""
+_KEPT_MAX = 10_000
+"""Mismatches that are kept in memory; what follows is counted, and in the report."""
+
+_SHOWN = 20
 
 
 class Found(NamedTuple):
@@ -49,11 +51,14 @@ class Found(NamedTuple):
     folder: Path
 
 
-def importer(*, accept: bool) -> Import:
-    """Return what makes our stores; ``accept`` goes on although hashes do not fit."""
+def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None) -> Import:
+    """Return what makes our stores; ``accept`` goes on although hashes do not fit.
+
+    ``report`` is told of every mismatch, also if the archive is refused for them.
+    """
 
     def import_foreign(data: Path, manifest: Manifest, place: Opened) -> Imported:
-        mismatches = _Mismatches()
+        mismatches = _Mismatches(report)
         left_out: list[str] = []
         outcomes: list[Outcome] = []
         names: list[str] = []
@@ -65,8 +70,9 @@ def importer(*, accept: bool) -> Import:
         if mismatches.count and not accept:
             raise Refused(
                 f"the archive does not fit its own hashes: {mismatches.count} mismatch(es); "
-                "nothing was restored (--accept-mismatches restores what is there)",
-                *mismatches.lines[:20],
+                "nothing was restored (--report FILE lists them, --accept-mismatches restores what "
+                "is there)",
+                *mismatches.lines[:_SHOWN],
             )
         return Imported(
             tuple(names),
@@ -100,15 +106,18 @@ def domains(data: Path) -> Iterator[Found]:
 class _Mismatches:
     """What does not fit, told in full up to a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, report: Callable[[str], None]) -> None:
+        self._report = report
         self.count = 0
         self.lines: list[str] = []
 
     def say(self, name: str) -> Callable[[str], None]:
         def say(line: str) -> None:
             self.count += 1
-            if len(self.lines) < _REPORT_MAX:
-                self.lines.append(line if name == "default" else f"{name}: {line}")
+            told = line if name == "default" else f"{name}: {line}"
+            self._report(told)
+            if len(self.lines) < _KEPT_MAX:
+                self.lines.append(told)
 
         return say
 

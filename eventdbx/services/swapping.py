@@ -12,6 +12,7 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from eventdbx.services.files import sync_path
@@ -36,7 +37,20 @@ def _escaped(name: str) -> str:
     return "".join(f"[{one}]" if one in "*?[" else one for one in name)
 
 
-def put_in_place(new: Path, target: Path) -> Path | None:
+def exchanged(one: Path, other: Path) -> None:
+    """Let two names change places. Raises OSError."""
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except AttributeError:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
+    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(other))
+
+
+def put_in_place(
+    new: Path, target: Path, *, exchange: Callable[[Path, Path], None] = exchanged
+) -> Path | None:
     """Give ``new`` the name of ``target``; return where the old one is now. Raises OSError."""
     old: Path | None = None
     if not os.path.lexists(target):
@@ -44,7 +58,7 @@ def put_in_place(new: Path, target: Path) -> Path | None:
     else:
         old = beside(target, REPLACED)
         try:
-            _exchange(new, target)
+            exchange(new, target)
             os.rename(new, old)
         except OSError as error:
             if error.errno not in _IMPOSSIBLE:
@@ -72,14 +86,3 @@ def sweep(target: Path) -> None:
         for kind in (STAGED, REPLACED):
             for left in leftovers(target, kind):
                 shutil.rmtree(left, ignore_errors=True)
-
-
-def _exchange(one: Path, other: Path) -> None:
-    """Let two names change places. Raises OSError."""
-    try:
-        call = ctypes.CDLL(None, use_errno=True).renameat2
-    except AttributeError:
-        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS)) from None
-    if call(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _EXCHANGE):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), str(other))

@@ -139,8 +139,10 @@ class ForeignArchives(CommandLineCase):
         store.put(b"evt\x1fbad\x1fb-5\x1f" + (1).to_bytes(8, "big"), b"no JSON")
         store.close()
         self.pack()
-        ended = self.restore()
+        report = self.home / "report"
+        ended = self.restore("--report", str(report))
         self.assertEqual(ended.status, 1)
+        self.assertEqual(len(report.read_text().splitlines()), 5)
         for part in ("bad::b-1 v1: its hash is", "bad::b-2: its metadata is of version 7",
                      "bad::b-3 v2 is missing", "bad::b-4 v2: its event id",
                      "bad::b-5 v1 cannot be read", "--accept-mismatches"):  # fmt: skip

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,7 @@ from eventdbx.surfaces.cli.backup_commands import (
     failure_of_refusal,
     passphrase_of,
 )
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.progress import Progress
@@ -44,6 +47,8 @@ def register(root: click.Group) -> None:
         is_flag=True,
         help="Restore an archive of another program although its hashes do not fit its events",
     )
+    @option("--report", metavar="FILE", type=PATH,
+            help="Write every mismatch of such an archive into this new file")  # fmt: skip
     @PASSPHRASE
     @AS_JSON
     @click.pass_context
@@ -70,16 +75,33 @@ def _restore(context: click.Context, given: dict[str, Any], passphrase: bytes | 
     wanted = _wanted(context, given, passphrase)
     try:
         size = wanted.source.stat().st_size if wanted.source.is_file() else None
-        with Progress(context, "restoring", unit="bytes", total=size) as progress:
+        with (
+            Progress(context, "restoring", unit="bytes", total=size) as progress,
+            _reporting(given["report"]) as report,
+        ):
             found = restore(
                 wanted,
-                import_foreign=importer(accept=given["accept_mismatches"]),
+                import_foreign=importer(accept=given["accept_mismatches"], report=report),
                 environ=os.environ,
                 advance=progress.advance,
             )
     except Refused as error:
         raise failure_of_refusal(error) from None
     _tell(wanted, found, as_json=given["as_json"])
+
+
+@contextmanager
+def _reporting(path: Path | None) -> Iterator[Callable[[str], None]]:
+    """What writes lines into a new file, or nowhere. Raises Failure."""
+    if path is None:
+        yield lambda _line: None
+        return
+    try:
+        file = path.open("x", encoding="utf-8")
+    except OSError as error:
+        raise Failure(f"cannot write {path}", error.strerror or str(error), code="io") from None
+    with file:
+        yield lambda line: print(line, file=file)
 
 
 def _wanted(context: click.Context, given: dict[str, Any], passphrase: bytes | None) -> Wanted:
