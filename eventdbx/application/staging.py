@@ -64,7 +64,8 @@ class Staging:
             _check_count(len(present) + len(writes))
             size = sum(length for _entry, length in present)
             trial = Work(self._writer, transaction.branch(), no_slot)
-            _write_all(trial, [entry for entry, _length in present], actor, authorise)
+            entries = [entry for entry, _length in present]
+            _write_all(trial, self._beneath(entries, writes), actor, authorise)
             added = []
             for number, write in enumerate(writes):
                 with _of_many(number, len(writes)):
@@ -80,6 +81,17 @@ class Staging:
             return render(added)
 
         return self._writer.carry_out(change)
+
+    def _beneath(self, entries: list[Entry], writes: Sequence[Write]) -> list[tuple[int, Entry]]:
+        """Return the entries, with their places, that can matter to what comes on top of them.
+
+        Those are the ones of the same aggregates; and all, where it may refer to others.
+        """
+        references = self._writer.rules.references
+        if any(references.paths(write.aggregate_type) for write in writes):
+            return _numbered(entries)
+        names = {write[1:3] for write in writes}
+        return [one for one in _numbered(entries) if one[1].write[1:3] in names]
 
     def _entry(self, work: Work, draft: DraftWrite, done: Committed, owner: Actor) -> Entry:
         return Entry(
@@ -119,7 +131,7 @@ class Staging:
 
         def change(work: Work, transaction: Transaction) -> T:
             entries = [entry for entry, _length in entries_of(transaction, owner)]
-            done = _write_all(work, entries, actor, authorise)
+            done = _write_all(work, _numbered(entries), actor, authorise)
             if spender is not None and spender.write_limit is not None:
                 spend(transaction, self._store.view(), spender, work.made, work.now_ns)
             _drop_all(transaction, owner)
@@ -135,7 +147,7 @@ class Staging:
         def step(transaction: Transaction) -> list[Entry]:
             entries = [entry for entry, _length in entries_of(transaction, owner)]
             trial = Work(self._writer, transaction.branch(), no_slot)
-            _write_all(trial, entries, actor, authorise)
+            _write_all(trial, _numbered(entries), actor, authorise)
             return entries
 
         return self._store.transact(step)
@@ -209,12 +221,16 @@ def _drop_all(transaction: Transaction, owner: Actor) -> None:
         transaction.delete(key)
 
 
+def _numbered(entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
+    return list(enumerate(entries, 1))
+
+
 def _write_all(
-    work: Work, entries: Sequence[Entry], actor: Actor | None, authorise: Authorise
+    work: Work, entries: Sequence[tuple[int, Entry]], actor: Actor | None, authorise: Authorise
 ) -> list[Committed]:
     """Write entries on top of each other; an error says which of them it is about."""
     done = []
-    for number, entry in enumerate(entries, 1):
+    for number, entry in entries:
         write = entry.write
         told = (
             f"staged event {number} (id {entry.entry_id}, "

@@ -139,11 +139,12 @@ class Staged(StagingCase):
         self.assertTrue(said.endswith("aggregate is archived and cannot accept new events"))
         self.assertEqual(self.ids(), [first.entry_id, third.entry_id])
         self.assertIsNone(self.domain.reader().aggregate("order", "o-2"))
-        # Nothing can be put on top of what would be refused.
-        said = self.refused(self.staging_of(write("create", "o-3", {})), AggregateArchived)
-        self.assertIn(f"id {third.entry_id}", said)
+        # Nothing can be put on top of what would be refused, but beside it.
+        said = self.refused(self.staging_of(write("apply", "o-1", {})), AggregateArchived)
+        self.assertIn(f"staged event 2 (id {third.entry_id}", said)
+        self.stage(write("create", "o-3", {}))
         self.archive("o-1", "back", archived=False)
-        self.assertEqual(len(self.commit()), 2)
+        self.assertEqual(len(self.commit()), 3)
         self.assertEqual(self.findings(), [])
 
     def test_the_rights_are_asked_for_again(self) -> None:
