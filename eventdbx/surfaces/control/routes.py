@@ -56,6 +56,7 @@ from eventdbx.surfaces.control.plugins import PluginRoutes
 from eventdbx.surfaces.control.recording import Recording
 from eventdbx.surfaces.control.references import ReferenceRoutes
 from eventdbx.surfaces.control.schemas import SchemaRoutes
+from eventdbx.surfaces.control.staging import StagingRoutes
 from eventdbx.surfaces.control.tenants import TenantRoutes, managed_tenant
 from eventdbx.surfaces.control.writes import WriteRoutes
 from eventdbx.wire import requests as rq
@@ -170,6 +171,7 @@ class Routes:
             **PluginRoutes(self).table(),
             **self.administration.table(),
             **IntegrityRoutes(self, run_slowly).table(),
+            **StagingRoutes(self).table(),
             **FollowRoutes(self, run_slowly, clock).table(),
         }
 
