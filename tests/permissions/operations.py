@@ -240,7 +240,6 @@ ADMINISTRATION: dict[str, Operation] = {
     "configuration": _admin("config.read", "configuration"),
     "status": _admin("metrics.read", "status"),
     "domains": _admin("config.read", "domains"),
-    "domains": _admin("config.read", "domains"),
     "data_keys": _admin("config.read", "data_keys"),
     "rotate_data_key": _admin("config.write", "rotate_data_key"),
     "tenants": _admin("tenant.manage", "tenants"),
