@@ -11,7 +11,6 @@ import click
 
 from eventdbx.domain.canonical import JSON, parse
 from eventdbx.domain.commands import PublishTarget
-from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
 from eventdbx.surfaces.cli.failures import Failure
 
 
@@ -97,6 +96,8 @@ class Publish(click.ParamType):  # type: ignore[type-arg]
         """Return the target; raises WrongValue if it has not this form."""
         if isinstance(value, PublishTarget):
             return value
+        from eventdbx.domain.delivery.entries import PAYLOAD_MODES, PRIORITIES
+
         plugin, *rest = (part.strip() for part in str(value).split(":"))
         if not plugin:
             raise WrongValue("publish target name cannot be empty", value)
