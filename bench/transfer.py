@@ -4,7 +4,8 @@
 aggregate, imports it into a fresh database through a server and exports the aggregates again, then
 the same without a server. Beside each import stands what plain batches of 1,000 and of 100 reach in
 a database of their own, of the same events, made before the clock starts: ``of_appends`` is the
-rate of the import, all of it with its check and its start, over that of the batches of 1,000.
+rate of the import, all of it with its check and its start, over that of the batches of 1,000;
+``cpu_us_each`` is the processor time of all processes, which a busy machine does not change much.
 ``peak_mib`` is the largest resident memory of the command, ``server_peak_mib`` that of the server.
 """
 
@@ -14,6 +15,7 @@ import argparse
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
 import tempfile
@@ -21,12 +23,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from bench import workload
 from bench.daemon import DBX, Daemon
 from bench.loading import connect, write_of
-from bench.machine import description
+from bench.machine import description, processor_s
 from eventdbx.domain.commands import Write
 from eventdbx.services.offline import OfflineStore
 from eventdbx.services.workspace import open_workspace
@@ -70,16 +72,33 @@ def writes(events: int) -> Iterator[Write]:
         yield write_of(workload.aggregate_id(number), texts[number % len(texts)])
 
 
-def plain_rate(events: int, size: int, commit: Callable[[list[Write]], object]) -> float:
-    """Return how many events a second batches of a size write, which are ready beforehand."""
+class Plain(NamedTuple):
+    """What plain batches reach: events a second, and processor time of all involved for each."""
+
+    rate: float
+    cpu_us: float
+
+
+def plain_rate(
+    events: int, size: int, commit: Callable[[list[Write]], object], server: int | None = None
+) -> Plain:
+    """Write batches of a size, which are ready beforehand; ``server`` is the process behind."""
     each = writes(events)
     batches = []
     while batch := list(islice(each, size)):
         batches.append(batch)
-    began = time.perf_counter()
+    busy, began = cpu_s(server), time.perf_counter()
     for one in batches:
         commit(one)
-    return events / (time.perf_counter() - began)
+    took, busy = time.perf_counter() - began, cpu_s(server) - busy
+    return Plain(events / took, busy / events * 1e6)
+
+
+def cpu_s(server: int | None) -> float:
+    """Return the processor time of this process, of its ended children, and of a server."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    own = time.process_time() + spent.ru_utime + spent.ru_stime
+    return own + (0.0 if server is None else processor_s(server))
 
 
 def peak_mib(pid: int) -> int:
@@ -126,7 +145,7 @@ class Bench:
         """Return a fresh database."""
         return Daemon(self.folder / name)
 
-    def plain(self, served: bool) -> dict[int, float]:
+    def plain(self, served: bool) -> dict[int, Plain]:
         """Return the rates of plain batches by their size."""
         rates = {}
         count = min(self.events, PLAIN_EVENTS)
@@ -135,14 +154,14 @@ class Bench:
             if served:
                 daemon.start()
                 with connect(daemon) as client:
-                    rates[size] = plain_rate(count, size, client.commit_batch)
+                    rates[size] = plain_rate(count, size, client.commit_batch, daemon.pid)
                 daemon.stop()
             else:
                 rates[size] = self._plain_offline(daemon, count, size)
             daemon.close()
         return rates
 
-    def _plain_offline(self, daemon: Daemon, count: int, size: int) -> float:
+    def _plain_offline(self, daemon: Daemon, count: int, size: int) -> Plain:
         environment = {"HOME": os.fspath(daemon.folder)}
         config = os.fspath(daemon.folder / ".dbx" / "config.toml")
         place = open_workspace(config, environ=environment)
@@ -161,14 +180,21 @@ class Bench:
         daemon = self.home(f"home-{served}")
         if served:
             daemon.start()
+        server = daemon.pid if served else None
+        busy = cpu_s(server)
         imported, import_peak = command(daemon, "import", str(self.file))
+        busy = (cpu_s(server) - busy) / self.events * 1e6
         server_peak = peak_mib(daemon.pid) if served else 0
         figures: dict[str, Any] = {
-            "plain_batches_per_s": {size: round(rate) for size, rate in rates.items()},
+            "plain_batches_per_s": {size: round(one.rate) for size, one in rates.items()},
+            "plain_batches_cpu_us_each": {
+                size: round(one.cpu_us, 1) for size, one in rates.items()
+            },
             "import": {
                 "s": round(imported, 1),
                 "events_per_s": round(self.events / imported),
-                "of_appends": round(self.events / imported / rates[SIZES[0]], 2),
+                "of_appends": round(self.events / imported / rates[SIZES[0]].rate, 2),
+                "cpu_us_each": round(busy, 1),
                 "peak_mib": import_peak,
             },
         }
