@@ -219,7 +219,13 @@ def _opened(manifest: Manifest, stage: Path, data: Path, environ: Mapping[str, s
     path = stage / "config.toml"
     try:
         replace_text(path, manifest.text_of_config(data))
-        known = {key: one for key, one in environ.items() if key != "EVENTDBX_DATA_DIR"}
+        # The archive's own key is the one that it was sealed with, whatever is set here.
+        keeps = not manifest.config.get("data_encryption_key")
+        known = {
+            key: one
+            for key, one in environ.items()
+            if key != "EVENTDBX_DATA_DIR" and (keeps or not key.startswith("EVENTDBX_"))
+        }
         return open_place(Place(path, data, False), environ=known)
     except EventDBXError as error:
         detail = str(error).replace(str(path), "config")
@@ -313,6 +319,10 @@ def finish(data_dir: Path, config_path: Path) -> bool:
         return False
     if document.get("config_path") != str(config_path):
         return False
+    before = read_text(config_path)
+    if before is not None and before != document["text"]:
+        # It may hold the only copy of the keys of another directory.
+        replace_text(config_path.with_name(f"{config_path.name}.before-restore"), before)
     replace_text(config_path, document["text"])
     pending.unlink(missing_ok=True)
     return True

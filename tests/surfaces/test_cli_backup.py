@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import stat
 import tarfile
 from collections.abc import Callable
@@ -338,3 +339,12 @@ class Restore(BackupCase):
         (copy / ".restored.json").write_text(json.dumps(pending))
         self.assertEqual(self.dbx("--config", str(other), "config", "page_limit").stdout, "999\n")
         self.assertFalse((copy / ".restored.json").exists())
+        self.assertEqual((other.parent / "config.toml.before-restore").read_text(), text)
+
+    def test_another_key_in_the_environment(self) -> None:
+        """The key of the archive opens it, whatever key is set here."""
+        os.environ["EVENTDBX_DATA_ENCRYPTION_KEY"] = "A" * 43 + "="
+        self.dbx("restore", "--input", str(self.archive), "--force")
+        self.dbx("backup", "verify", str(self.archive))
+        del os.environ["EVENTDBX_DATA_ENCRYPTION_KEY"]
+        self.dbx("verify")
