@@ -259,8 +259,8 @@ class Lasting(Server):
         path.write_text('[{"aggregate":"order","aggregate_id":"o-1","event":"paid",'
                         '"payload":{},"metadata":null,"issued_by":null,"note":null}]')  # fmt: skip
         self.space.start()
-        self.assertFalse(path.exists())
         self.assertIn("committed 1 event(s)", self.space.run("aggregate", "commit"))
+        self.assertFalse(path.exists())
 
     def test_domains_are_apart(self) -> None:
         """What is staged in one domain is in no other."""
