@@ -41,6 +41,7 @@ _COPIED_BYTES_MAX = 64 << 20
 
 _TRIES = 5
 _HEADER_BYTES, _SLOT_BYTES = 128, 64
+_DESTROYED = b"destroyed".ljust(_SLOT_BYTES, b"\0")
 
 Checkpoint = Callable[[str], None]
 """Writes a consistent copy of a store into a new folder."""
@@ -141,7 +142,7 @@ def _copy_store(
         before = _read_keys(keys)
         checkpoint(str(target))
         after = _read_keys(keys)
-        if before is None or (after is not None and after.startswith(before)):
+        if _none_destroyed(before, after):
             break
         shutil.rmtree(target)
     else:
@@ -153,6 +154,15 @@ def _copy_store(
         shutil.copyfile(store / COPY_NAME, target / COPY_NAME)
     if after is not None and with_keys:
         (place / KEYS_NAME).write_bytes(after)
+
+
+def _none_destroyed(before: bytes | None, after: bytes | None) -> bool:
+    """Say whether a file of keys has only grown, by keys that are there still."""
+    if after is None:
+        return before is None
+    before = before or after[:_HEADER_BYTES]
+    added = range(len(before), len(after), _SLOT_BYTES)
+    return after.startswith(before) and not any(after.startswith(_DESTROYED, at) for at in added)
 
 
 def _read_keys(path: Path) -> bytes | None:
