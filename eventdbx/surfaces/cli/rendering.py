@@ -57,7 +57,8 @@ def _json(value: Any, option: int) -> str:
 def document(value: Any, look: Look) -> Iterator[str]:
     """Yield the text of one document."""
     if look.form == "ndjson":
-        yield compact(value, sort=look.sort) + "\n"
+        for one in value if isinstance(value, list) else (value,):
+            yield compact(one, sort=look.sort) + "\n"
     elif look.form == "yaml":
         yield _yaml(value, sort=look.sort)
     elif look.form == "csv":
