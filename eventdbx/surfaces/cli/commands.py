@@ -156,7 +156,7 @@ class DbxGroup(click.Group):
             found = None
             if isinstance(command, DbxGroup):
                 found = command.get_command(ctx, command.aliases.get(word, word))
-                if found is None and word == "help":
+                if found is None and word in ("help", "-h", "--help"):
                     break
             if found is None:
                 raise UsageFailure(

@@ -63,7 +63,7 @@ def register(root: click.Group) -> None:
         "upgrade",
         cls=UpgradeGroup,
         invoke_without_command=True,
-        epilog="`dbx upgrade@VERSION` is short for `dbx upgrade VERSION`. Nothing is downloaded or "
+        epilog="`upgrade@VERSION` is short for `upgrade VERSION`. Nothing is downloaded or "
         "run by itself.",
         examples=(
             "dbx upgrade --print-only",
