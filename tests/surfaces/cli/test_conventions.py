@@ -61,7 +61,8 @@ class Values(CommandLineCase):
                 self.assertEqual((shown.status, shown.stdout), (2, ""))
             else:
                 self.assertEqual(shown.stdout, page)
-        self.assertEqual(self.dbx("help", "help").stdout, self.dbx("--help").stdout)
+        for word in ("help", "-h", "--help"):
+            self.assertEqual(self.dbx("help", word).stdout, self.dbx("--help").stdout)
         self.assertEqual(self.dbx("token", "help").stdout, self.dbx("token", "--help").stdout)
         self.assertFalse((self.home / ".eventdbx").exists(), "help touches nothing")
 
