@@ -29,8 +29,8 @@ attached with `=`; `-` alone is a value. `--` ends the options. Where an option 
 `...` says so; where a list is taken, its parts are separated by commas, and blanks around them do
 not count. A flag takes no value. `@FILE` in the place of JSON reads a file, `-` reads stdin.
 
-Without a subcommand, a group prints its help on stderr and ends with 2. `dbx help COMMAND` is the
-help of a command, as `dbx COMMAND --help` is. Results go to stdout, everything else to stderr.
+Without a subcommand, a group prints its help on stderr and ends with 2. `dbx help <COMMAND>` is the
+help of a command, as `dbx <COMMAND> --help` is. Results go to stdout, everything else to stderr.
 Commands that remove something ask for a word, which is read from stdin, or take `--yes`."""
 
 STATUS: Rows = [

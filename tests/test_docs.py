@@ -127,11 +127,15 @@ class Commands(SynchronousTestCase):
         for document in DOCUMENTS:
             for words in commands(document, "dbx"):
                 text, path = help_of(()), []
+                everywhere = flags(text) | {"-"}
                 for word in words[1:]:
-                    if word in subcommands(text):
-                        path.append(word)
+                    name = word.partition("@")[0]
+                    if name in subcommands(text):
+                        path.append(name)
                         text = help_of(tuple(path))
-                    elif word.startswith("-") and word.split("=")[0] not in flags(text):
+                    elif word.startswith("-") and (
+                        word.split("=")[0] not in flags(text) | everywhere
+                    ):
                         unknown.append(f"{document.relative_to(ROOT)}: {' '.join(words)}: {word}")
                 first = words[1]
                 if not path and not first.startswith("-"):

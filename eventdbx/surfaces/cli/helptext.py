@@ -85,6 +85,8 @@ def _option_spelling(option: click.Option) -> str:
     flags = [one for one in option.opts if not one.startswith("--")]
     lead = f"{flags[0]}, " if flags else "    "
     tail = spelling(option) if any(one.startswith("--") for one in option.opts) else ""
+    others = [one for one in option.opts if one.startswith("--")][1:]
+    tail += "".join(f", {one}" for one in others)
     second = "".join(f" / {flag}" for flag in option.secondary_opts)
     dots = "..." if option.multiple else ""
     return f"{lead}{tail}{dots}{second}"
