@@ -149,6 +149,19 @@ class Environment(CommandLineCase):
             self.assertEqual(done.returncode, 0, done.stderr)
             self.assertTrue((place / ".dbx" / "config.toml").is_file())
 
+    def test_other_names(self) -> None:
+        """Names of earlier releases count where there is no newer one; none of them is saved."""
+        home = {"HOME": str(self.home)}
+        self.dbx("config")
+        for key, value, names in (
+            ("restrict", "strict", ("EVENTDBX_RESTRICT", "EVENTDB_RESTRICT", "EVENTFUL_RESTRICT")),
+            ("log.level", "warn", ("EVENTDBX_LOG", "RUST_LOG")),
+        ):
+            for name in names:
+                done = self.run_with("config", key, **home, **{name: value})
+                self.assertEqual((done.returncode, done.stdout), (0, f"{value}\n"), name)
+            self.assertNotEqual(self.dbx("config", key).stdout, f"{value}\n")
+
     def test_key(self) -> None:
         """The data key of the environment counts, a blank one does not, and neither is saved."""
         self.create("order", "o-1")
