@@ -26,7 +26,7 @@ from eventdbx.domain.canonical import JSON, dump, text_of
 from eventdbx.domain.identifiers import check_aggregate_id, check_aggregate_type
 from eventdbx.domain.reference_hashes import Peaks, event_hash
 from eventdbx.errors import EventDBXError, InvalidSchema, StorageError
-from eventdbx.storage import eventlog, keys
+from eventdbx.storage import keys
 from eventdbx.storage.reference_store import (
     EVENTS,
     EVENTS_ARCHIVED,
@@ -203,25 +203,28 @@ class Recreation:
             )
 
     def _archive(self, domain: Domain) -> None:
-        for place in self._source.places(METAS_ARCHIVED):
-            name = keys.name(*place)
-            head = eventlog.load_head(domain.store.view(), name)
-            meta = self._source.meta(place, archived=True)
-            if head is None or meta is None or self._source.meta(place, archived=False):
-                continue
-            at_ns = meta.archived_at or meta.updated_at or head.updated_at or 0
-            comment = meta.archive_comment
+        """Archive what is archived there, some hundreds at a time."""
+        places = self._source.places(METAS_ARCHIVED)
+        while chunk := list(islice(places, STEP_EVENTS)):
 
-            def step(
-                work: Work,
-                transaction: Transaction,
-                head: Head = head,
-                at_ns: int = at_ns,
-                comment: str | None = comment,
-            ) -> None:
-                adopting.adopt_archive(work, transaction, head, archived_at=at_ns, comment=comment)
+            def step(work: Work, transaction: Transaction, chunk: list[Place] = chunk) -> None:
+                for place in chunk:
+                    self._archive_one(work, transaction, place)
 
             _now(domain.writer.carry_out(step))
+
+    def _archive_one(self, work: Work, transaction: Transaction, place: Place) -> None:
+        head = work.load(keys.name(*place))
+        meta = self._source.meta(place, archived=True)
+        if head is None or meta is None or self._source.meta(place, archived=False):
+            return
+        adopting.adopt_archive(
+            work,
+            transaction,
+            head,
+            archived_at=meta.archived_at or meta.updated_at or head.updated_at or 0,
+            comment=meta.archive_comment,
+        )
 
 
 class _Checked:
