@@ -45,6 +45,9 @@ _POOL_BYTES = 4_096
 
 log = Logger()
 
+_CACHED_BYTES_EACH = 8_192
+"""Of tables in memory for each aggregate that is kept at hand, as far as that is little."""
+
 
 def open_domain(
     name: str,
@@ -155,12 +158,14 @@ def open_configured(path: Path, config: Config, *, read_only: bool = False) -> S
     """
     texts = (config.data_encryption_key, *config.data_encryption_keys)
     data_keys = [decode_data_key(text) for text in texts if text]
+    heads = max(config.cache_threshold, 1)
     return open_store(
         str(path),
         data_keys=data_keys,
         seal=config.encryption and bool(data_keys),
         read_only=read_only,
-        ciphers_max=min(limits.CIPHERS_KEPT_MAX, 2 * max(config.cache_threshold, 1)),
+        ciphers_max=min(limits.CIPHERS_KEPT_MAX, 2 * heads),
+        cache_bytes=min(limits.BLOCK_CACHE_BYTES, _CACHED_BYTES_EACH * heads),
     )
 
 

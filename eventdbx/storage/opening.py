@@ -36,6 +36,7 @@ def open_store(
     seal: bool,
     read_only: bool = False,
     ciphers_max: int = limits.CIPHERS_KEPT_MAX,
+    cache_bytes: int = limits.BLOCK_CACHE_BYTES,
 ) -> SealedStore:
     """Open (or create) the store in the folder ``path``.
 
@@ -44,7 +45,7 @@ def open_store(
     """
     beside = keys_path(path)
     _check(path, beside, data_keys)
-    store = RocksStore.open(path, read_only=read_only)
+    store = RocksStore.open(path, read_only=read_only, cache_bytes=cache_bytes)
     slots = None
     try:
         # Only now, under the lock: until then another process may have made keys or replaced them.

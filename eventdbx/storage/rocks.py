@@ -79,9 +79,9 @@ _PROPERTIES = {
 _log = Logger()
 
 
-def _options() -> Any:
+def _options(cache_bytes: int) -> Any:
     table = rocksdict.BlockBasedOptions()
-    table.set_block_cache(rocksdict.Cache(limits.BLOCK_CACHE_BYTES))
+    table.set_block_cache(rocksdict.Cache(cache_bytes))
     table.set_bloom_filter(10, False)
     table.set_cache_index_and_filter_blocks(True)
     table.set_index_type(rocksdict.BlockBasedIndexType.two_level_index_search())
@@ -111,12 +111,12 @@ def _options() -> Any:
     return options
 
 
-def _open_database(path: str, read_only: bool) -> Any:
+def _open_database(path: str, read_only: bool, cache_bytes: int = limits.BLOCK_CACHE_BYTES) -> Any:
     access = rocksdict.AccessType
     try:
         return rocksdict.Rdict(
             path,
-            options=_options(),
+            options=_options(cache_bytes),
             access_type=access.read_only(False) if read_only else access.read_write(),
         )
     except Exception as error:
@@ -225,6 +225,7 @@ class RocksStore:
         create: bool = True,
         accept_loss: bool = False,
         prepare_logs: bool = False,
+        cache_bytes: int = limits.BLOCK_CACHE_BYTES,
     ) -> RocksStore:
         """Open the store in the folder ``path``, made (mode 0700) if ``create`` is true.
 
@@ -233,6 +234,7 @@ class RocksStore:
         ``accept_loss`` opens a store whose log is damaged and gives up every write from the
         damage on (the log is kept aside): a last resort for who has no backup.
         ``prepare_logs`` takes about 0.2 s and makes every later sync quicker: for daemons.
+        ``cache_bytes`` of the tables are kept in memory.
 
         Raises :class:`StoreLocked` if another process has it open, :class:`StorageError` if
         the format is unknown, the log or the files are damaged, or the disk fails.
@@ -259,7 +261,7 @@ class RocksStore:
                         f"the damage ({where}), so the store is not opened; restore a backup "
                         "or the damaged file"
                     )
-            store = cls(_open_database(path, read_only), path, lock)
+            store = cls(_open_database(path, read_only, cache_bytes), path, lock)
             try:
                 store._check_format(read_only)
                 if prepare_logs:
