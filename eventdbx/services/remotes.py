@@ -18,7 +18,7 @@ from typing import Any
 
 from eventdbx.config import parse_config, with_remote
 from eventdbx.domain.endpoints import remote_endpoint
-from eventdbx.errors import ConfigError, EventDBXError, SerializationError
+from eventdbx.errors import ConfigError, EventDBXError, SerializationError, StorageError
 from eventdbx.services.files import locked_directory, read_text, replace_text
 from eventdbx.services.workspace import Workspace
 from eventdbx.settings import Remote
@@ -94,17 +94,18 @@ class Remotes:
         Raises SerializationError when the file is damaged.
         """
         path = self._path_of(domain)
-        text = read_text(path)
-        before = {} if text is None else self._opened(text)
-        after = {**before, **changes}
-        after = {member: value for member, value in after.items() if value is not None}
-        if after == before:
-            return False
-        if after:
-            self._write_document(domain, after)
-        else:
-            path.unlink(missing_ok=True)
-        return True
+        with locked_directory(path.parent):
+            text = read_text(path)
+            before = {} if text is None else self._opened(text)
+            after = {**before, **changes}
+            after = {member: value for member, value in after.items() if value is not None}
+            if after == before:
+                return False
+            if after:
+                self._write_document(domain, after)
+            else:
+                path.unlink(missing_ok=True)
+            return True
 
     def sealed_texts(self) -> Iterator[tuple[str, str]]:
         """Yield (where, text) of what is sealed with a data key. Raises what reading raises."""
@@ -131,10 +132,14 @@ class Remotes:
                     text = with_remote(text, one.name, _members(replace(one, token=token)))
             if text != before:
                 replace_text(path, text)
-        for domain, remote in self._of_domains().items():
-            text = read_text(self._path_of(domain)) or ""
-            if _WRAPPED in _parsed(text):
-                self._write_of_domain(remote, remote.token)
+        for domain in self._workspace.domain_names():
+            # Also what names no address, and so is no remote yet: `dbx checkout --token`.
+            path = self._path_of(domain)
+            # One that is damaged, or of keys that are lost, is told by whoever wants to read it.
+            with suppress(SerializationError, StorageError), locked_directory(path.parent):
+                kept = read_text(path)
+                if kept is not None and _WRAPPED in _parsed(kept):
+                    self._write_document(domain, self._opened(kept))
 
     def _sealed(self, token: str) -> str:
         from eventdbx.application.sealing import seal

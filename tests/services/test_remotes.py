@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -139,6 +140,18 @@ class OfDomains(Place):
         self.assertTrue(self.remotes.delete("north"))
         self.assertFalse(path.exists())
         self.assertEqual(self.remotes.documents(), {})
+
+    def test_sealed_anew(self) -> None:
+        """Also what has no address yet, as `dbx checkout --token` leaves it; a damaged one stays
+        in nobody's way."""
+        self.file_of("east").write_text("{")
+        self.file_of("north")
+        self.remotes.change_of_domain("north", {"token": TOKEN})
+        self.place.take_up_keys([base64.b64encode(bytes(32)).decode(), *self.place.data_keys])
+        self.remotes.seal_anew()
+        self.place.take_up_keys(self.place.data_keys[:1])
+        sealed = json.loads(self.file_of("north").read_text())["__eventdbx_encrypted"]
+        self.assertEqual(json.loads(unseal(sealed, self.place.data_keys)), {"token": TOKEN})
 
 
 class Endpoints(SynchronousTestCase):
