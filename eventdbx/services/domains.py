@@ -139,7 +139,7 @@ def delete(workspace: Workspace, name: str) -> None:
     """Remove a domain with all its data and data keys; for who keeps servers from running.
 
     It is moved aside first: whatever interrupts the removal, no half of a domain is taken for a
-    whole one. Raises IoError.
+    whole one. Raises IoError, and StoreLocked while a command writes to it.
     """
     import shutil
 
@@ -150,10 +150,11 @@ def delete(workspace: Workspace, name: str) -> None:
     assert folder != workspace.data_dir, "the default domain is the data directory"
     aside = folder.parent / _ASIDE
     try:
-        make_directory(aside)
-        moved = aside / f"{name}.{os.getpid()}.{time.time_ns()}"
-        os.replace(folder, moved)
-        sync_path(folder.parent)
+        with _unused(workspace.store_path(name)):
+            make_directory(aside)
+            moved = aside / f"{name}.{os.getpid()}.{time.time_ns()}"
+            os.replace(folder, moved)
+            sync_path(folder.parent)
         for left in sorted(aside.iterdir()):
             keys = left / FILE_NAME
             if keys.is_file() and not left.is_symlink():
@@ -166,6 +167,22 @@ def delete(workspace: Workspace, name: str) -> None:
         aside.rmdir()
     except OSError as error:
         raise IoError(f"cannot remove {error.filename or folder}: {error.strerror}") from None
+
+
+@contextmanager
+def _unused(store: Path) -> Iterator[None]:
+    """Keep a store, if there is one, from being opened to be written. Raises StoreLocked."""
+    if not store.is_dir():
+        yield
+        return
+    from eventdbx.storage.lock import ProcessLock
+    from eventdbx.storage.rocks import LOCK_NAME
+
+    lock = ProcessLock(str(store / LOCK_NAME))
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def counted(place: Opened, name: str) -> Counts:

@@ -30,14 +30,16 @@ from eventdbx.application.merging import MergeRefused, Merging
 from eventdbx.application.schema_work import Origin
 from eventdbx.errors import IoError
 from eventdbx.services.files import make_directory, replace_text, sync_path
-from eventdbx.services.settled import MERGED, MERGING, REPORT, settle
+from eventdbx.services.settled import MERGED, MERGING, REPORT, forget_unfinished, settle
 from eventdbx.services.stores import open_domain
 from eventdbx.services.workspace import Opened
 from eventdbx.storage import eventlog, keys
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.interfaces import IReadView
 from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
+from eventdbx.storage.lock import ProcessLock
 from eventdbx.storage.opening import COPY_NAME
+from eventdbx.storage.rocks import LOCK_NAME
 
 _COPIED = (KEYS_NAME, "schemas.json", "schemas")
 """What belongs to a store and lies beside it."""
@@ -98,7 +100,6 @@ def _merge(
     folder = place.workspace.domain_dir(target)
     made = not folder.is_dir()
     try:
-        _forget_unfinished(folder)
         with ExitStack() as held:
             # Held until the end: nobody writes what would be lost.
             before = held.enter_context(_opened(place, target))
@@ -110,20 +111,24 @@ def _merge(
             config = replace(place.config, durability="never")  # One sync, at the end.
             copy = held.enter_context(_opened(Opened(place.workspace, config), target, MERGING))
             done = _put_all(source, copy, prepared, actor, advance)
-        _keep_report(folder, source, done)
-        _sync_tree(folder / MERGING)
-        os.replace(folder / MERGING, folder / MERGED)
-        sync_path(folder)
+        held_on = ProcessLock(str(folder / "event_store" / LOCK_NAME))
+        try:
+            _keep_report(folder, source, done)
+            _sync_tree(folder / MERGING)
+            os.replace(folder / MERGING, folder / MERGED)
+            sync_path(folder)
+            settle(folder)
+        finally:
+            held_on.release()
     except BaseException as error:
         if (folder / MERGED).is_dir():
             raise
-        _forget_unfinished(folder)
+        forget_unfinished(folder)
         if made and folder.is_dir():
             shutil.rmtree(folder)
         if isinstance(error, OSError):
             raise IoError(f"cannot write {error.filename}: {error.strerror}") from None
         raise
-    settle(folder)
     (folder / REPORT).unlink(missing_ok=True)
     return done
 
@@ -158,7 +163,6 @@ def _check(source: Domain, target: Domain) -> None:
 def _copy(domain: Domain, folder: Path) -> None:
     """Copy a store and what belongs to it into the folder that the merge works in."""
     beside = folder / MERGING
-    shutil.rmtree(beside, ignore_errors=True)
     make_directory(beside)
     domain.store.checkpoint(str(beside / "event_store"))
     os.chmod(beside / "event_store", 0o700)
@@ -241,10 +245,6 @@ def _state(domain: Domain) -> list[Any]:
     view = domain.store.view()
     newest = eventlog.greatest_id(view, 0, eventlog.end_position(view, 0))
     return [domain.name, *count(view), newest]
-
-
-def _forget_unfinished(folder: Path) -> None:
-    shutil.rmtree(folder / MERGING, ignore_errors=True)
 
 
 def _sync_tree(folder: Path) -> None:

@@ -18,17 +18,19 @@ from twisted.python.failure import Failure
 from eventdbx.application.auditing import Action
 from eventdbx.config import Config, decode_data_key
 from eventdbx.domain.grants import Grant
+from eventdbx.errors import EventDBXError, StoreLocked
 from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.checkpoints import write_copies
 from eventdbx.services.domains import check_layout
 from eventdbx.services.files import make_directory
+from eventdbx.services.pidfile import read_record
 from eventdbx.services.settled import settle
 from eventdbx.services.stores import open_configured, open_domain
 from eventdbx.services.tenantfiles import TenantFile
 from eventdbx.services.tenants import put_quota
-from eventdbx.services.workspace import Opened
+from eventdbx.services.workspace import Opened, Workspace
 from eventdbx.storage import keys
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.interfaces import IOrderedStore
@@ -87,6 +89,11 @@ class OfflineStore:
         )
         self._reading = backend
         if writes:
+            try:
+                _check_alone(workspace)
+            except EventDBXError:
+                _result(self._domain.store.close())
+                raise
             # A quota that held beside a server alone would be none.
             put_quota(self._domain, TenantFile.of(workspace, config).load().get(domain))
         if writes and config.data_encryption_key is not None:
@@ -195,6 +202,19 @@ class OfflineStore:
 
     def _tail(self) -> int:
         return decode_tail(self._domain.store.view().get(keys.tail(0))).next_position
+
+
+def _check_alone(workspace: Workspace) -> None:
+    """Refuse to write if a server has begun, or what else needs it stopped, since we looked.
+
+    Those hold the pid file before they ask for a store, and what replaces a store lets go of it
+    for a moment: what is written then would be lost. Raises StoreLocked, ConfigError.
+    """
+    record = read_record(workspace.pid_path)
+    if record is not None and record.alive and record.pid != os.getpid():
+        raise StoreLocked(
+            f"process {record.pid} has begun to work on {workspace.data_dir}; try again"
+        )
 
 
 def _for_reading(path: Path, config: Config) -> IOrderedStore:

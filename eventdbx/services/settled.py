@@ -12,6 +12,8 @@ from pathlib import Path
 from eventdbx.errors import IoError
 from eventdbx.services.files import locked_directory, sync_path
 
+_KEYS = "data_keys"
+
 MERGING = ".merging"
 """The folder that a merge works in; what is left of one that was killed counts for nothing."""
 
@@ -44,8 +46,10 @@ def _settle(folder: Path, merged: Path) -> None:
     before = folder / _BEFORE
     store = folder / _STORE
     # The keys first: they are those of the old store, too.
-    for name in sorted(os.listdir(merged)):
-        if name == _STORE or name not in ("data_keys", "schemas.json", "schemas", REPORT):
+    if (merged / _KEYS).is_file():
+        _replace_keys(merged / _KEYS, folder / _KEYS)
+    for name in ("schemas", "schemas.json", REPORT):
+        if not (merged / name).exists():
             continue
         if (folder / name).is_dir():
             shutil.rmtree(folder / name)
@@ -58,3 +62,46 @@ def _settle(folder: Path, merged: Path) -> None:
     sync_path(folder)
     shutil.rmtree(before, ignore_errors=True)
     shutil.rmtree(merged)
+
+
+def _replace_keys(new: Path, path: Path) -> None:
+    """Put a file of keys in the place of one that nothing may be left of: what is erased later
+    could be read with it."""
+    old = os.open(path, os.O_RDWR | os.O_CLOEXEC) if path.exists() else -1
+    try:
+        os.replace(new, path)
+        if old >= 0:
+            sync_path(path.parent)
+            _wipe(old)
+    finally:
+        if old >= 0:
+            os.close(old)
+
+
+def forget_unfinished(folder: Path) -> None:
+    """Remove what a merge into a domain has left that did not come to its end, if there is any.
+
+    For who has the store of the domain to himself: it holds what the store did, with the keys for
+    it, and nothing that is erased later would be erased there. Raises IoError.
+    """
+    merging = folder / MERGING
+    if not merging.is_dir():
+        return
+    import shutil
+
+    try:
+        if (merging / _KEYS).is_file():
+            keys = os.open(merging / _KEYS, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                _wipe(keys)
+            finally:
+                os.close(keys)
+        shutil.rmtree(merging)
+    except OSError as error:
+        raise IoError(f"cannot remove {error.filename or merging}: {error.strerror}") from None
+
+
+def _wipe(keys: int) -> None:
+    from eventdbx.storage.keyfiles import wipe
+
+    wipe(keys)

@@ -33,7 +33,7 @@ from eventdbx.services.checkpoints import checkpoints_of
 from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.services.scrubbing import scrub_of
-from eventdbx.services.settled import settle
+from eventdbx.services.settled import forget_unfinished, settle
 from eventdbx.services.stagedfile import take_over_staged
 from eventdbx.storage.erasures import finish_interrupted
 from eventdbx.storage.interfaces import IHop, IOrderedStore
@@ -73,6 +73,11 @@ def open_domain(
     if backend is None:
         settle(path.parent)
         opened = _finished(open_configured(path, config))
+        try:
+            forget_unfinished(path.parent)
+        except EventDBXError:
+            opened.close()
+            raise
     else:
         opened = backend
     store = Store(

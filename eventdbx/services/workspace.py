@@ -155,6 +155,11 @@ class Workspace:
             text = updated_text(text, check_changes(changes))
         return _parse(text, place, with_secrets(environ), overrides)
 
+    def kept_domain(self) -> str:
+        """Return the domain that the file makes the active one, whatever else says for now."""
+        text = read_text(self.config_path) or ""
+        return parse_config(text, origin=str(self.config_path), environ={}).domain
+
     def save(self, changes: Mapping[str, Value]) -> None:
         """Check the changes and put them into the configuration file, all or none.
 

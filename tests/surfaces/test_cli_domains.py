@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
+from eventdbx.services.offline import OfflineStore
+from eventdbx.services.workspace import open_workspace
 from tests.surfaces.command_line import CommandLineCase
 
 
@@ -180,6 +183,26 @@ class Deleting(DomainCase):
         self.assertTrue(
             self.dbx("checkout", "--delete", "sales", "--yes", "--json").document["deleted"]
         )
+
+    def test_one_that_a_command_writes_to(self) -> None:
+        """It is not taken away beneath the command: what that acknowledges would be lost."""
+        place = open_workspace(environ=os.environ)
+        writing = OfflineStore(place, "sales")
+        said = self.failed("checkout", "--delete", "sales", "--force")
+        writing.close()
+        self.assertIn("is held by process", said)
+        self.assertIn("o-1", self.dbx("aggregate", "list", "--domain", "sales").stdout)
+        self.dbx("checkout", "--delete", "sales", "--force")
+
+    def test_the_active_one_of_the_file(self) -> None:
+        """It is not deleted while the environment names another one, nor can it be changed."""
+        self.dbx("checkout", "sales")
+        self.patch(os, "environ", {**os.environ, "EVENTDBX_DOMAIN": "default"})
+        said = self.failed("checkout", "--delete", "sales", "--force")
+        self.assertIn("cannot delete the currently active domain", said)
+        said = self.failed("checkout", "fresh", "--remote", "far:1")
+        self.assertIn("the active domain stays 'default'", said)
+        self.assertFalse((self.data / "domains" / "fresh").exists())
 
     def test_what_was_left_half_removed(self) -> None:
         """The remains of a removal that was killed are in no list, and go with the next one."""

@@ -7,9 +7,12 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
+from eventdbx.errors import StoreLocked
+from eventdbx.services.offline import OfflineStore
 from eventdbx.services.stores import open_configured
 from eventdbx.services.workspace import open_workspace
 from eventdbx.storage import eventlog, keys
@@ -244,6 +247,49 @@ class Interrupted(MergeCase):
         self.assertEqual(self.counts()["default"], (1, 2))
         self.assertEqual(self.merge()["events"], 7)
         self.assertFalse(left.exists())
+
+    def test_what_it_left_is_not_there_when_something_is_erased(self) -> None:
+        """A merge that was killed leaves a copy of the store and its keys: whoever works on the
+        store next removes it, so that nothing outlives its erasure there."""
+        left = self.data / ".merging"
+        left.mkdir()
+        shutil.copytree(self.data / "event_store", left / "event_store")
+        shutil.copy(self.data / "data_keys", left / "data_keys")
+        with open(left / "data_keys", "rb") as kept:
+            self.attempt("erase", "aggregate", "item", "i-1", "--reason", "asked", "--yes")
+            self.assertFalse(left.exists())
+            self.assertEqual(kept.read().strip(b"\0"), b"")
+
+    def test_nothing_is_left_of_the_keys_of_before(self) -> None:
+        """The file that another one took the place of is empty, not only without a name."""
+        with open(self.data / "data_keys", "rb") as kept:
+            self.merge()
+            self.assertEqual(kept.read().strip(b"\0"), b"")
+
+    def test_nobody_writes_while_it_ends(self) -> None:
+        """A command that looked for a server before the merge began, and opens the store when
+        that has let go of it, is refused: what it wrote would be lost."""
+        place = open_workspace(environ=os.environ)
+        program = (
+            "import sys, time; from pathlib import Path\n"
+            "from eventdbx.services.pidfile import PidFile\n"
+            "PidFile(Path(sys.argv[1])).acquire(now_ns=time.time_ns())\n"
+            "print(flush=True); sys.stdin.read()"
+        )
+        merging = subprocess.Popen(
+            [sys.executable, "-c", program, str(place.workspace.pid_path)],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert merging.stdout is not None
+        merging.stdout.readline()
+        try:
+            with self.assertRaises(StoreLocked):
+                OfflineStore(place, "default")
+        finally:
+            merging.communicate()
+        OfflineStore(place, "default").close()
 
     def test_between_its_end_and_the_answer(self) -> None:
         """Whoever opens the domain finds all of it; who asks again is told what came of it."""

@@ -213,6 +213,12 @@ def _switch(
 ) -> None:
     workspace = place.workspace
     domains.check_layout(workspace, name)
+    active = place.config.domain == name
+    if not active and (stays := workspace.read({"domain": name}).domain) != name:
+        raise Failure(
+            f"the active domain stays '{stays}': the environment sets it",
+            hint="unset EVENTDBX_DOMAIN",
+        )
     made = domains.create(workspace, name)
     if made:
         _spool(place, "domain_created", name, "dbx checkout")
@@ -221,14 +227,8 @@ def _switch(
         from eventdbx.services.remotes import Remotes
 
         changed = Remotes(workspace).change_of_domain(name, changes)
-    active = place.config.domain == name
     if not active:
         workspace.save({"domain": name})
-        if workspace.read().domain != name:
-            raise Failure(
-                f"the active domain stays '{workspace.read().domain}': the environment sets it",
-                hint="unset EVENTDBX_DOMAIN",
-            )
     where = str(workspace.domain_dir(name))
     if as_json:
         print_json(
@@ -270,7 +270,8 @@ def _delete(place: Opened, name: str, force: bool, as_json: bool) -> None:
     workspace = place.workspace
     if name == "default":
         raise Failure("cannot delete the default domain")
-    if name == place.config.domain:
+    # Also the one that the environment hides for now.
+    if name in (place.config.domain, workspace.kept_domain()):
         raise Failure(
             "cannot delete the currently active domain; switch to a different domain first",
             hint="dbx checkout default",
