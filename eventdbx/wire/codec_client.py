@@ -18,6 +18,8 @@ from eventdbx.wire.codec_frequent import (
     encode_batch,
     encode_get,
     encode_list_events,
+    encode_read,
+    encode_scan_events,
     encode_write,
 )
 from eventdbx.wire.pointers import Message, control_message
@@ -56,6 +58,10 @@ def encode_request(identifier: int, request: rq.Request) -> bytes:
         return encode_get(identifier, request)
     elif isinstance(request, rq.ListEvents):
         return encode_list_events(identifier, request)
+    elif isinstance(request, rq.ReadAggregate):
+        return encode_read(identifier, request)
+    elif isinstance(request, rq.ScanEvents):
+        return encode_scan_events(identifier, request)
     elif isinstance(request, rq.CommitBatch):
         if not any(write.publish_targets or write.receipt for write in request.writes):
             return encode_batch(identifier, request)
@@ -250,46 +256,24 @@ def _outbox(body: Any, request: rq.ReadOutbox) -> None:
     _optional(body, "take", "hasTake", request.take)
 
 
-def _read_aggregate(body: Any, request: rq.ReadAggregate) -> None:
-    body.token = request.token
-    inner = body.init("readAggregate")
-    inner.aggregateType = request.aggregate_type
-    inner.aggregateId = request.aggregate_id
-    if request.version is not None:
-        inner.at.version = request.version
-    elif request.time_ns is not None:
-        inner.at.timeNs = request.time_ns
-    inner.includeEvents = request.include_events
-    inner.raw = request.raw
-    _resolve(inner, request)
-
-
-def _resolve(inner: Any, request: rq.ReadAggregate | rq.ScanAggregates) -> None:
+def _resolve(inner: Any, request: rq.ScanAggregates) -> None:
     inner.resolve = request.resolve
     if request.resolve_depth is not None:
         inner.resolveDepth = request.resolve_depth
         inner.hasResolveDepth = True
 
 
-def _scan(member: str) -> Callable[[Any, Any], None]:
-    def fill(body: Any, request: rq.ScanAggregates | rq.ScanEvents) -> None:
-        body.token = request.token
-        inner = body.init(member)
-        inner.aggregateType = request.aggregate_type or ""
-        if isinstance(request, rq.ScanEvents):
-            inner.aggregateId = request.aggregate_id or ""
-            inner.eventId = request.event_id or 0
-            inner.raw = request.raw
-        else:
-            _resolve(inner, request)
-        inner.cursor = request.cursor or ""
-        inner.skip = request.skip
-        inner.take = request.take
-        inner.filter = request.filter or ""
-        inner.sort = request.sort or ""
-        inner.scope = request.scope or ""
-
-    return fill
+def _scan_aggregates(body: Any, request: rq.ScanAggregates) -> None:
+    body.token = request.token
+    inner = body.init("scanAggregates")
+    inner.aggregateType = request.aggregate_type or ""
+    _resolve(inner, request)
+    inner.cursor = request.cursor or ""
+    inner.skip = request.skip
+    inner.take = request.take
+    inner.filter = request.filter or ""
+    inner.sort = request.sort or ""
+    inner.scope = request.scope or ""
 
 
 def _commit_batch(body: Any, request: rq.CommitBatch) -> None:
@@ -404,9 +388,7 @@ def _builders() -> dict[type, tuple[str, Callable[[Any, Any], None]]]:
         rq.ListReferrers: ("listReferrers", _named),
         rq.ReadOutbox: ("readOutbox", _outbox),
         rq.CommitBatch: ("extension", _commit_batch),
-        rq.ReadAggregate: ("extension", _read_aggregate),
-        rq.ScanAggregates: ("extension", _scan("scanAggregates")),
-        rq.ScanEvents: ("extension", _scan("scanEvents")),
+        rq.ScanAggregates: ("extension", _scan_aggregates),
         rq.ScanReferrers: ("extension", _scan_referrers),
         rq.Verify: ("extension", _verify),
         rq.Status: ("extension", _status),

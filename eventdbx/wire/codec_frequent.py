@@ -1,6 +1,7 @@
 """Requests that a busy client sends all day, joined from bytes instead of built by the schemas.
 
-One event, a batch of events, one aggregate, a page of events: always one segment, the fixed part
+One event, a batch of events, one aggregate, a page of events, and what a command line reads, which
+then need not load the schemas: always one segment, the fixed part
 first and the texts behind it in the order of their pointers. The tests read them back through the
 schemas. Everything else is built in :mod:`eventdbx.wire.codec_client`.
 """
@@ -13,6 +14,9 @@ from eventdbx.domain.commands import Write
 from eventdbx.wire import requests as rq
 
 EXTENSION = 23
+_READ, _SCAN_EVENTS = 2, 4
+"""Members of the union of extension requests."""
+_WORD = (1 << 64) - 1
 
 _ROOT = 1 << 48 | 2 << 32
 """Pointer to the root of a request: two words, one pointer, right behind."""
@@ -108,6 +112,45 @@ def encode_list_events(identifier: int, request: rq.ListEvents) -> bytes:
     pieces[0] = _EVENTS.pack(
         0, end, _ROOT, identifier, 2, 5 << 48 | 2 << 32, flags, take or 0, k, n, c, f, t
     )
+    return b"".join(pieces)
+
+
+def encode_read(identifier: int, request: rq.ReadAggregate) -> bytes:
+    """Return the message that asks for one aggregate now, at a version or at a time."""
+    version, time_ns, depth = request.version, request.time_ns, request.resolve_depth
+    at, moment = 0, 0
+    if version is not None:
+        at, moment = 1, version
+    elif time_ns is not None:
+        at, moment = 2, time_ns & _WORD
+    flags = at | request.include_events << 16 | request.resolve << 17 | request.raw << 19
+    flags |= (depth is not None) << 18 | (depth or 0) << 32
+    texts = (request.aggregate_type, request.aggregate_id)
+    return _extension(identifier, _READ, request.token, (flags, moment), texts)
+
+
+def encode_scan_events(identifier: int, request: rq.ScanEvents) -> bytes:
+    """Return the message that asks for a page of events, of an aggregate or of many."""
+    words = (request.event_id or 0, request.skip, request.take, int(request.raw))
+    texts = (
+        request.aggregate_type or "", request.aggregate_id or "", request.cursor or "",
+        request.filter or "", request.sort or "", request.scope or "",
+    )  # fmt: skip
+    return _extension(identifier, _SCAN_EVENTS, request.token, words, texts)
+
+
+def _extension(
+    identifier: int, which: int, token: str, words: tuple[int, ...], texts: tuple[str, ...]
+) -> bytes:
+    """Return the message of an extension request that has nothing but numbers and texts."""
+    fixed = 7 + len(words) + len(texts)
+    pieces: list[bytes] = [b""]
+    t, at = lay_texts((token,), 5, fixed, pieces)
+    *pointers, end = lay_texts(texts, 7 + len(words), at, pieces)
+    pieces[0] = pack(
+        f"<II{fixed}Q", 0, end, _ROOT, identifier, EXTENSION, 2 << 48 | 1 << 32,
+        which, t, len(texts) << 48 | len(words) << 32, *words, *pointers,
+    )  # fmt: skip
     return b"".join(pieces)
 
 

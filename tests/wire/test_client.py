@@ -191,6 +191,47 @@ class Requests(SynchronousTestCase):
             self.assertEqual(body.take if body.hasTake else None, take)
             self.assertEqual(body.filter if body.hasFilter else None, wanted)
 
+    @settings(deadline=None, max_examples=60)
+    @given(NAME, NAME, TIMES, st.booleans(), st.booleans(), DEPTH, st.booleans())
+    def test_reading_agrees_with_the_schema(
+        self, token: str, name: str, at: Any, events: bool, resolve: bool, depth: Any, raw: bool
+    ) -> None:
+        """What a command line asks for one aggregate, joined from bytes, is as the schema says."""
+        version, time_ns = at
+        asked = rq.ReadAggregate(
+            token, "order", name, version, time_ns, events, resolve, depth, raw
+        )
+        with peers.schema("control").ControlRequest.from_bytes(encode_request(3, asked)) as message:
+            self.assertEqual(message.payload.extension.token, token)
+            body = message.payload.extension.readAggregate
+            self.assertEqual(body.at.which(), "version" if version is not None else
+                             "latest" if time_ns is None else "timeNs")  # fmt: skip
+            if version is not None:
+                self.assertEqual(body.at.version, version)
+            elif time_ns is not None:
+                self.assertEqual(body.at.timeNs, time_ns)
+            self.assertEqual((body.aggregateType, body.aggregateId), ("order", name))
+            self.assertEqual((body.includeEvents, body.resolve, body.raw), (events, resolve, raw))
+            self.assertEqual(body.resolveDepth if body.hasResolveDepth else None, depth)
+
+    @settings(deadline=None, max_examples=60)
+    @given(st.builds(rq.ScanEvents, NAME, ABSENT, ABSENT, COUNT, ABSENT, U64, U64, ABSENT, ABSENT,
+                     ABSENT, st.booleans()))  # fmt: skip
+    def test_scanning_events_agrees_with_the_schema(self, asked: rq.ScanEvents) -> None:
+        """So is what it asks for a page of events."""
+        with peers.schema("control").ControlRequest.from_bytes(encode_request(3, asked)) as message:
+            self.assertEqual(message.payload.extension.token, asked.token)
+            body = message.payload.extension.scanEvents
+            texts = (body.aggregateType, body.aggregateId, body.cursor, body.filter, body.sort,
+                     body.scope)  # fmt: skip
+            wanted = (asked.aggregate_type, asked.aggregate_id, asked.cursor, asked.filter,
+                      asked.sort, asked.scope)  # fmt: skip
+            self.assertEqual(texts, tuple(text or "" for text in wanted))
+            self.assertEqual(
+                (body.eventId, body.skip, body.take, body.raw),
+                (asked.event_id or 0, asked.skip, asked.take, asked.raw),
+            )
+
     def test_get_agrees_with_the_schema(self) -> None:
         """The reading of one aggregate, joined from bytes, is what the schema would build."""
         encoded = encode_request(3, rq.GetAggregate("t", "order", "o-1", True, 7))
