@@ -7,7 +7,6 @@ from typing import Any
 import click
 
 from eventdbx.domain.commands import Write, WriteKind
-from eventdbx.domain.patches import apply_patch
 from eventdbx.errors import AggregateNotFound, InvalidSchema, SchemaViolation, StorageError
 from eventdbx.surfaces.cli import documents
 from eventdbx.surfaces.cli.failures import Failure
@@ -27,9 +26,7 @@ from eventdbx.surfaces.cli.options import (
 from eventdbx.surfaces.cli.output import format_wanted, note, print_json, print_line
 from eventdbx.surfaces.cli.places import daemon_runs
 from eventdbx.surfaces.cli.proof_files import check_new, write_file
-from eventdbx.surfaces.cli.reference_commands import refuse_removing
 from eventdbx.surfaces.cli.session import database, opened
-from eventdbx.surfaces.cli.stage_writing import stage_event
 from eventdbx.surfaces.cli.values import indirect, json_value
 
 _DOING: dict[WriteKind, str] = {
@@ -134,6 +131,8 @@ def _register_events(group: click.Group) -> None:
         """Create a new aggregate instance"""
         write = _event_write("create", given)
         if given["stage"]:
+            from eventdbx.surfaces.cli.stage_writing import stage_event
+
             stage_event(context, write, given)
             return
         aggregate = write_event(context, write, given["token"], given["receipt"])
@@ -162,6 +161,8 @@ def _register_events(group: click.Group) -> None:
         """Apply an event to an aggregate instance"""
         write = _event_write("apply", given)
         if given["stage"]:
+            from eventdbx.surfaces.cli.stage_writing import stage_event
+
             stage_event(context, write, given)
             return
         _print_event(write_event(context, write, given["token"], given["receipt"]))
@@ -193,6 +194,8 @@ def _register_events(group: click.Group) -> None:
             _check_operations(operations)
         write = _write("patch", given, text)
         if given["stage"]:
+            from eventdbx.surfaces.cli.stage_writing import stage_event
+
             stage_event(context, write, given)
             return
         _print_event(write_event(context, write, given["token"], given["receipt"]))
@@ -224,6 +227,8 @@ def _write(kind: WriteKind, given: dict[str, Any], content: str) -> Write:
 def _check_operations(operations: Any) -> None:
     """Raise what is wrong with a patch whatever the state is."""
     try:
+        from eventdbx.domain.patches import apply_patch
+
         apply_patch({}, operations, surface="cli")
     except InvalidSchema as error:
         # On an empty state most paths lead nowhere; only the true state can tell.
@@ -266,6 +271,8 @@ def _register_archive(group: click.Group) -> None:
             if way.call(calls.get(aggregate, aggregate_id)) is None:
                 raise AggregateNotFound()
             domain = opened(context).config.domain
+            from eventdbx.surfaces.cli.reference_commands import refuse_removing
+
             refuse_removing(way, calls, domain, aggregate, aggregate_id)
         # An aggregate begins with its first event, so none is ever without.
         raise StorageError(

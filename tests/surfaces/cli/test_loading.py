@@ -90,13 +90,16 @@ class Loaded(CommandLineCase):
         self.assertEqual(modules & known, {OURS + "aggregate_commands", OURS + "aggregate_reading"})
 
     def test_through_server(self) -> None:
-        """A server has the store: its reader imports neither Twisted nor RocksDB."""
+        """What is done most through a server imports no store, no Twisted, no wire schemas."""
         server = running()
         server.run("aggregate", "create", "order", "loaded", "--event", "order_created")
-        modules = self.loaded_in(server.folder, "aggregate", "get", "order", "loaded")
-        for name in ("twisted", "rocksdict", "tomlkit", "difflib", "jsonschema"):
-            self.assertNotIn(name, modules)
-        self.assertEqual([one for one in modules if one.startswith("eventdbx.storage")], [])
+        order = "order", "loaded"
+        for words in (("aggregate", "get", *order), ("events", *order),
+                      ("aggregate", "apply", *order, "order_paid")):  # fmt: skip
+            modules = self.loaded_in(server.folder, *words)
+            for name in ("twisted", "rocksdict", "tomlkit", "capnp", "asyncio", "jsonpatch"):
+                self.assertNotIn(name, modules, words)
+            self.assertEqual([one for one in modules if one.startswith("eventdbx.storage")], [])
 
 
 class Tables(CommandLineCase):
