@@ -23,9 +23,16 @@ from eventdbx.application.writer import Writer, no_slot
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import Actor
 from eventdbx.domain.grants import Grant
-from eventdbx.errors import EventDBXError, InvalidSchema, UnknownName
+from eventdbx.errors import EventDBXError, InvalidSchema, Unauthorized, UnknownName
 from eventdbx.storage import keys
-from eventdbx.storage.staged import Entry, all_entries, encode_entry, entries_of, keys_of
+from eventdbx.storage.staged import (
+    Entry,
+    Wanted,
+    all_entries,
+    encode_entry,
+    entries_of,
+    keys_of,
+)
 from eventdbx.storage.store import Store, Transaction
 
 T = TypeVar("T")
@@ -152,22 +159,30 @@ class Staging:
 
         return self._store.transact(step)
 
-    def drop(self, owner: Actor, ids: Collection[int] | None) -> Deferred[int]:
+    def drop(
+        self,
+        owner: Actor,
+        ids: Collection[int] | None,
+        *,
+        seen: Wanted = lambda _entry: True,
+    ) -> Deferred[int]:
         """Drop entries of a user, all for None; fires with how many there were.
 
-        Fails with UnknownName, and drops none, when one of them is not there.
+        Those that are not ``seen`` are not there for who asks. Fails with UnknownName, and drops
+        none, when one of them is not there.
         """
 
         def step(transaction: Transaction) -> int:
-            found = {entry.entry_id: entry.key for entry, _length in entries_of(transaction, owner)}
-            if ids is None:
+            present = [entry for entry, _length in entries_of(transaction, owner)]
+            found = {entry.entry_id: entry.key for entry in present if seen(entry)}
+            if ids is None and len(found) == len(present):
                 _drop_all(transaction, owner)
                 return len(found)
-            for entry_id in ids:
+            for entry_id in found if ids is None else ids:
                 if entry_id not in found:
                     raise unknown(entry_id)
                 transaction.delete(found[entry_id])
-            return len(set(ids))
+            return len(found if ids is None else set(ids))
 
         return self._store.transact(step)
 
@@ -232,21 +247,24 @@ def _write_all(
     done = []
     for number, entry in entries:
         write = entry.write
-        told = (
-            f"staged event {number} (id {entry.entry_id}, "
-            f"{write.aggregate_type}::{write.aggregate_id}, {entry.event_type})"
-        )
-        with _named(told):
+        told = f"staged event {number} (id {entry.entry_id}"
+        about = f"{write.aggregate_type}::{write.aggregate_id}, {entry.event_type}"
+        with _named(f"{told}, {about})", unseen=f"{told})"):
             done.append(work.write(draft_write(write, entry.issued_by or actor), authorise))
     return done
 
 
 @contextmanager
-def _named(what: str) -> Iterator[None]:
-    """Put what an error is about in front of its text; its code stays."""
+def _named(what: str, unseen: str | None = None) -> Iterator[None]:
+    """Put what an error is about in front of its text; its code stays.
+
+    Who has no right to it is told ``unseen`` of it.
+    """
     try:
         yield
     except EventDBXError as error:
+        if unseen is not None and isinstance(error, Unauthorized):
+            what = unseen
         error.detail = f"{what}: {error.fixed or error.detail}"
         error.args = (error.prefix + error.detail,)
         raise

@@ -54,6 +54,14 @@ class Server(SynchronousTestCase):
         assert found is not None
         return found[1]
 
+    def token_for(self, user: str, aggregate_type: str) -> str:
+        """Return a token that may write to aggregates of one type alone."""
+        words = ["--group", "ops", "--user", user, "--action", "aggregate.*"]
+        words += ["--resource", f"aggregate:{aggregate_type}:*"]
+        found = re.search(r"token=(\S+)", self.space.run("token", "generate", *words))
+        assert found is not None
+        return found[1]
+
     def client(self, token: str | None = None) -> BlockingClient:
         """Return a client of the server; the operator's without a token."""
         client = BlockingClient("127.0.0.1", self.space.port, token or self.space.token)
@@ -132,6 +140,24 @@ class Users(Server):
         error = self.assertRaises(Unauthorized, appends.staging, {"do": "commit"})
         self.assertIn("staged event 1 ", str(error))
         self.assertEqual(len(self.ids(appends)), 1)
+
+    def test_a_token_for_other_aggregates(self) -> None:
+        """What a token of the same user may not write to it is not shown, cannot drop, and is told
+        nothing of by a refusal."""
+        alice, narrow = self.client(self.alice), self.client(self.token_for("alice", "item"))
+        (first,) = self.stage(alice, creation("o-1", note=SECRETS[0]))
+        (second,) = self.stage(narrow, {**creation("i-1"), "aggregate_type": "item"})
+        self.assertEqual((self.ids(alice), self.ids(narrow)), ([first, second], [second]))
+        for do in ({"do": "show", "id": first}, {"do": "drop", "ids": [first]}):
+            said = str(self.assertRaises(ConfigError, narrow.staging, do))
+            self.assertIn("no staged event has the id", said)
+        for dry_run in (True, False):
+            commit = {"do": "commit", "dry_run": dry_run}
+            said = str(self.assertRaises(Unauthorized, narrow.staging, commit))
+            self.assertNotIn("o-1", said)
+            self.assertNotIn("made", said)
+        self.assertEqual(narrow.staging({"do": "drop", "all": True}), {"dropped": 1})
+        self.assertEqual(self.ids(alice), [first])
 
     def test_documents_that_are_wrong(self) -> None:
         client = self.client(self.alice)

@@ -1,8 +1,9 @@
 """Staging on the control protocol: a JSON document for each operation.
 
 docs/protocol.md, "Staging", lists what there is to ``do``. The rights are those of the writes
-themselves, asked for when they are staged and again when they are committed; whoever asks for what
-is another user's must be allowed everything.
+themselves, asked for when they are staged and again when they are committed; what a token may not
+write to is not there for it, though it is its user's. Whoever asks for what is another user's must
+be allowed everything.
 """
 
 from __future__ import annotations
@@ -71,6 +72,12 @@ class Work(NamedTuple):
         """Who asks."""
         return self.actor or LOCAL
 
+    def sees(self, entry: Entry) -> bool:
+        """Tell whether an entry is there for who asks: a token of the same user may be for other
+        aggregates, and what one comes to tells what it is about."""
+        write = entry.write
+        return self.grant.allows(WRITES, f"aggregate:{write.aggregate_type}:{write.aggregate_id}")
+
     def whose(self) -> Actor:
         """Return whose entries are asked about. Raises Unauthorized, ConfigError."""
         user = self.asked.members("user")
@@ -114,7 +121,8 @@ def _list(work: Work) -> dict[str, Any]:
         "items": [
             entry_document(one, seen)
             for one in entries
-            if kind in (None, one.write.aggregate_type)
+            if work.sees(one)
+            and kind in (None, one.write.aggregate_type)
             and identifier in (None, one.write.aggregate_id)
         ]
     }
@@ -123,7 +131,7 @@ def _list(work: Work) -> dict[str, Any]:
 def _show(work: Work) -> dict[str, Any]:
     wanted = entry_id(work.asked.required("id"))
     for entry in work.staging.entries(work.whose()):
-        if entry.entry_id == wanted:
+        if entry.entry_id == wanted and work.sees(entry):
             return {"entry": entry_document(entry, work.session.seen())}
     raise unknown(wanted)
 
@@ -133,7 +141,8 @@ def _drop(work: Work) -> Deferred[dict[str, Any]]:
     ids = None if asked.flag("all") else [entry_id(text) for text in asked.texts("ids")]
     if ids == []:
         raise ConfigError("either 'ids' or 'all' must be given")
-    dropped = work.staging.drop(owner, ids).addCallback(lambda count: {"dropped": count})
+    dropped: Deferred[Any] = work.staging.drop(owner, ids, seen=work.sees)
+    dropped.addCallback(lambda count: {"dropped": count})
     if owner == work.me:
         return dropped
     # What belongs to another is administered, and so in the trail.
