@@ -204,8 +204,9 @@ class Refused(CommandLineCase):
 
     def test_staged_publishing(self) -> None:
         """An event that is kept for later is delivered to nobody now."""
-        self.assertRefused("--publish cannot be combined with --stage", "aggregate", "apply",
-                           "order", "o-1", "order_paid", "--stage", "--publish", "mail")  # fmt: skip
+        apply = "aggregate", "apply", "order", "o-1", "order_paid"
+        self.assertRefused("--publish cannot be combined with --stage",
+                           *apply, "--stage", "--publish", "mail")  # fmt: skip
 
     def test_locked_store(self) -> None:
         """A write names the process that holds the store; reads go on."""
