@@ -23,6 +23,9 @@ _HOW = {
 _BREAKS = re.compile(r"[=:]")
 """Where bash parts words, beside the blank."""
 
+_EXPANDED = re.compile(r"[\s$`\\'\"|&;<>(){}*?!#~\[\]]")
+"""What is more than a word to bash."""
+
 
 def register(root: click.Group) -> None:
     """Add the group to the root."""
@@ -76,6 +79,8 @@ def answer_shell(args: Sequence[str]) -> int:
     *before, begun = words
     found = complete(root_command(MODULES, EPILOG), before, begun)
     for one in found.candidates:
+        if not one.value.isprintable() or shell == "bash" and _EXPANDED.search(one.value):
+            continue  # Other places give names, and bash would put this one on the line as it is.
         about = " ".join(one.about.split())
         said = f"{one.value}\t{about}" if about and shell != "bash" else one.value[cut:]
         sys.stdout.write(said + "\n")

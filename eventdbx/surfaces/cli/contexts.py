@@ -10,7 +10,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -144,14 +144,25 @@ class ContextFile:
             return None
         from eventdbx.application.sealing import unseal
 
+        keys = self._workspace().data_keys
         try:
-            return unseal(one.token, self._workspace().data_keys, "contexts")
+            return unseal(one.token, keys[:1], "contexts")
+        except EventDBXError:
+            pass
+        try:
+            token = unseal(one.token, keys, "contexts")
         except EventDBXError:
             raise Failure(
                 f"the token of context '{one.name}' was sealed with another data encryption key",
                 hint=f"dbx context add {one.name} --server {one.server} --token-file FILE "
                 "--replace",
             ) from None
+        # The older key is there until it is removed: who removes it does not know of this file.
+        with suppress(EventDBXError), self.change() as (known, wanted):
+            if known.contexts.get(one.name) == one:
+                anew = one._replace(token=self.sealed(token))
+                wanted.append(known._replace(contexts={**known.contexts, one.name: anew}))
+        return token
 
     def _workspace(self) -> Workspace:
         place = Place(self.folder / CONFIG_NAME, self.folder, False)

@@ -18,13 +18,15 @@ _SECRET_NAMES = re.compile(
     r"(?i)(?:private_key|signing_key|encryption_keys?|metrics_token|secret|password|passphrase)"
     r"\S*\s*[=:]"
 )
+_SECRET_ADDRESSES = re.compile(r"://[^\s/@]*:[^\s/@]+@")
+"""A password in front of a host."""
 
 
 def may_be_kept(line: str) -> bool:
     """Say whether a line may be written down; one that begins with a blank asks not to be."""
     if not line.strip() or line[:1].isspace():
         return False
-    if _SECRET_OPTIONS.search(line) or _SECRET_NAMES.search(line):
+    if any(one.search(line) for one in (_SECRET_OPTIONS, _SECRET_NAMES, _SECRET_ADDRESSES)):
         return False
     return without_tokens(line) == line
 

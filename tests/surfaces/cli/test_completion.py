@@ -239,6 +239,12 @@ class Shells(CompletionCase):
             self.assertEqual(self.ran("dbx", "__complete", shell, "--config", ""), [":files"])
             self.assertEqual(self.ran("dbx", "__complete", shell, "--output=y"), ["--output=yaml"])
 
+    def test_names_that_a_shell_would_carry_out(self) -> None:
+        """Names come from other places, too: bash gets none that is more than a word to it."""
+        self.dbx("remote", "add", "st$(reboot)", "10.0.0.2", "--token-env", "STANDBY")
+        self.assertEqual(self.bash("dbx", "remote", "show", "st"), ["standby"])
+        self.assertIn("st$(reboot)", self.ran("dbx", "__complete", "zsh", "remote", "show", "st"))
+
     def test_odd_questions(self) -> None:
         """What is no question has no answer, and no error either."""
         for words in ((), ("bash",), ("csh", "x"), ("bash", "dbx 'unclosed")):

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from eventdbx.surfaces.cli.contexts import _OF_NEITHER, _OF_THIS_MACHINE
+from eventdbx.surfaces.cli.contexts import _OF_NEITHER, _OF_THIS_MACHINE, ContextFile
 from tests.daemon import running
 from tests.permissions.commands import OWN_FILES
 from tests.surfaces.command_line import CommandLineCase, Ended
@@ -79,6 +79,17 @@ class Kept(CommandLineCase):
         (self.home / ".eventdbx" / "config.toml").unlink()
         text = self.failed("aggregate", "list")
         self.assertIn("the token of context 'prod' was sealed with another data encryption", text)
+
+    def test_rotated_key(self) -> None:
+        """A token follows to the new data key when it is used, before the old one is removed."""
+        self.add("prod", "--token-stdin", stdin=TOKEN)
+        before = self.file.read_text()
+        self.attempt("keys", "rotate")
+        kept = ContextFile(os.environ)
+        self.assertEqual(kept.token_of(kept.read().named("prod")), TOKEN)
+        self.assertNotEqual(self.file.read_text(), before)
+        self.dbx("config", "--unset", "data_encryption_keys")
+        self.assertEqual(kept.token_of(kept.read().named("prod")), TOKEN)
 
     def test_refused(self) -> None:
         """Names and addresses that cannot be are refused, and nothing is changed."""

@@ -91,6 +91,7 @@ class Kept(CommandLineCase):
             "aggregate list --token abc", "events --token=abc", "config --dek abc",
             f"token revoke {JWT}", "config --set http.metrics_token=x", " schema list", "",
             "plugin config http --header Authorization=x --name a --endpoint b",
+            "plugin config http --name a --endpoint https://kim:word@example.org/hook",
         ):  # fmt: skip
             self.assertFalse(may_be_kept(line), line)
         for line in ("aggregate list", "--token-file t aggregate list", "token list",
