@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from eventdbx.surfaces.cli import streams
 from eventdbx.surfaces.cli.failures import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -116,6 +117,7 @@ With EVENTDBX_EXIT_CODES=fine a failure is told apart: 3 server not reachable, 4
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line (default: that of the process) and return the exit status."""
     args = list(sys.argv[1:] if argv is None else argv)
+    streams.prepare()
     _use_utf8()
     try:
         status = answer(args)
@@ -123,8 +125,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return status
     except BrokenPipeError:
         # Whoever read our output has seen enough.
-        _forget_stdout()
+        streams.lose(sys.stdout)
         return EXIT_DONE
+    except OSError as error:
+        # What was printed has not arrived.
+        streams.lose(sys.stdout)
+        _report(_failure_of_system(error), args)
+        return EXIT_FAILED
 
 
 def answer(args: list[str]) -> int:
@@ -199,8 +206,12 @@ def _run(args: list[str]) -> int:
     except BrokenPipeError:
         raise
     except OSError as error:
-        where = f"{error.filename}: " if error.filename else ""
-        raise Failure(f"{where}{error.strerror or error}", code="io") from None
+        raise _failure_of_system(error) from None
+
+
+def _failure_of_system(error: OSError) -> Failure:
+    where = f"{error.filename}: " if error.filename else ""
+    return Failure(f"{where}{error.strerror or error}", code="io")
 
 
 def _invoked(context: Context, args: list[str]) -> Any:
@@ -237,16 +248,6 @@ def _use_utf8() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and (stream.encoding or "").lower() != "utf-8":
             reconfigure(encoding="utf-8", errors="backslashreplace")
-
-
-def _forget_stdout() -> None:
-    """Let the interpreter flush into nothing at its end instead of complaining."""
-    try:
-        sink = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(sink, sys.stdout.fileno())
-        os.close(sink)
-    except (OSError, ValueError):
-        pass
 
 
 if __name__ == "__main__":
