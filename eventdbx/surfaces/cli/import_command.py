@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eventdbx import limits
-from eventdbx.errors import EventDBXError, InvalidCursor, InvalidSchema, Unauthorized
-from eventdbx.surfaces.cli import contexts
+from eventdbx.errors import EventDBXError, InvalidSchema, Unauthorized
 from eventdbx.surfaces.cli.failures import Failure, UsageFailure
 from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, argument, option
 from eventdbx.surfaces.cli.output import note, print_json, print_line
@@ -152,6 +151,7 @@ class _Import:
     def _state(self) -> State:
         """Return the state of a fresh import, and where it is kept."""
         from eventdbx.surfaces.cli.import_state import SUFFIX, State
+        from eventdbx.surfaces.cli.import_store import store_name
 
         place = opened(self._context)
         path = None
@@ -159,7 +159,7 @@ class _Import:
             given = self._given["state"]
             path = Path(given or self._given["file"] + SUFFIX)
         begun = {
-            "store": _store_name(self._context),
+            "store": store_name(self._context),
             "domain": place.config.domain,
             "format": self._source.kind,
         }
@@ -170,7 +170,11 @@ class _Import:
 
         if not self._skips:
             return None
-        return Skipped(Path(self._given["errors"]), state.errors_bytes if state.resumed else None)
+        path = Path(self._given["errors"]).resolve()
+        if state.errors != str(path):
+            state.errors, state.errors_bytes = str(path), 0
+            return Skipped(path)
+        return Skipped(path, state.errors_bytes)
 
     def _checks(self, way: Database, calls: Calls) -> Checks:
         """Return what lines are checked for, with the schemas in force if they may be seen."""
@@ -228,17 +232,19 @@ class _Import:
         from eventdbx.surfaces.cli.import_known import Log
         from eventdbx.surfaces.cli.import_run import Importer, Way
         from eventdbx.surfaces.cli.import_state import KEYS_SURE_S
+        from eventdbx.surfaces.cli.import_store import check_store, end_of, place_of
 
         lines = self._source.lines()
         rows = self._source.rows(lines, checks)
         known = None
         if state.resumed:
             state.find(lines)
-            _check_place(way, calls, state)
+            check_store(way, calls, state)
             if state.age_s > KEYS_SURE_S:
-                known = Log(way, calls, _place(state)).holds
+                after = None if state.last is None else state.last[0]
+                known = Log(way, calls, place_of(state), after).holds
         if state.place is None:
-            state.place = _end_of(way, calls)
+            state.place = end_of(way, calls)
         with Progress(self._context, "importing", unit="events", total=total) as progress:
             importer = Importer(
                 self._source.name, lines, rows, state, Way(way, calls),
@@ -271,43 +277,6 @@ class _Import:
             print_line(f"Imported {events} event(s) from {name}")
         if state.skipped:
             print_line(f"skipped {state.skipped} line(s), see {given['errors']}")
-
-
-def _end_of(way: Database, calls: Calls) -> str | None:
-    """Return the place behind everything that is written now, None if it may not be seen."""
-    try:
-        return way.call(calls.follow("end")).next
-    except Unauthorized:
-        return None
-
-
-def _store_name(context: click.Context) -> str:
-    """Return what tells the store of an import from others: its folder, or its server."""
-    chosen = contexts.chosen(context)
-    given = context.find_root().params.get("socket") or (chosen.server if chosen else None)
-    return str(given or opened(context).workspace.data_dir)
-
-
-def _check_place(way: Database, calls: Calls, state: State) -> None:
-    """Raise Failure when the log is shorter than it was: it is not the same one."""
-    try:
-        if state.place is not None:
-            way.call(calls.follow(state.place, take=1))
-    except InvalidCursor:
-        raise Failure("the import was begun with another store than this one") from None
-    except Unauthorized:
-        state.place = None
-
-
-def _place(state: State) -> str:
-    """Return a place in the log before what may be written. Raises Failure."""
-    if state.place is None:
-        raise Failure(
-            "the import was interrupted so long ago that the store may have forgotten its last "
-            "batch, and the token cannot read the log to look for it",
-            hint=f"look whether the events behind line {state.line} are there",
-        )
-    return state.place
 
 
 def _wrong_lines(name: str, shown: list[Any], count: int, written: int) -> Failure:

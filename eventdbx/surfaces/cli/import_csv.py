@@ -124,14 +124,14 @@ class CsvRows:
                 cells = next(reader, None)
                 if cells is None:
                     return
+                if record.undecodable:
+                    raise InvalidSchema("not UTF-8 text")
                 if not cells:
                     continue
                 if len(cells) != width:
                     raise InvalidSchema(f"the line has {len(cells)} cells, the header {width}")
                 write = self._checks.write(self._asked(cells))
                 yield Row(record.number, self._lines.number, self._lines.offset, write)
-            except UnicodeDecodeError:
-                yield self._bad(record, InvalidSchema("not UTF-8 text"))
             except csv.Error as wrong:
                 yield self._bad(record, InvalidSchema(f"no CSV: {wrong}"))
             except REFUSED as refused:
@@ -174,6 +174,7 @@ class _Record:
         self.number = self._lines.number + 1
         self._parts: list[bytes] = []
         self._size = 0
+        self.undecodable = False
 
     @property
     def text(self) -> bytes:
@@ -190,7 +191,12 @@ class _Record:
             self._parts = []
             raise too_long()
         self._parts.append(line.text)
-        return line.text.decode()
+        try:
+            return line.text.decode()
+        except UnicodeDecodeError:
+            # Where the record ends is seen all the same: what follows in its quotes is no record.
+            self.undecodable = True
+            return line.text.decode(errors="replace")
 
 
 def _value(name: str, cell: str) -> JSON:

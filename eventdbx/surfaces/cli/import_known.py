@@ -33,18 +33,21 @@ class _Seen(NamedTuple):
 
 
 class Log:
-    """The log behind a place, read once."""
+    """The log behind a place, and behind the event of an id where that is known, read once."""
 
-    def __init__(self, way: Database, calls: Calls, place: str) -> None:
-        self._events = self._read(way, calls, place)
+    def __init__(self, way: Database, calls: Calls, place: str, after: str | None = None) -> None:
+        self._events = self._read(way, calls, place, after)
 
-    def _read(self, way: Database, calls: Calls, place: str) -> Iterator[_Seen]:
+    def _read(self, way: Database, calls: Calls, place: str, after: str | None) -> Iterator[_Seen]:
         more = True
         while more:
             page = way.call(calls.follow(place, take=_PAGE_EVENTS, raw=True))
             place, more = page.next, page.more
             for event in page.events:
-                yield _seen(event)
+                if after is None:
+                    yield _seen(event)
+                elif event["metadata"]["event_id"] == after:
+                    after = None
 
     def holds(self, writes: list[Write]) -> bool:
         """Say whether these writes are in the log, behind those that were asked for before."""

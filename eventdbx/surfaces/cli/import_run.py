@@ -68,19 +68,18 @@ class Way:
         if self._client is not None:
             self._identifier = self._client.start(self._call)
 
-    def finish(self) -> None:
-        """Return when they are committed. Raises EventDBXError if they are not."""
+    def finish(self) -> list[dict[str, Any]]:
+        """Return the receipts when they are committed. Raises EventDBXError if they are not."""
         assert self._call is not None
         call, self._call = self._call, None
         if self._client is None:
-            self._way.call(call)
-        else:
-            self._client.finish(call, self._identifier)
+            return self._way.call(call)
+        return self._client.finish(call, self._identifier)
 
-    def commit(self, writes: list[Write], key: str) -> None:
+    def commit(self, writes: list[Write], key: str) -> list[dict[str, Any]]:
         """Commit these writes under a key."""
         self.start(writes, key)
-        self.finish()
+        return self.finish()
 
 
 class Importer:
@@ -140,7 +139,7 @@ class Importer:
             following = wrong
         if sent:
             try:
-                self._way.finish()
+                self._keep_last(writes, self._way.finish())
             except EventDBXError as error:
                 self._refused(batch, error)
                 batch = batch._replace(items=[])
@@ -185,6 +184,10 @@ class Importer:
         state.line, state.digest, state.size = batch.line, batch.digest, None
         self._put_down(batch.bads())
 
+    def _keep_last(self, writes: list[Write], receipts: list[dict[str, Any]]) -> None:
+        one = writes[-1]
+        self._state.last = receipts[-1]["event_id"], one.aggregate_type, one.aggregate_id
+
     def _count(self, written: int) -> None:
         if written:
             self._state.number += 1
@@ -212,7 +215,8 @@ class Importer:
             self._state.save()
             try:
                 if part.writes():
-                    self._way.commit(part.writes(), self._state.key)
+                    made = self._way.commit(part.writes(), self._state.key)
+                    self._keep_last(part.writes(), made)
             except EventDBXError as refusal:
                 size = self._point(items, refusal, size)
                 continue

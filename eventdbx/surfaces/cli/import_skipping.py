@@ -25,6 +25,13 @@ class Skipped:
         except OSError as error:
             raise Failure(f"cannot write {path}: {error.strerror}", code="io") from None
         self._file = os.fdopen(descriptor, "wb")
+        if os.fstat(descriptor).st_size < (at or 0):
+            self._file.close()
+            raise Failure(
+                f"{path} has lost lines that were in it when the import was interrupted",
+                hint="name another file for --errors",
+                code="io",
+            )
         # What was written after the state that is gone on with comes once more.
         self._file.truncate(at or 0)
         self._file.seek(0, os.SEEK_END)

@@ -34,7 +34,8 @@ class State:
     ``number`` batches are written, with ``events`` events; they end at ``offset``, behind
     ``line``. ``digest`` is that of the ``digest_offset`` first bytes. The next batch has ``size``
     lines, the usual number if that is None. ``skipped`` lines are in the file of errors, which was
-    ``errors_bytes`` long then. ``place`` is a place in the log before everything that was written.
+    ``errors_bytes`` long then. ``place`` is a place in the log before everything that was written,
+    ``last`` what was written last: the id of the event, and whose it is.
     """
 
     def __init__(self, path: Path | None, begun: dict[str, Any]) -> None:
@@ -48,12 +49,16 @@ class State:
         self.offset = self.line = self.digest_offset = 0
         self.digest = ""
         self.size: int | None = None
+        self.errors: str | None = None
         self.errors_bytes = 0
+        self.last: tuple[str, str, str] | None = None
         self.age_s = 0.0
         self.resumed = False
+        self._key_since: tuple[str, int] = ("", 0)
+        """The key of the next batch, and when it was kept first."""
 
     _KEPT = ("run", "place", "batch_size", "number", "events", "skipped", "offset", "line",
-             "digest_offset", "digest", "size", "errors_bytes")  # fmt: skip
+             "digest_offset", "digest", "size", "errors", "errors_bytes", "last")  # fmt: skip
 
     @property
     def key(self) -> str:
@@ -65,7 +70,10 @@ class State:
         if self.path is None:
             return
         members = {name: getattr(self, name) for name in self._KEPT}
-        document = {"format": _FORMAT, "saved_at": int(time.time()), "begun": self._begun}
+        if self._key_since[0] != self.key:
+            # The store forgets the key so long after its first use, however often it is kept.
+            self._key_since = self.key, int(time.time())
+        document = {"format": _FORMAT, "saved_at": self._key_since[1], "begun": self._begun}
         text = orjson.dumps({**document, **members}, option=orjson.OPT_INDENT_2).decode()
         try:
             replace_text(self.path, text + "\n")
@@ -90,6 +98,7 @@ class State:
                 )
         for name in self._KEPT:
             setattr(self, name, document[name])
+        self._key_since = self.key, document["saved_at"]
         self.age_s = time.time() - document["saved_at"]
         self.resumed = True
 
@@ -126,8 +135,9 @@ def begin(state: State, *, resume: bool, restart: bool) -> None:
         return
     if resume:
         state.load()
-    elif not restart:
-        known = _document(path)
+        return
+    known = _document(path)  # It is to be replaced: whatever else lies there stays.
+    if not restart:
         raise Failure(
             f"an import of this file was interrupted: {known['events']:,} events up to line "
             f"{known['line']:,} are written",
