@@ -16,7 +16,8 @@ import orjson
 from eventdbx import __version__
 from eventdbx.config import Config, Value, document_as_text, text_as_document, updated_text
 from eventdbx.domain.timestamps import format_ns
-from eventdbx.errors import StorageError
+from eventdbx.errors import ConfigError, StorageError
+from eventdbx.keys import declared
 from eventdbx.services.files import read_text
 from eventdbx.services.workspace import Workspace
 from eventdbx.storage.records import EVENT_FORMAT
@@ -30,13 +31,8 @@ ARCHIVE_FORMAT = 1
 
 MANIFEST_BYTES_MAX = 256 << 20
 
-_KEYS_OF_CONFIG = (
-    "data_encryption_key",
-    "auth.private_key",
-    "auth.public_key",
-    "auth.previous_keys",
-    "integrity.signing_key",
-)
+_PUBLIC = ("auth.public_key", "auth.previous_keys")
+"""No secrets, but of no use without the keys that they belong to."""
 
 
 class Sum(NamedTuple):
@@ -65,10 +61,13 @@ class Manifest(NamedTuple):
 
     def text_of_config(self, data_dir: Path) -> str:
         """Return the configuration as a file for that data directory. Raises ConfigError."""
-        text = self.config_text
-        if text is None:
-            text = document_as_text(self.config)
-        return updated_text(text, {"data_dir": str(data_dir)})
+        try:
+            text = self.config_text
+            if text is None:
+                text = document_as_text(self.config)
+            return updated_text(text, {"data_dir": str(data_dir)})
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise ConfigError(f"its configuration cannot be read: {error}") from None
 
 
 def written(
@@ -82,7 +81,7 @@ def written(
 ) -> bytes:
     """Return the manifest of an archive. Keys that the environment gives are in it, too."""
     text = read_text(workspace.config_path) or ""
-    text = updated_text(text, {**(_given_keys(config) if keys else _no_keys(config))})
+    text = updated_text(text, _given_keys(config)) if keys else _without_keys(text)
     document = {
         "version": VERSION,
         "created_at": format_ns(created_ns),
@@ -112,15 +111,18 @@ def _given_keys(config: Config) -> dict[str, Value]:
     return {path: value for path, value in found.items() if value is not None}
 
 
-def _no_keys(config: Config) -> dict[str, Value]:
-    found: dict[str, Value] = dict.fromkeys((*_KEYS_OF_CONFIG, "data_encryption_keys"))
-    found |= {f"remotes.{name}.token": None for name in _remote_names(config)}
-    found |= {"http.metrics_token": None}
-    return found
-
-
-def _remote_names(config: Config) -> list[str]:
-    return [str(one.name) for one in config.remotes]
+def _without_keys(text: str) -> str:
+    """Return a configuration without keys and tokens, and without comments: one may hold an old
+    key."""
+    secrets = [one.path for one in declared() if one.many is None and one.item.metadata["secret"]]
+    document = text_as_document(updated_text(text, dict.fromkeys((*secrets, *_PUBLIC))))
+    remotes = document.get("remotes")
+    if isinstance(remotes, dict):
+        remotes = list(remotes.values())
+    for one in remotes if isinstance(remotes, list) else ():
+        if isinstance(one, dict):
+            one.pop("token", None)
+    return document_as_text(document)
 
 
 def parsed(text: bytes) -> Manifest:

@@ -18,6 +18,9 @@ CHUNK_BYTES = 1 << 20
 _EXTENDED_BYTES_MAX = 64 << 10
 _TRAILING_BYTES_MAX = 1 << 20
 _NAME_BYTES_MAX = 4_096
+_DEPTH_MAX = 200
+"""Of folders: what removes them again calls itself for each."""
+_ENTRIES_MAX = 2_000_000
 _KINDS = {
     tarfile.LNKTYPE: "a hard link",
     tarfile.SYMTYPE: "a symbolic link",
@@ -37,10 +40,11 @@ class Readable(Protocol):
 
 class Entry(NamedTuple):
     """One entry: its name as it stands there, without a slash at its end; its size, -1 for a
-    folder."""
+    folder; whether it is a program."""
 
     name: str
     size: int
+    executable: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -61,6 +65,7 @@ class TarReader:
 
     def __iter__(self) -> Iterator[Entry]:
         name: str | None = None
+        count = 0
         while (header := self._header()) is not None:
             kind, size = header.type, header.size
             if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
@@ -70,10 +75,15 @@ class TarReader:
                 elif kind == _PAX:
                     name = _pax_path(text) or name
                 continue
-            entry = Entry((name or header.name).rstrip("/"), size)
+            entry = Entry((name or header.name).rstrip("/"), size, bool(header.mode & 0o100))
             name = None
             if len(entry.name) > _NAME_BYTES_MAX:
                 raise StorageError("an entry has a name that is too long")
+            if entry.name.count("/") > _DEPTH_MAX:
+                raise StorageError("an entry is below too many folders")
+            count += 1
+            if count > _ENTRIES_MAX:
+                raise StorageError("it has too many entries")
             if kind == tarfile.DIRTYPE:
                 yield entry._replace(size=-1)
                 continue
@@ -139,7 +149,7 @@ def _pax_path(text: bytes) -> str | None:
     found = None
     while text:
         length, _, _rest = text.partition(b" ")
-        if not length.isdigit() or not 0 < int(length) <= len(text):
+        if not length.isdigit() or len(length) > 9 or not 0 < int(length) <= len(text):
             raise StorageError("an entry has an unreadable header")
         record, text = text[: int(length)], text[int(length) :]
         key, _, value = record[len(length) + 1 :].rstrip(b"\n").partition(b"=")
