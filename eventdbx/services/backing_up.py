@@ -136,10 +136,8 @@ class BackupService(Service):
         return self._in_turn(make)
 
     def _target(self, folder: Path, name: str | None, data_dir: Path) -> Path:
-        from eventdbx.services.backup_archives import checked_target
-
         target = backups.named(folder, name, time.time_ns())
-        return checked_target(target, data_dir, force=False)
+        return backups.checked_target(target, data_dir, force=False)
 
     def listed(self) -> Deferred[list[dict[str, Any]]]:
         """Fires with the archives in the configured folder, by name."""

@@ -59,23 +59,6 @@ class Unpacked(NamedTuple):
     size: int
 
 
-def checked_target(target: Path, data_dir: Path, *, force: bool) -> Path:
-    """Return where an archive goes. Raises Refused for a place inside the data, or taken."""
-    absolute = Path(os.path.abspath(target))
-    real, inside = Path(os.path.realpath(absolute)), Path(os.path.realpath(data_dir))
-    parent = Path(os.path.realpath(absolute.parent))
-    if any(one == inside or inside in one.parents for one in (real, parent)):
-        raise Refused(
-            f"backup output path {absolute} resides inside the data directory {data_dir}; "
-            "choose a different location"
-        )
-    if absolute.is_dir():
-        raise Refused(f"backup target {absolute} is a directory")
-    if os.path.lexists(absolute) and not force:
-        raise Refused(f"backup target {absolute} already exists (use --force to overwrite)")
-    return absolute
-
-
 def sums_of(folder: Path, advance: Advance) -> dict[str, Sum]:
     """Return the checksum of every file below a folder, by its name in the archive."""
     found: dict[str, Sum] = {}
@@ -134,8 +117,11 @@ def _name(beside: str, target: Path, *, force: bool) -> None:
         return
     try:
         os.link(beside, target)
-    except FileExistsError:
-        raise Refused(f"backup target {target} already exists (use --force to overwrite)") from None
+    except OSError:  # Some file systems have no links.
+        if os.path.lexists(target):
+            taken = f"backup target {target} already exists (use --force to overwrite)"
+            raise Refused(taken) from None
+        os.rename(beside, target)
 
 
 class _Counted:
@@ -183,13 +169,14 @@ def _write(
                 archive.addfile(_folder(f"{DATA}/{path.relative_to(folder).as_posix()}"))
         for name, one in sums.items():
             with open(folder / name.removeprefix(f"{DATA}/"), "rb") as file:
-                archive.addfile(_entry(name, one.size), file)
+                mode = os.fstat(file.fileno()).st_mode & 0o100 | PRIVATE
+                archive.addfile(_entry(name, one.size, mode), file)
             advance(one.size)
 
 
-def _entry(name: str, size: int) -> tarfile.TarInfo:
+def _entry(name: str, size: int, mode: int = PRIVATE) -> tarfile.TarInfo:
     entry = tarfile.TarInfo(name)
-    entry.size, entry.mode = size, PRIVATE
+    entry.size, entry.mode = size, mode
     return entry
 
 
@@ -367,7 +354,9 @@ class _Unpacking:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         digest = hashlib.sha256()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with open(os.open(path, flags, PRIVATE), "wb") as file:
+        # Programs of plugins are what is run; nothing else is.
+        program = entry.executable and entry.name.startswith(f"{DATA}/plugins/")
+        with open(os.open(path, flags, 0o700 if program else PRIVATE), "wb") as file:
             for chunk in reader.content():
                 digest.update(chunk)
                 file.write(chunk)

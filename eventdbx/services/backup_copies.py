@@ -8,6 +8,7 @@ with :func:`remove`, or, if that never came, with :func:`sweep`.
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -16,9 +17,10 @@ from pathlib import Path
 
 from eventdbx.errors import IoError, StorageError
 from eventdbx.services.auditspool import SPOOL_NAME
-from eventdbx.services.files import locked_directory, make_directory
+from eventdbx.services.files import PRIVATE, locked_directory, make_directory
 from eventdbx.services.ournames import OF_THE_PERSON
 from eventdbx.services.revocations import REVOCATIONS_NAME
+from eventdbx.services.settled import MERGING
 from eventdbx.services.workspace import CONFIG_NAME, PID_NAME, TOKEN_NAME, Workspace
 from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
 from eventdbx.storage.opening import COPY_NAME
@@ -28,12 +30,18 @@ PREFIX = ".backup-"
 
 STORE_NAME = "event_store"
 
-_LEFT_OUT = OF_THE_PERSON | {CONFIG_NAME, PID_NAME, TOKEN_NAME, ".destroying", ".restored.json"}
+_LEFT_OUT = OF_THE_PERSON | {CONFIG_NAME, PID_NAME, TOKEN_NAME} | {
+    ".destroying", ".restored.json", MERGING
+}  # fmt: skip
 """At the top of the data directory and of each domain's: the configuration is in the manifest, a
 token that may do everything and never ends must not travel, the rest is of this machine."""
 
-SECRETS = frozenset((KEYS_NAME, "tokens.json", "tokens.journal", REVOCATIONS_NAME))
-"""Left out of an archive without keys, too."""
+_SECRETS = (KEYS_NAME, "tokens.", REVOCATIONS_NAME, CONFIG_NAME, TOKEN_NAME, "remote.json")
+"""What the names of files begin with that an archive without keys does not have, either: whatever
+was put beside them under a longer name holds the same."""
+
+_UNFINISHED = re.compile(r"\..+\.[a-z0-9_]{8}")
+"""As :func:`eventdbx.services.files.replace_text` names what it has not finished."""
 
 _APPENDED = frozenset(("tokens.journal", SPOOL_NAME, f"{SPOOL_NAME}.taken"))
 _COPIED_BYTES_MAX = 64 << 20
@@ -85,8 +93,9 @@ def copy_all(
         # Before the stores: what is beside them may be older than they are, never newer.
         with locked_directory(data_dir):
             for path in _files(data_dir, stores):
-                if with_keys or path.name not in SECRETS:
-                    _copy(path, folder / path.relative_to(data_dir))
+                inside = path.relative_to(data_dir)
+                if with_keys or inside.parts[0] == "plugins" or not path.name.startswith(_SECRETS):
+                    _copy(path, folder / inside)
         for name, checkpoint in domains:
             place = folder / workspace.domain_dir(name).relative_to(data_dir)
             make_directory(place)
@@ -98,23 +107,44 @@ def copy_all(
 
 
 def _files(data_dir: Path, stores: set[Path]) -> Iterator[Path]:
-    """Yield every file that is copied as it is; folders of stores have a way of their own."""
+    """Yield every file that is copied as it is; folders of stores have a way of their own.
+
+    Of domains that are being made or removed just now, nothing. Raises IoError.
+    """
     tops = {path.parent for path in stores} | {data_dir}
-    for found, folders, names in os.walk(data_dir):
-        here = Path(found)
-        left_out = _LEFT_OUT if here in tops else frozenset()
-        folders[:] = sorted(
-            name
-            for name in folders
-            if here / name not in stores
-            and name not in left_out
-            and not name.startswith(PREFIX)
-            and here / name != data_dir / "plugins" / "run"
-        )
-        for name in sorted(names):
-            path = here / name
-            if name not in left_out and (here not in tops or name != KEYS_NAME) and path.is_file():
-                yield path
+    for root in [data_dir, *sorted(one for one in tops if one.is_symlink() and one != data_dir)]:
+        for found, folders, names in os.walk(root):
+            here = Path(found)
+            folders[:] = sorted(
+                one
+                for one in folders
+                if here / one not in stores and _is_walked(here / one, data_dir, tops)
+            )
+            for name in sorted(names):
+                path = here / name
+                left_out = here in tops and (name in _LEFT_OUT or name.startswith(KEYS_NAME))
+                if data_dir / "plugins" not in path.parents:
+                    left_out |= _UNFINISHED.fullmatch(name) is not None
+                if not left_out and path.is_file():
+                    yield _named(path)
+
+
+def _is_walked(path: Path, data_dir: Path, tops: set[Path]) -> bool:
+    """Say whether what is below a folder is copied as it is."""
+    if path.parent == data_dir / "domains" and path not in tops:
+        return False
+    if path.parent in tops and (path.name in _LEFT_OUT or path.name.startswith(PREFIX)):
+        return False
+    return path != data_dir / "plugins" / "run"
+
+
+def _named(path: Path) -> Path:
+    """Return a path whose name can stand in a manifest. Raises IoError."""
+    try:
+        os.fspath(path).encode()
+    except UnicodeEncodeError:
+        raise IoError(f"cannot back up {os.fspath(path)!r}: its name is not UTF-8") from None
+    return path
 
 
 def _copy(path: Path, target: Path) -> None:
@@ -125,6 +155,7 @@ def _copy(path: Path, target: Path) -> None:
                 os.link(path.resolve(), target)
                 return
         shutil.copyfile(path, target)
+        target.chmod(path.stat().st_mode & 0o100 | PRIVATE)
     except FileNotFoundError:
         return  # Replaced or taken over just now; what was in it is where it belongs.
 

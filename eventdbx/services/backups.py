@@ -13,6 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from eventdbx.services.backup_copies import Checkpoint, copy_all
 from eventdbx.services.backup_manifest import DATA, written
 from eventdbx.services.files import PRIVATE, make_directory
 from eventdbx.services.pidfile import AlreadyRunning, PidFile
+from eventdbx.services.settled import settle
 from eventdbx.services.workspace import Workspace
 
 HELD_NAME = "held"
@@ -58,6 +60,25 @@ class Copied(NamedTuple):
         return self.folder / DATA
 
 
+def checked_target(target: Path, data_dir: Path, *, force: bool) -> Path:
+    """Return where an archive goes. Raises Refused for a place inside the data, or taken."""
+    absolute = Path(os.path.abspath(target))
+    real, inside = Path(os.path.realpath(absolute)), Path(os.path.realpath(data_dir))
+    parent = Path(os.path.realpath(absolute.parent))
+    if any(one == inside or inside in one.parents for one in (real, parent)):
+        raise Refused(
+            f"backup output path {absolute} resides inside the data directory {data_dir}; "
+            "choose a different location"
+        )
+    if absolute.is_dir():
+        raise Refused(f"backup target {absolute} is a directory")
+    if os.path.exists(absolute) and not absolute.is_file():
+        raise Refused(f"backup target {absolute} is no regular file")
+    if os.path.lexists(absolute) and not force:
+        raise Refused(f"backup target {absolute} already exists (use --force to overwrite)")
+    return absolute
+
+
 @contextmanager
 def copied_here(workspace: Workspace, *, with_keys: bool) -> Iterator[Copied]:
     """A copy made by this process; no server can start meanwhile.
@@ -76,6 +97,8 @@ def copied_here(workspace: Workspace, *, with_keys: bool) -> Iterator[Copied]:
         backup_copies.sweep(workspace.data_dir)
         folder = backup_copies.make_folder(workspace.data_dir)
         names = workspace.domain_names()
+        for name in names:
+            settle(workspace.domain_dir(name))
         domains = [(name, _checkpoint_of(workspace.store_path(name))) for name in names]
         copy_all(workspace, folder / DATA, domains, with_keys=with_keys)
         yield Copied(folder, tuple(names))
@@ -117,8 +140,19 @@ def archive_of(
     passphrase: bytes | None = None,
     advance: Advance = lambda _count: None,
 ) -> Archive:
-    """Pack a copy. Raises IoError, Refused if the name was taken meanwhile."""
+    """Pack a copy. Raises IoError, Refused if the name was taken meanwhile.
+
+    ``config`` is from before the copy was made. Keys may have changed since, so those of now are
+    in the archive, and those of before as older ones.
+    """
     created_ns = time.time_ns()
+    now = workspace.read()
+    known = {now.data_encryption_key, *now.data_encryption_keys, None}
+    before = (config.data_encryption_key, *config.data_encryption_keys)
+    older = tuple(key for key in before if key is not None and key not in known)
+    if now.data_encryption_key is None and older:
+        now, older = replace(now, data_encryption_key=older[0]), older[1:]
+    config = replace(now, data_encryption_keys=(*now.data_encryption_keys, *older))
     try:
         sums = sums_of(copied.data, advance)
     except OSError as error:

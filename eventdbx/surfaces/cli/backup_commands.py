@@ -124,8 +124,8 @@ def failure_of_refusal(error: Refused) -> Failure:
 
 
 def _back_up(context: click.Context, given: dict[str, Any]) -> None:
-    from eventdbx.services.backup_archives import Refused, checked_target
-    from eventdbx.services.backups import archive_of, size_of
+    from eventdbx.services.backup_archives import Refused
+    from eventdbx.services.backups import archive_of, checked_target, size_of
 
     place = opened(context)
     passphrase = passphrase_of(given["passphrase_file"])
