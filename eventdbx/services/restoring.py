@@ -25,7 +25,13 @@ from eventdbx.services import swapping
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.backup_archives import Advance, Refused, peek, unpack
 from eventdbx.services.backup_manifest import Manifest
-from eventdbx.services.files import make_directory, read_text, replace_text, sync_path
+from eventdbx.services.files import (
+    locked_directory,
+    make_directory,
+    read_text,
+    replace_text,
+    sync_path,
+)
 from eventdbx.services.ournames import OF_THE_PERSON, is_ours
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record
 from eventdbx.services.workspace import PID_NAME, RESTORED_NAME, Opened, Place, open_place
@@ -90,11 +96,11 @@ def restore(
     """Restore an archive. Raises Refused, or another EventDBXError; nothing has changed then."""
     manifest = peek(wanted.source, passphrase=wanted.passphrase)
     target = _target(wanted, manifest)
+    # A link to the data directory stays one; what changes places is where it leads.
+    place = Path(os.path.realpath(target))
     try:
-        swapping.mend(target)
-        _check_target(target, force=wanted.force)
-        make_directory(target.parent)
-        with _staging(target) as stage:
+        make_directory(place.parent)
+        with _staging(place, force=wanted.force) as stage:
             tried = try_out(
                 wanted.source,
                 stage,
@@ -103,7 +109,7 @@ def restore(
                 environ=environ,
                 advance=advance,
             )
-            _put(wanted, tried, target)
+            _put(wanted, tried, target, place)
         return Restored(
             target,
             wanted.config_path,
@@ -147,18 +153,20 @@ def try_out(
 
 def _target(wanted: Wanted, manifest: Manifest) -> Path:
     named = manifest.config.get("data_dir")
+    if isinstance(named, str) and "\0" in named:
+        raise Refused("failed to decode manifest.json", "its data_dir is no path")
     given = wanted.data_dir or (Path(named) if isinstance(named, str) and named else None)
     return Path(os.path.abspath(given or wanted.default_data_dir))
 
 
-def _check_target(target: Path, *, force: bool) -> None:
-    """Raise Refused unless what is there may be replaced."""
+def _check_target(target: Path, *, force: bool, held: bool = False) -> None:
+    """Raise Refused unless what is there may be replaced; ``held`` by us, as a server would."""
     if not os.path.lexists(target):
         return
     if not target.is_dir():
         raise Refused(f"{target} is not a directory")
     try:
-        record = read_record(target / PID_NAME)
+        record = None if held else read_record(target / PID_NAME)
     except ConfigError as error:
         raise Refused(error.detail) from None
     if record is not None and record.alive:
@@ -170,7 +178,7 @@ def _check_target(target: Path, *, force: bool) -> None:
             f"data directory {target} is a mount point, which cannot change places with another "
             "directory; restore into a directory below it with --data-dir"
         )
-    names = sorted(set(os.listdir(target)) - OF_THE_PERSON)
+    names = sorted(set(os.listdir(target)) - OF_THE_PERSON - ({PID_NAME} if held else set()))
     if not names:
         return
     if not force:
@@ -185,15 +193,18 @@ def _check_target(target: Path, *, force: bool) -> None:
 
 
 @contextmanager
-def _staging(target: Path) -> Iterator[Path]:
+def _staging(target: Path, *, force: bool) -> Iterator[Path]:
     """A new folder beside the directory, ours alone; gone at the end."""
-    _refuse_second(target)
-    swapping.sweep(target)
-    stage = swapping.beside(target, swapping.STAGED)
-    stage.mkdir(mode=0o700)
-    descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    with locked_directory(target.parent):
+        _refuse_second(target)
+        swapping.mend(target)
+        _check_target(target, force=force)
+        swapping.sweep(target)
+        stage = swapping.beside(target, swapping.STAGED)
+        stage.mkdir(mode=0o700)
+        descriptor = os.open(stage, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
         below = stage / "work"  # Locks are taken on it, too, for what it holds.
         below.mkdir(mode=0o700)
         yield below
@@ -229,7 +240,9 @@ def _opened(manifest: Manifest, stage: Path, data: Path, environ: Mapping[str, s
         return open_place(Place(path, data, False), environ=known)
     except EventDBXError as error:
         detail = str(error).replace(str(path), "config")
-        raise Refused("failed to decode manifest.json", detail) from None
+    except (TypeError, LookupError, AttributeError, ValueError) as error:
+        detail = f"its configuration cannot be read: {error}"  # A table that is none, say.
+    raise Refused("failed to decode manifest.json", detail)
 
 
 def check_stores(place: Opened) -> Iterator[str]:
@@ -258,17 +271,21 @@ def check_stores(place: Opened) -> Iterator[str]:
             raise Refused(f"the store of domain '{name}' does not open", detail) from None
 
 
-def _put(wanted: Wanted, found: Tried, target: Path) -> None:
-    """Make the unpacked data whole, put it in place, and remove what was there."""
+def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
+    """Make the unpacked data whole, put it in place, and remove what was there.
+
+    ``place`` is where ``target`` leads.
+    """
     data = found.data
     text = found.manifest.text_of_config(target)
     if found.manifest.foreign:
         # Keys that it lacked were made, and what was recreated is sealed with them.
         made = read_text(found.place.workspace.config_path) or ""
         text = updated_text(made, {"data_dir": str(target)})
-    inside = target in wanted.config_path.parents
+    config_path = Path(os.path.realpath(wanted.config_path.parent), wanted.config_path.name)
+    inside = place in config_path.parents
     if inside:
-        path = data / wanted.config_path.relative_to(target)
+        path = data / config_path.relative_to(place)
         make_directory(path.parent)
         replace_text(path, text)
     else:
@@ -289,11 +306,13 @@ def _put(wanted: Wanted, found: Tried, target: Path) -> None:
     _sync(data)
     holding = None
     try:
-        if target.is_dir():
-            holding = PidFile(target / PID_NAME)
+        if place.is_dir():
+            holding = PidFile(place / PID_NAME)
             holding.acquire(now_ns=time.time_ns())
-            _keep_of_the_person(target, data)
-        old = swapping.put_in_place(data, target)
+            # Once more: unpacking took its time, and what came meanwhile is nobody's to remove.
+            _check_target(place, force=wanted.force, held=True)
+            _keep_of_the_person(place, data)
+        old = swapping.put_in_place(data, place)
     except AlreadyRunning as error:
         raise Refused(
             f"EventDBX server appears to be running (pid {error.pid}); stop it before continuing"
@@ -305,6 +324,7 @@ def _put(wanted: Wanted, found: Tried, target: Path) -> None:
         finish(target, wanted.config_path)
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
+    swapping.sweep(place, whole=True)
 
 
 def finish(data_dir: Path, config_path: Path) -> bool:

@@ -17,7 +17,9 @@ from pathlib import Path
 
 from eventdbx.services.files import sync_path
 
-STAGED, REPLACED = "restoring", "replaced"
+STAGED, REPLACED, REMOVED = "restoring", "replaced", "removing"
+"""What is to come; what was moved aside and may be all there is; what was replaced for good."""
+
 _AT_FDCWD = -100
 _EXCHANGE = 2
 _IMPOSSIBLE = (errno.ENOSYS, errno.EINVAL, errno.ENOTSUP)
@@ -56,19 +58,22 @@ def put_in_place(
     if not os.path.lexists(target):
         os.rename(new, target)
     else:
-        old = beside(target, REPLACED)
+        old = beside(target, REMOVED)
         try:
             exchange(new, target)
             os.rename(new, old)
         except OSError as error:
             if error.errno not in _IMPOSSIBLE:
                 raise
-            os.rename(target, old)
+            aside = beside(target, REPLACED)
+            os.rename(target, aside)
             try:
                 os.rename(new, target)
             except BaseException:
-                os.rename(old, target)
+                os.rename(aside, target)
                 raise
+            sync_path(target.parent)
+            os.rename(aside, old)
     sync_path(target.parent)
     return old
 
@@ -80,9 +85,12 @@ def mend(target: Path) -> None:
             os.rename(old, target)
 
 
-def sweep(target: Path) -> None:
-    """Remove what killed processes have left beside a directory that is in its place."""
+def sweep(target: Path, *, whole: bool = False) -> None:
+    """Remove what killed processes have left beside a directory that is in its place.
+
+    ``whole`` says that it was just put there: then what was moved aside is needed no more, either.
+    """
     if os.path.lexists(target):
-        for kind in (STAGED, REPLACED):
+        for kind in (STAGED, REMOVED, *((REPLACED,) if whole else ())):
             for left in leftovers(target, kind):
                 shutil.rmtree(left, ignore_errors=True)

@@ -11,6 +11,7 @@ import os
 import pwd
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -253,6 +254,8 @@ def open_place(
     if _generated(config, place, environ):
         config = _parse(_complete(place, environ), place, environ, overrides)
     workspace = Workspace(place, config, source, overrides, known=environ)
+    if not os.path.lexists(workspace.data_dir):
+        _bring_back(workspace.data_dir)
     make_directory(workspace.data_dir)
     if (workspace.data_dir / RESTORED_NAME).exists():
         from eventdbx.services.restoring import finish
@@ -262,6 +265,14 @@ def open_place(
     if "plugins" in text:
         _move_plugins(workspace, config.domain)
     return Opened(workspace, config)
+
+
+def _bring_back(data_dir: Path) -> None:
+    """Put a data directory back that a restore had moved aside when it was killed."""
+    from eventdbx.services import swapping
+
+    with suppress(OSError):
+        swapping.mend(Path(os.path.realpath(data_dir)))
 
 
 def _parse(

@@ -31,7 +31,7 @@ class Swapping(SynchronousTestCase):
         old = swapping.put_in_place(self.new, self.target)
         assert old is not None
         self.assertEqual((self.which(self.target), self.which(old)), ("new", "old"))
-        self.assertEqual(swapping.leftovers(self.target, swapping.REPLACED), [old])
+        self.assertEqual(swapping.leftovers(self.target, swapping.REMOVED), [old])
         swapping.sweep(self.target)
         self.assertEqual(list(self.folder.iterdir()), [self.target])
 
@@ -57,3 +57,13 @@ class Swapping(SynchronousTestCase):
         old = swapping.put_in_place(self.new, self.target, exchange=cannot)
         assert old is not None
         self.assertEqual((self.which(self.target), self.which(old)), ("new", "old"))
+
+    def test_moved_aside_is_kept(self) -> None:
+        """What was moved aside when a process was killed stays until another is in its place."""
+        aside = swapping.beside(self.target, swapping.REPLACED)
+        os.rename(self.target, aside)
+        self.target.mkdir()
+        swapping.sweep(self.target)
+        self.assertEqual(self.which(aside), "old")
+        swapping.sweep(self.target, whole=True)
+        self.assertFalse(aside.exists())
