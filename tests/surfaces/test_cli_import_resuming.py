@@ -8,7 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from twisted.trial.unittest import SynchronousTestCase
+
 from eventdbx.surfaces.cli import import_state
+from eventdbx.surfaces.cli.import_lines import Lines
 from tests.surfaces.test_cli_import import ImportCase, event
 
 
@@ -104,7 +107,7 @@ class Resuming(ImportCase):
         # As if it had been killed before its last line.
         head = "".join(Path(path).read_text().splitlines(keepends=True)[:3]).encode()
         written = self.kept() | {"errors": str(first.resolve()), "skipped": 1, "line": 3,
-                                 "offset": len(head), "digest_offset": len(head), "last": None,
+                                 "offset": len(head), "last": None,
                                  "digest": sha256(head).hexdigest(), "run": "x"}  # fmt: skip
         written["errors_bytes"] = len(first.read_bytes().splitlines(keepends=True)[0])
         for errors, lines in ((first, [2, 4]), (second, [4])):
@@ -117,6 +120,23 @@ class Resuming(ImportCase):
         said = self.failed("import", path, "--resume", "--on-error", "skip", "--errors", str(first))
         self.assertIn("has lost lines", said)
 
+    def test_before_anything_is_noted(self) -> None:
+        """One that was killed before its first batch was noted goes on, and writes that once."""
+        table = "aggregate_id,number:=\n" + "".join(f"c-{one},{one}\n" for one in range(6))
+        for path, words in (
+            (self.lines(*map(event, range(6)), name="begun"), ()),
+            (self.file("begun.csv", table), ("--type", "order", "--event", "paid")),
+        ):
+            with self.subTest(path):
+                before, text = len(self.events()), Path(path).read_bytes()
+                Path(path).write_bytes(text + b"wrong\n")
+                self.failed("import", path, "--batch-size", "2", "--no-check", *words)
+                self.state = Path(path + import_state.SUFFIX)
+                self.change(number=0, events=0, offset=0, line=0, digest="", last=None)
+                Path(path).write_bytes(text)
+                self.dbx("import", path, "--resume", *words)
+                self.assertEqual(len(self.events()) - before, 6)
+
     def test_state_is_a_state(self) -> None:
         """--restart replaces the state of an import, nothing else that has its name."""
         for name in (self.path, self.file("precious", "precious"), str(self.folder)):
@@ -125,6 +145,26 @@ class Resuming(ImportCase):
                 self.failed("import", self.path, "--restart", "--state", name)
                 if before is not None:
                     self.assertEqual(Path(name).read_bytes(), before)
+
+
+class Places(SynchronousTestCase):
+    """Digests of a file up to places that are behind the one where it is read."""
+
+    def test_behind_a_mark(self) -> None:
+        """They are those of the lines before, and what is read next stays the same."""
+        path = Path(self.mktemp())
+        path.write_bytes(b"one\ntwo\nthree\n")
+        with path.open("rb") as file:
+            lines = Lines(file, "file")
+            each = iter(lines)
+            next(each)
+            begin = lines.mark()
+            self.assertEqual(next(each).text, b"two\n")
+            found = lines.mark_behind(begin, 8)
+            self.assertEqual(found.digest.hexdigest(), lines.digest())
+            end = lines.mark_behind(found, 14)
+            self.assertEqual(end.digest.hexdigest(), sha256(path.read_bytes()).hexdigest())
+            self.assertEqual(next(each).text, b"three\n")
 
 
 class Records(ImportCase):

@@ -6,9 +6,10 @@ One line is in memory at a time, however long the file or a line of it is. What 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from hashlib import sha256
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from eventdbx import limits
 from eventdbx.errors import InvalidSchema
@@ -26,6 +27,13 @@ class Line(NamedTuple):
     end: int
     text: bytes
     whole: bool = True
+
+
+class Mark(NamedTuple):
+    """A place in a file, and the digest of everything before it, which can go on from there."""
+
+    offset: int
+    digest: Any
 
 
 class Lines:
@@ -54,6 +62,24 @@ class Lines:
     def digest(self) -> str:
         """Return the digest of everything before the next line."""
         return self._digest.copy().hexdigest()
+
+    def mark(self) -> Mark:
+        """Return the place before the next line."""
+        return Mark(self.offset, self._digest.copy())
+
+    def mark_behind(self, mark: Mark, end: int) -> Mark:
+        """Return a place behind a mark, in a file that can be read again.
+
+        The next line stays the next one.
+        """
+        digest, offset = mark.digest.copy(), mark.offset
+        while offset < end:
+            data = os.pread(self._file.fileno(), min(_READ_BYTES, end - offset), offset)
+            if not data:
+                break
+            digest.update(data)
+            offset += len(data)
+        return Mark(offset, digest)
 
     def __iter__(self) -> Iterator[Line]:
         longest = limits.IMPORT_LINE_BYTES_MAX

@@ -13,7 +13,7 @@ from eventdbx import limits
 from eventdbx.domain.commands import Write
 from eventdbx.errors import EventDBXError, IoError, StorageError
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.import_lines import Lines
+from eventdbx.surfaces.cli.import_lines import Lines, Mark
 from eventdbx.surfaces.cli.import_rows import REFUSED, Bad, Row, reason
 from eventdbx.surfaces.cli.import_skipping import Skipped
 from eventdbx.surfaces.cli.import_state import State
@@ -29,6 +29,7 @@ class Batch(NamedTuple):
     """What consecutive lines come to, and the file up to behind them."""
 
     items: list[Row | Bad]
+    begin: Mark
     end: int
     line: int
     digest: str
@@ -164,6 +165,7 @@ class Importer:
     def _next(self, size: int) -> Batch | None:
         """Return the next batch of so many lines; None at the end. Raises _Wrong."""
         items: list[Row | Bad] = []
+        begin = self._lines.mark()
         room = limits.IMPORT_BATCH_BYTES_MAX
         for one in self._rows:
             items.append(one)
@@ -174,14 +176,14 @@ class Importer:
             if len(items) == size or room <= 0:
                 break
         lines = self._lines
-        return Batch(items, lines.offset, lines.number, lines.digest()) if items else None
+        return Batch(items, begin, lines.offset, lines.number, lines.digest()) if items else None
 
     def _done(self, batch: Batch, written: int) -> None:
         """Note that a batch is written, and put down what was left out of it."""
         state = self._state
         self._count(written)
-        state.offset = state.digest_offset = batch.end
-        state.line, state.digest, state.size = batch.line, batch.digest, None
+        state.offset, state.line, state.digest = batch.end, batch.line, batch.digest
+        state.size = None
         self._put_down(batch.bads())
 
     def _keep_last(self, writes: list[Write], receipts: list[dict[str, Any]]) -> None:
@@ -207,10 +209,10 @@ class Importer:
         Each part is noted before it is sent, so that it is the same one when it is sent again.
         Raises Failure where nothing is to be left out, and for what is not about a line.
         """
-        items = list(batch.items)
+        items, mark = list(batch.items), batch.begin
         size = self._point(items, error)
         while items:
-            part = Batch(items[:size], 0, 0, "")
+            part = batch._replace(items=items[:size])
             self._state.size = len(part.items)
             self._state.save()
             try:
@@ -222,9 +224,18 @@ class Importer:
                 continue
             self._count(len(part.writes()))
             self._put_down(part.bads())
-            self._state.offset, self._state.line = part.items[-1].end, part.items[-1].last
+            mark = self._go_behind(mark, part.items[-1])
             items = items[size:]
             size = min(2 * size, self._state.batch_size)
+
+    def _go_behind(self, mark: Mark, item: Row | Bad) -> Mark:
+        """Note that everything up to behind an item is done; return the place, from another."""
+        state = self._state
+        state.offset, state.line = item.end, item.last
+        if state.path is not None:
+            mark = self._lines.mark_behind(mark, item.end)
+            state.digest = mark.digest.hexdigest()
+        return mark
 
     def _point(self, items: list[Row | Bad], error: EventDBXError, size: int | None = None) -> int:
         """Return how many items are to be written next, now that one of so many was refused.

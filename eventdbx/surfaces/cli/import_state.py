@@ -32,8 +32,8 @@ class State:
     """The state of one import.
 
     ``number`` batches are written, with ``events`` events; they end at ``offset``, behind
-    ``line``. ``digest`` is that of the ``digest_offset`` first bytes. The next batch has ``size``
-    lines, the usual number if that is None. ``skipped`` lines are in the file of errors, which was
+    ``line``, and ``digest`` is that of everything before. The next batch has ``size`` lines, the
+    usual number if that is None. ``skipped`` lines are in the file of ``errors``, which was
     ``errors_bytes`` long then. ``place`` is a place in the log before everything that was written,
     ``last`` what was written last: the id of the event, and whose it is.
     """
@@ -46,7 +46,7 @@ class State:
         self.place: str | None = None
         self.batch_size = limits.BATCH_WRITES_MAX
         self.number = self.events = self.skipped = 0
-        self.offset = self.line = self.digest_offset = 0
+        self.offset = self.line = 0
         self.digest = ""
         self.size: int | None = None
         self.errors: str | None = None
@@ -58,7 +58,7 @@ class State:
         """The key of the next batch, and when it was kept first."""
 
     _KEPT = ("run", "place", "batch_size", "number", "events", "skipped", "offset", "line",
-             "digest_offset", "digest", "size", "errors", "errors_bytes", "last")  # fmt: skip
+             "digest", "size", "errors", "errors_bytes", "last")  # fmt: skip
 
     @property
     def key(self) -> str:
@@ -104,14 +104,15 @@ class State:
 
     def find(self, lines: Lines) -> None:
         """Go behind what was written. Raises Failure if the file is another one up to there."""
-        lines.skip(self.digest_offset, self.line)
-        if lines.offset != self.digest_offset or lines.digest() != self.digest:
+        if not self.offset:
+            return  # Nothing was noted. The header of CSV is behind by now, and stays so.
+        lines.skip(self.offset, self.line)
+        if lines.offset != self.offset or lines.digest() != self.digest:
             raise Failure(
                 "the file has changed before the place where its import was interrupted "
                 f"(line {self.line})",
                 hint="--restart begins again, and writes what was written once more",
             )
-        lines.skip(self.offset, self.line)
 
     def clear(self) -> None:
         """Forget the import: it is done."""
