@@ -88,22 +88,31 @@ class OfflineStore:
             plugins_path=workspace.plugins_path(domain),
         )
         self._reading = backend
-        if writes:
-            try:
-                _check_alone(workspace)
-            except EventDBXError:
+        self._place = place
+        self._drainer: Drainer | None = None
+        try:
+            self._begin(writes, include_hidden)
+        except BaseException:
+            # A shell goes on, and must not keep the store from its next line.
+            if backend is not None:
+                backend.close()
+            else:
                 _result(self._domain.store.close())
-                raise
+            raise
+
+    def _begin(self, writes: bool, include_hidden: bool) -> None:
+        workspace, config = self._place
+        folder = workspace.domain_dir(self._domain.name)
+        if writes:
+            _check_alone(workspace)
             # A quota that held beside a server alone would be none.
-            put_quota(self._domain, TenantFile.of(workspace, config).load().get(domain))
+            put_quota(self._domain, TenantFile.of(workspace, config).load().get(self._domain.name))
         if writes and config.data_encryption_key is not None:
             present = decode_data_key(config.data_encryption_key)
             while _result(Deferred.fromCoroutine(self._domain.data_keys.rewrap_some(present))):
                 pass
-        self._place = place
-        self._drainer: Drainer | None = None
         if writes:
-            write_copies(self._domain.checkpoints, path.parent)
+            write_copies(self._domain.checkpoints, folder)
             # No reactor has to be spared: what derives from events follows the schemas at once.
             self._domain.folding.start(_run_now)
             self._domain.erasing.start(_run_now)

@@ -39,6 +39,19 @@ STORY: tuple[tuple[str, ...], ...] = (
 class OnDisk(CommandLineCase):
     """Without a server the records are changed, and quotas hold all the same."""
 
+    def test_damaged_records(self) -> None:
+        """Nothing is written without knowing the quota; in a shell the next line may, when it is
+        known again."""
+        self.create("order", "o-1")
+        self.dbx("tenant", "quota", "set", "default", "--max-mb", "1")
+        records = self.home / ".eventdbx" / "tenant_meta" / "tenants.json"
+        text = records.read_text()
+        records.write_text("{")
+        words = ("aggregate", "apply", "order", "o-1", "order_paid")
+        self.assertIn("tenants.json is no JSON", self.failed(*words))
+        records.write_text(text)
+        self.dbx(*words)
+
     def test_records(self) -> None:
         """Shards and quotas are recorded, listed and forgotten."""
         self.assertEqual(
