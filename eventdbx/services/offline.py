@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from eventdbx.application.auditing import Action
 from eventdbx.config import Config, decode_data_key
 from eventdbx.domain.grants import Grant
-from eventdbx.errors import EventDBXError, StoreLocked
+from eventdbx.errors import StoreLocked
 from eventdbx.services import spinning
 from eventdbx.services.auditing import make_trail, take_over
 from eventdbx.services.auditspool import Spool, operator

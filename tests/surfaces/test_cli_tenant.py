@@ -39,7 +39,7 @@ STORY: tuple[tuple[str, ...], ...] = (
 class OnDisk(CommandLineCase):
     """Without a server the records are changed, and quotas hold all the same."""
 
-    def test_damaged_records(self) -> None:
+    def test_records_that_are_mended(self) -> None:
         """Nothing is written without knowing the quota; in a shell the next line may, when it is
         known again."""
         self.create("order", "o-1")
