@@ -24,6 +24,7 @@ from eventdbx.services.files import make_directory
 from eventdbx.services.recreating import Outcome, Recreation
 from eventdbx.services.restoring import Import, Imported
 from eventdbx.services.stores import open_domain
+from eventdbx.services.tenantfiles import FOLDER_NAME, TenantFile
 from eventdbx.services.workspace import Opened, Workspace
 from eventdbx.storage.hops import synchronous
 from eventdbx.storage.reference_store import ReferenceStore
@@ -34,7 +35,6 @@ _OF_DOMAIN = (
 _LEFT_OUT = {
     "plugin_queue.db": "deliveries that waited for plugins; send them with `dbx plugin replay`",
     "conflicts.db": "conflicts of replication that were recorded",
-    "tenant_meta": "shards and quotas of tenants",
     "watch.json": "the state of `watch`",
     "schemas": "published versions of schemas; the schemas in force are taken over",
 }
@@ -67,6 +67,12 @@ def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None
             outcomes.append(_import(found, data, place, mismatches, left_out, accept=accept))
         if not names:
             raise Refused("backup archive is missing the event store")
+        _take_tenants(data, manifest, place, left_out)
+        if (data / "plugins").is_dir():
+            # Installed programs, and which there are.
+            run = shutil.ignore_patterns("run")
+            target = place.workspace.data_dir / "plugins"
+            shutil.copytree(data / "plugins", target, ignore=run, dirs_exist_ok=True)
         if mismatches.count and not accept:
             raise Refused(
                 f"the archive does not fit its own hashes: {mismatches.count} mismatch(es); "
@@ -83,6 +89,22 @@ def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None
         )
 
     return import_foreign
+
+
+def _take_tenants(data: Path, manifest: Manifest, place: Opened, left_out: list[str]) -> None:
+    """Take over shards and quotas of tenants, if the folder that they are in was archived."""
+    was = Path(str(manifest.config.get("data_dir") or "/"))
+    inside = Path(place.config.tenants.shard_map_path or FOLDER_NAME)
+    if inside.is_absolute() and inside.is_relative_to(was):
+        inside = inside.relative_to(was)
+    if inside.is_absolute() or ".." in inside.parts:
+        left_out.append(f"{inside} (shards and quotas of tenants, which are not in the archive)")
+        return
+    try:
+        if records := TenantFile(data / inside).load():
+            TenantFile(place.workspace.data_dir / inside).take_over(records)
+    except EventDBXError as error:
+        left_out.append(f"{inside} (shards and quotas of tenants: {error})")
 
 
 def domains(data: Path) -> Iterator[Found]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +36,7 @@ from eventdbx.storage.reference_store import (
     SNAPSHOTS,
     Place,
     ReferenceEvent,
+    ReferenceSnapshot,
     ReferenceStore,
     Unreadable,
     split,
@@ -44,7 +46,9 @@ from eventdbx.storage.store import Transaction
 
 STEP_EVENTS = 500
 _NOTED_ROWS = 5_000
-_ORDER, _SNAPSHOT = b"\x01", b"\x02"
+_ORDER, _SNAPSHOT, _END, _ARCHIVED, _TAKEN = b"\x01", b"\x02", b"\x03", b"\x04", b"\x05"
+"""Of events and snapshots; how far an aggregate goes, whether it is archived; a snapshot's id."""
+
 _AHEAD_MS = 24 * 3600 * 1000
 """How far an id may be ahead of the clock: later ids follow it."""
 
@@ -83,12 +87,24 @@ class Recreation:
             self._check_family(archived)
         for key, value in self._source.keys(SNAPSHOTS):
             try:
-                one = self._source.snapshot(key, value)
-                self._note(_SNAPSHOT + _snapshot_key(one.place, one.version) + key, b"")
+                self._check_snapshot(key, self._source.snapshot(key, value))
             except Unreadable as error:
                 self._say(f"snapshot {key!r} cannot be read: {error.detail}")
         self._write()
         self._check_ids()
+
+    def _check_snapshot(self, key: bytes, one: ReferenceSnapshot) -> None:
+        end = self._noted(_END + keys.name(*one.place))
+        if end is None or int.from_bytes(end, "big") < one.version:
+            self._say(f"{one.place}: a snapshot is of version {one.version}, which is not there")
+            return
+        if one.snapshot_id is not None:
+            taken = _TAKEN + one.snapshot_id.to_bytes(8, "big")
+            if self._noted(taken) is not None:
+                self._say(f"{one.place}: its snapshot {one.snapshot_id} is there twice; it gets "
+                          "another id")  # fmt: skip
+            self._note(taken, b"")
+        self._note(_SNAPSHOT + _snapshot_key(one.place, one.version) + key, b"")
 
     def _check_family(self, archived: bool) -> None:
         aggregate: _Checked | None = None
@@ -108,12 +124,15 @@ class Recreation:
                 row = rank.to_bytes(8, "big") + self.events.to_bytes(8, "big")
                 self._note(_ORDER + row, event_id.to_bytes(8, "big") + key)
         self._end(aggregate)
-        for place in self._source.places(METAS_ARCHIVED if archived else METAS):
-            self._check_place(place, archived)
+        for key, _value in self._source.keys(METAS_ARCHIVED if archived else METAS):
+            try:
+                self._check_place(split(key)[0], archived)
+            except Unreadable as error:
+                self._say(error.detail)
 
     def _begin(self, place: Place, archived: bool) -> _Checked:
         found = _Checked(place, archived, self._say, self._latest)
-        if archived and self._source.meta(place, archived=False) is not None:
+        if archived and self._source.has_active(place):
             found.stop("is active and archived at once; the archived one is left out")
         try:
             check_aggregate_type(place.aggregate_type)
@@ -125,7 +144,12 @@ class Recreation:
     def _end(self, aggregate: _Checked | None) -> None:
         if aggregate is not None:
             aggregate.end(self._source)
-            self.aggregates += aggregate.version > 0
+            if aggregate.version:
+                self.aggregates += 1
+                name = keys.name(*aggregate.place)
+                self._note(_END + name, aggregate.version.to_bytes(8, "big"))
+                if aggregate.archived:
+                    self._note(_ARCHIVED + name, b"")
 
     def _check_place(self, place: Place, archived: bool) -> None:
         family = EVENTS_ARCHIVED if archived else EVENTS
@@ -137,6 +161,9 @@ class Recreation:
             return
         if found is not None and not first:
             self._say(f"{place} has metadata, but no events")
+
+    def _noted(self, key: bytes) -> bytes | None:
+        return self._rows.get(key) if key in self._rows else self._order.view().get(key)
 
     def _note(self, key: bytes, value: bytes) -> None:
         self._rows[key] = value
@@ -193,38 +220,39 @@ class Recreation:
         prefix = _SNAPSHOT + _snapshot_key(event.place, event.version)
         for row, _empty in self._order.view().scan(prefix, keys.after(prefix)):
             one = self._source.snapshot(row[len(prefix) :])
+            number = one.snapshot_id
+            if number is not None and transaction.get(keys.snapshot_id(number)) is not None:
+                number = None
             adopting.adopt_snapshot(
                 work,
                 transaction,
                 head,
-                snapshot_id=one.snapshot_id,
+                snapshot_id=number,
                 created_at=one.created_at,
                 comment=one.comment,
             )
 
     def _archive(self, domain: Domain) -> None:
         """Archive what is archived there, some hundreds at a time."""
-        places = self._source.places(METAS_ARCHIVED)
-        while chunk := list(islice(places, STEP_EVENTS)):
+        names = self._order.view().scan(_ARCHIVED, keys.after(_ARCHIVED))
+        while chunk := [row[1:] for row, _empty in islice(names, STEP_EVENTS)]:
 
-            def step(work: Work, transaction: Transaction, chunk: list[Place] = chunk) -> None:
-                for place in chunk:
-                    self._archive_one(work, transaction, place)
+            def step(work: Work, transaction: Transaction, chunk: list[bytes] = chunk) -> None:
+                for name in chunk:
+                    self._archive_one(work, transaction, name)
 
             _now(domain.writer.carry_out(step))
 
-    def _archive_one(self, work: Work, transaction: Transaction, place: Place) -> None:
-        head = work.load(keys.name(*place))
-        meta = self._source.meta(place, archived=True)
-        if head is None or meta is None or self._source.meta(place, archived=False):
-            return
-        adopting.adopt_archive(
-            work,
-            transaction,
-            head,
-            archived_at=meta.archived_at or meta.updated_at or head.updated_at or 0,
-            comment=meta.archive_comment,
-        )
+    def _archive_one(self, work: Work, transaction: Transaction, name: bytes) -> None:
+        head = work.load(name)
+        assert head is not None, "its events were recreated"
+        at, comment = head.updated_at or 0, None
+        with suppress(Unreadable):  # Which was said.
+            place = Place(head.aggregate_type, head.aggregate_id)
+            meta = self._source.meta(place, archived=True)
+            if meta is not None:
+                at, comment = meta.archived_at or meta.updated_at or at, meta.archive_comment
+        adopting.adopt_archive(work, transaction, head, archived_at=at, comment=comment)
 
 
 class _Checked:
@@ -236,7 +264,7 @@ class _Checked:
         self.place = place
         self._latest = latest
         self.version = 0
-        self._archived = archived
+        self.archived = archived
         self._say = say
         self._peaks = Peaks()
         self._state: dict[str, str] = {}
@@ -291,8 +319,8 @@ class _Checked:
         if self._stopped:
             return
         try:
-            meta = source.meta(self.place, archived=self._archived)
-            state = source.state(self.place, archived=self._archived)
+            meta = source.meta(self.place, archived=self.archived)
+            state = source.state(self.place, archived=self.archived)
         except EventDBXError as error:
             self._say(f"{self.place}: its metadata or state cannot be read: {error.detail}")
             return

@@ -60,6 +60,11 @@ class TenantFile:
             return _of_reference(self._folder)
         return {}
 
+    def take_over(self, records: Records) -> None:
+        """Write down the records of another installation; there are none here yet."""
+        make_directory(self._folder)
+        replace_text(self._path, _encoded(records))
+
     def change(self, tenant: str, change: Change) -> tuple[Changed, Records]:
         """Change the record of a tenant; return it, and all records, as they are now."""
         make_directory(self._folder)

@@ -7,6 +7,7 @@ state as a whole. What becomes of it all is in :mod:`eventdbx.services.foreign_a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -25,6 +26,8 @@ SNAPSHOTS = b"snapshot"
 
 SEALED_MEMBER = "__eventdbx_encrypted"
 SEALED_PREFIX = "ENCv1:"
+
+_EVENT_TYPE = re.compile(r"[A-Za-z0-9_.:-]{1,4096}")
 
 _DEPTH_MAX = 256
 """Of records: an event adds levels to its payload, which may be as deep as inputs ever were."""
@@ -103,10 +106,9 @@ class ReferenceStore:
         start = family + SEPARATOR
         yield from self._view.scan(start, after(start))
 
-    def places(self, family: bytes) -> Iterator[Place]:
-        """Yield whose rows are in a family with one row for each aggregate."""
-        for key, _value in self.keys(family):
-            yield split(key)[0]
+    def has_active(self, place: Place) -> bool:
+        """Say whether there is anything of an aggregate that is not archived."""
+        return self._view.get(_named(METAS, place)) is not None or self.has_event(EVENTS, place)
 
     def has_event(self, family: bytes, place: Place) -> bool:
         """Say whether an aggregate has any event."""
@@ -134,7 +136,7 @@ class ReferenceStore:
                 str(record["merkle_root"]),
                 bool(record.get("archived", archived)),
                 _moment(record.get("archived_at")),
-                record.get("archive_comment") or record.get("comment"),
+                _text(record.get("archive_comment") or record.get("comment")),
                 _moment(record.get("updated_at")),
             )
         except (KeyError, TypeError, ValueError) as error:
@@ -155,14 +157,17 @@ class ReferenceStore:
         """Return the snapshot under a key."""
         record = self._record(key, value)
         try:
-            identity = record.get("snapshot_id")
+            identity = int(record.get("snapshot_id") or 0)
+            version = int(record["version"])
+            if not (0 <= identity < 1 << 64 and 0 < version < 1 << 63):
+                raise ValueError("its id or its version can be none")
             return ReferenceSnapshot(
-                Place(record["aggregate_type"], record["aggregate_id"]),
-                None if identity is None else int(identity),
-                int(record["version"]),
+                split(key)[0],
+                identity or None,
+                version,
                 {name: str(one) for name, one in record["state"].items()},
                 parse_ns(record["created_at"]),
-                record.get("comment"),
+                _text(record.get("comment")),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Unreadable(_why(error)) from None
@@ -199,6 +204,19 @@ def split(key: bytes) -> tuple[Place, bytes]:
     return place, parts[3] if len(parts) > 3 else b""
 
 
+def _text(value: object) -> str | None:
+    if value is not None and type(value) is not str:
+        raise ValueError("its comment is no text")
+    return value
+
+
+def _type(text: object) -> str:
+    """Return an event type: none was ever taken with other characters, and ours ends with NUL."""
+    if type(text) is not str or _EVENT_TYPE.fullmatch(text) is None:
+        raise ValueError("its event type can be none")
+    return text
+
+
 def _named(family: bytes, place: Place) -> bytes:
     return SEPARATOR.join((family, *(one.encode() for one in place)))
 
@@ -218,15 +236,15 @@ def _event(
     named = Place(record["aggregate_type"], record["aggregate_id"])
     if named != place or record["version"] != version:
         raise Unreadable("its record is of another event")
-    note = metadata.get("note")
+    note, raw = metadata.get("note"), record.get("event_type_raw")
     event_id = int(metadata["event_id"])
     if not 0 < event_id < 1 << 64:
         raise Unreadable(f"its event id {event_id} can be none")
     return ReferenceEvent(
         place,
         version,
-        str(record["event_type"]),
-        record.get("event_type_raw"),
+        _type(record["event_type"]),
+        None if raw is None else _type(raw),
         opened(record["payload"]),
         record.get("extensions"),
         event_id,
@@ -241,7 +259,7 @@ def _event(
 def _moment(value: object) -> int | None:
     if isinstance(value, str):
         return parse_ns(value)
-    return value * 1_000_000 if isinstance(value, int) else None
+    return value * 1_000_000 if type(value) is int and abs(value) < 1 << 42 else None
 
 
 def _why(error: Exception) -> str:

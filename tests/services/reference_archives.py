@@ -153,6 +153,10 @@ class Store:
         """Write a row as it is."""
         self._database[key] = value
 
+    def drop(self, key: bytes) -> None:
+        """Take a row away."""
+        del self._database[key]
+
     def _put(self, family: bytes, kind: str, name: str, text: str) -> None:
         self._database[SEP.join((family, kind.encode(), name.encode()))] = text.encode()
 
