@@ -33,7 +33,7 @@ def replace_text(path: Path, text: str) -> None:
     After a crash the file holds the old text or the new one. Raises IoError.
     """
     try:
-        target = path.resolve()  # A link to the file stays a link.
+        target = Path(os.path.realpath(path))  # A link to the file stays a link.
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as writing:
@@ -55,7 +55,7 @@ def sweep_leftovers(path: Path) -> None:
 
     Only for who holds the lock that all of its writers take.
     """
-    target = path.resolve()
+    target = Path(os.path.realpath(path))
     # As tempfile names them: an editor's swap file beside it is left alone.
     leftover = re.compile(re.escape(f".{target.name}.") + r"[a-z0-9_]{8}")
     for left in target.parent.iterdir():

@@ -5,11 +5,16 @@ from __future__ import annotations
 import csv
 import json
 import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
 from eventdbx.surfaces.cli import progress, session
+from eventdbx.surfaces.cli.export_files import Unfinished, written_to
+from eventdbx.surfaces.cli.failures import Failure
 from tests.surfaces.command_line import CommandLineCase
 
 NASTY = ('a,"b"\r\nc', "line\nfeed", "bare\rreturn", "=1+1", " spaces ", "ä\u2028𝄞", "")
@@ -126,3 +131,30 @@ class Export(CommandLineCase):
         said = self.failed("aggregate", "export", "--all", "--output", str(blocked))
         self.assertIn("output path must be a directory", said)
         self.assertEqual(blocked.read_text(), "")
+
+    def test_failures_to_write(self) -> None:
+        """They name the file, nothing is left of it, and a link to itself is replaced."""
+        path = self.folder / "full.csv"
+
+        def fill() -> None:
+            with without_room(), written_to(path), Unfinished(path) as file:
+                file.write(b"text")
+
+        told = str(self.assertRaises(Failure, fill))
+        self.assertEqual(told, f"cannot write {path}: File too large")
+        self.assertEqual(self.left(), [])
+        loop = self.folder / "loop.csv"
+        loop.symlink_to(loop)
+        self.export("item", "--output", str(loop))
+        self.assertEqual(loop.read_text(), "__aggregate_id,a\ni-1,1\n")
+
+
+@contextmanager
+def without_room() -> Iterator[None]:
+    """Let no file grow, as on a full disk."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

@@ -10,8 +10,13 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from eventdbx.errors import InvalidSchema
 from eventdbx.surfaces.cli import import_state
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.import_lines import Lines
+from eventdbx.surfaces.cli.import_rows import Bad
+from eventdbx.surfaces.cli.import_skipping import Skipped
+from tests.surfaces.test_cli_export import without_room
 from tests.surfaces.test_cli_import import ImportCase, event
 
 
@@ -136,6 +141,16 @@ class Resuming(ImportCase):
                 Path(path).write_bytes(text)
                 self.dbx("import", path, "--resume", *words)
                 self.assertEqual(len(self.events()) - before, 6)
+
+    def test_file_of_errors_without_room(self) -> None:
+        """That the line cannot be put down is told with the name of the file."""
+        path = str(self.folder / "errors")
+        skipped = Skipped(Path(path))
+        with without_room():
+            refused = Bad(1, 1, 9, InvalidSchema("wrong"), b"text")
+            told = str(self.assertRaises(Failure, skipped.add, [refused]))
+            skipped.close()
+        self.assertEqual(told, f"cannot write {path}: File too large")
 
     def test_state_is_a_state(self) -> None:
         """--restart replaces the state of an import, nothing else that has its name."""

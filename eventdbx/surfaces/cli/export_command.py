@@ -16,6 +16,8 @@ from eventdbx.surfaces.cli.export_files import (
     archive_place,
     member_name,
     plain_places,
+    real_path,
+    written_to,
 )
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, INCLUDE_HIDDEN, argument, option
@@ -152,17 +154,23 @@ def _written(source: _Source, types: list[str], given: dict[str, Any]) -> list[s
     output = Path(given["target"])
     if given["zipped"]:
         place = archive_place(output, types, wanted.kind)
-        _write_archive(source, types, wanted, place)
+        with written_to(place):
+            _write_archive(source, types, wanted, place)
         return [str(place)]
     places = plain_places(output, types, wanted.kind)
     for one, place in places.items():
-        if place.exists() and not place.is_file():
-            with place.open("wb") as pipe:
-                _write(source, one, wanted, pipe, Path(gettempdir()))
-            continue
-        with Unfinished(place) as file:
-            _write(source, one, wanted, file, place.resolve().parent)
+        with written_to(place):
+            _write_file(source, one, wanted, place)
     return [str(place) for place in places.values()]
+
+
+def _write_file(source: _Source, one: str, wanted: _Wanted, place: Path) -> None:
+    if place.exists() and not place.is_file():
+        with place.open("wb") as pipe:
+            _write(source, one, wanted, pipe, Path(gettempdir()))
+        return
+    with Unfinished(place) as file:
+        _write(source, one, wanted, file, real_path(place).parent)
 
 
 def _write(source: _Source, one: str, wanted: _Wanted, out: Any, beside: Path) -> None:
@@ -182,7 +190,7 @@ def _write_archive(source: _Source, types: list[str], wanted: _Wanted, place: Pa
             entry.compress_type = ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             with archive.open(entry, "w", force_zip64=True) as member:
-                _write(source, one, wanted, member, place.resolve().parent)
+                _write(source, one, wanted, member, real_path(place).parent)
 
 
 def _tell(given: dict[str, Any], types: list[str], files: list[str], rows: int) -> None:

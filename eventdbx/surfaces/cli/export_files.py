@@ -8,8 +8,8 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO
@@ -43,7 +43,7 @@ class Unfinished:
     """
 
     def __init__(self, path: Path) -> None:
-        self._final = path.resolve()  # A link to the file stays a link.
+        self._final = real_path(path)  # A link to the file stays a link.
         _sweep(self._final)
         self._name = self._final.parent / f".{self._final.name}.{secrets.token_hex(4)}.part"
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -75,6 +75,22 @@ class Unfinished:
         os.fsync(self.file.fileno())
         os.replace(self._name, self._final)
         sync_path(self._final.parent)
+
+
+def real_path(path: Path) -> Path:
+    """Return the file that a path leads to; a link that leads to itself is the file."""
+    return Path(os.path.realpath(path))
+
+
+@contextmanager
+def written_to(path: Path) -> Iterator[None]:
+    """Name the file in failures to write it."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # Whoever reads the pipe has seen enough.
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error.strerror or error}", code="io") from None
 
 
 def _mode_of(path: Path) -> int:

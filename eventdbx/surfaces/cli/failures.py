@@ -24,6 +24,9 @@ INTERNAL = "internal"
 """The code of mistakes of ours."""
 
 _ENDLESS = re.compile(r"\S{1000,}")
+_OUTPUT = re.compile(r"--output(?:=(.*))?|-[qvV]*o(?:=?(.+))?", re.DOTALL)
+"""The option for the format, behind flags of one letter, too."""
+
 _KEPT = 100
 """So much of a word with a thousand letters is repeated in a message."""
 
@@ -147,17 +150,13 @@ def errors_as_json(args: Sequence[str]) -> bool:
     """Say whether a command line asks for errors as JSON; it need not make sense otherwise."""
     words = list(takewhile(lambda word: word != "--", args))
     for place, word in enumerate(words):
-        for flag in ("--output", "-o"):
-            if word == flag:
-                value = words[place + 1] if place + 1 < len(words) else ""
-            elif word.startswith(f"{flag}="):
-                value = word.removeprefix(f"{flag}=")
-            elif flag == "-o" and word.startswith(flag):
-                value = word.removeprefix(flag)
-            else:
-                continue
-            if value in ("json", "ndjson"):
-                return True
+        found = _OUTPUT.fullmatch(word)
+        if found is None:
+            continue
+        glued: str | None = found[1] or found[2]
+        following = words[place + 1] if place + 1 < len(words) else ""
+        if (following if glued is None else glued) in ("json", "ndjson"):
+            return True
     return False
 
 

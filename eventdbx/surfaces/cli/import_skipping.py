@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import orjson
@@ -15,6 +16,7 @@ class Skipped:
     """A new file for its owner alone, or one that goes on behind so many bytes."""
 
     def __init__(self, path: Path, at: int | None = None) -> None:
+        self._path = path
         flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
         try:
             descriptor = os.open(path, flags | (os.O_EXCL if at is None else 0), 0o600)
@@ -38,6 +40,7 @@ class Skipped:
 
     def add(self, bads: list[Bad]) -> int:
         """Write lines down; return how long the file is then."""
+        lines: list[bytes] = []
         for line, _last, _end, error, text in bads:
             document = {
                 "line": line,
@@ -45,10 +48,15 @@ class Skipped:
                 "reason": reason(error),
                 "text": text.decode(errors="replace"),
             }
-            self._file.write(orjson.dumps(document) + b"\n")
-        self._file.flush()
+            lines.append(orjson.dumps(document) + b"\n")
+        try:
+            self._file.write(b"".join(lines))
+            self._file.flush()
+        except OSError as error:
+            raise Failure(f"cannot write {self._path}: {error.strerror}", code="io") from None
         return self._file.tell()
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what could not be written was told before."""
+        with suppress(OSError):
+            self._file.close()

@@ -246,7 +246,8 @@ class Errors(CommandLineCase):
 
     def test_usage(self) -> None:
         """Wrong usage has the code usage and exits with 2."""
-        for words in (("events", "--nope", "-ojson"), ("aggregate", "get", "--output=json")):
+        for words in (("events", "--nope", "-ojson"), ("aggregate", "get", "--output=json"),
+                      ("events", "--nope", "-qo", "json"), ("events", "--no", "-vo=json")):  # fmt: skip
             self.assertEqual(self.error(2, *words)["code"], "usage")
 
     def test_texts_stay(self) -> None:
