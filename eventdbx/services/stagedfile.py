@@ -20,7 +20,7 @@ from twisted.logger import Logger
 from eventdbx.application.domains import Domain
 from eventdbx.domain.commands import Write
 from eventdbx.domain.events import Actor
-from eventdbx.errors import EventDBXError, InvalidSchema
+from eventdbx.errors import EventDBXError, InvalidSchema, IoError
 
 STAGED_NAME = "staged_events.json"
 TAKEN_OVER = "staged_events.json.taken-over"
@@ -61,6 +61,14 @@ def take_over_staged(domain: Domain, folder: Path) -> Deferred[None]:
 
     taking: Deferred[Any] = domain.staging.adopt(writes, sha256(text).digest())
     return taking.addCallback(taken).addErrback(failed)
+
+
+def forget_taken_over(folder: Path) -> None:
+    """Remove the file that was taken over, with what of it is erased now."""
+    try:
+        (folder / TAKEN_OVER).unlink(missing_ok=True)
+    except OSError as error:
+        raise IoError(f"cannot remove {error.filename}: {error.strerror}") from None
 
 
 def read_staged(text: bytes) -> list[tuple[Write, Actor | None]]:

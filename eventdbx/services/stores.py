@@ -34,7 +34,7 @@ from eventdbx.services.pluginfiles import PluginFile
 from eventdbx.services.schemafiles import SchemaFiles
 from eventdbx.services.scrubbing import scrub_of
 from eventdbx.services.settled import forget_unfinished, settle
-from eventdbx.services.stagedfile import take_over_staged
+from eventdbx.services.stagedfile import forget_taken_over, take_over_staged
 from eventdbx.storage.erasures import finish_interrupted
 from eventdbx.storage.interfaces import IHop, IOrderedStore
 from eventdbx.storage.opening import open_store
@@ -135,6 +135,7 @@ def open_domain(
         domain.data_keys = DataKeys(store, writer, opened.seals)
         domain.erasing = Erasing(store, writer, opened.seals)
         domain.erasing.on_purge.append(domain.exports.clear)
+        domain.erasing.on_purge.append(partial(forget_taken_over, path.parent))
         domain.data_keys.on_purge = domain.erasing.on_purge
     domain.anchors = anchors_of(domain.checkpoints, path.parent, lambda: config.integrity)
     domain.scrub = scrub_of(name, path.parent)

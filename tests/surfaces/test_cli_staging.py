@@ -231,7 +231,8 @@ class FileOfBefore(CommandLineCase):
             self.assertEqual(self.file.read_text(), text)
 
     def test_without_encryption(self) -> None:
-        """Where nothing is sealed the file stays under another name."""
+        """Where nothing is sealed the file stays under another name, until something is erased:
+        it has a copy of what."""
         config = self.store.parent / "config.toml"
         self.dbx("destroy", "--yes")
         self.dbx("config")
@@ -243,3 +244,5 @@ class FileOfBefore(CommandLineCase):
         self.assertEqual(len(self.listed()), 2)
         self.assertEqual((self.file.parent / TAKEN_OVER).read_text(), self.text)
         self.assertFalse(self.file.exists())
+        self.attempt("erase", "aggregate", "order", "o-1", "--reason", "asked", "--yes")
+        self.assertFalse((self.file.parent / TAKEN_OVER).exists())
