@@ -20,7 +20,9 @@ OURS = frozenset(
 )
 """Every name that this or an older version creates in a data directory."""
 
-OF_THE_PERSON = frozenset(("logs", "upgrade-state.json", "contexts.json", "versions"))
+OF_THE_PERSON = frozenset(
+    ("logs", "upgrade-state.json", "contexts.json", "versions", "config.toml.before-restore")
+)
 """What lies in the default directory for whoever works here, not for the database: a directory with
 nothing else counts as empty, and a restore leaves it where it is."""
 

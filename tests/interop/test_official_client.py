@@ -284,20 +284,26 @@ class OfficialClient(SynchronousTestCase):
         self.assertEqual(json.loads(found["snapshot_json"]), made)
         self.assertFalse(self.call("get_snapshot", snapshot_id=1)["found"])
 
-    def test_operations_of_later_releases(self) -> None:
-        """Tenant operations answer a clear error and the session goes on."""
-        calls: list[tuple[str, dict[str, Any]]] = [
-            ("tenant_assign", {"tenant_id": "default", "shard_id": "shard-0001"}),
-            ("tenant_unassign", {"tenant_id": "default"}),
-            ("tenant_quota_set", {"tenant_id": "default", "max_storage_mb": 5}),
-            ("tenant_quota_clear", {"tenant_id": "default"}),
-            ("tenant_quota_recalc", {"tenant_id": "default"}),
-        ]
-        for method, arguments in calls:
-            code, message = self.refused(method, **arguments)
-            self.assertEqual(code, "config", method)
-            self.assertTrue(message.startswith("configuration error: "), message)
-        self.assertTrue(self.call("list"))
+    def test_tenants(self) -> None:
+        """A tenant gets a shard and a quota, which count at once, and loses them again."""
+        tenant = {"tenant_id": "default"}
+        shard = {**tenant, "shard_id": "shard-0001"}
+        for changed in (True, False):
+            answer = {"changed": changed, "shard_id": "shard-0001"}
+            self.assertEqual(self.call("tenant_assign", **shard), answer)
+        for changed in (True, False):
+            self.assertEqual(self.call("tenant_unassign", **tenant), changed)
+        nothing = {"changed": True, "quota_mb": 0, "has_quota": True}
+        self.assertEqual(self.call("tenant_quota_set", **tenant, max_storage_mb=0), nothing)
+        code, message = self.refused(
+            "create", aggregate_type="order", aggregate_id="q-1", event_type="order_created",
+            payload_json="{}",
+        )  # fmt: skip
+        self.assertEqual(code, "tenant_quota")
+        self.assertIn("tenant 'default' reached storage quota (0 MB)", message)
+        self.assertEqual(self.call("tenant_quota_clear", **tenant), True)
+        self.assertEqual(self.create("q-1", total=1)["version"], 1)
+        self.assertGreater(self.call("tenant_quota_recalc", **tenant), 0)
 
     def test_bad_input(self) -> None:
         """Each mistake has its own message, and none of them ends the session."""

@@ -18,14 +18,14 @@ LARGE_BYTES = 60_000
 AT_ONCE = 8
 ROUNDS = 10
 
-LATER: list[tuple[str, dict[str, Any]]] = [
-    ("tenant_assign", {"tenant_id": "default", "shard_id": "shard-0001"}),
-    ("tenant_unassign", {"tenant_id": "default"}),
-    ("tenant_quota_set", {"tenant_id": "default", "max_storage_mb": 5}),
-    ("tenant_quota_clear", {"tenant_id": "default"}),
-    ("tenant_quota_recalc", {"tenant_id": "default"}),
+TENANTS: list[tuple[str, dict[str, Any]]] = [
+    ("tenant_assign", {"shard_id": "shard-0001"}),
+    ("tenant_unassign", {}),
+    ("tenant_quota_set", {"max_storage_mb": 5_000}),
+    ("tenant_quota_recalc", {}),
+    ("tenant_quota_clear", {}),
 ]
-"""Operations that the server does not offer yet."""
+"""Operations on tenants, each of which has something to do after those before it."""
 
 if TYPE_CHECKING:
     Base = SynchronousTestCase
@@ -92,8 +92,9 @@ class EveryMode(Base):
         self._snapshots()
         self._archive()
         self._schemas()
-        for method, arguments in LATER:
-            self.assertEqual(self.refused(method, **arguments)[0], "config", method)
+        for method, arguments in TENANTS:
+            answer = self.call(method, tenant_id="default", **arguments)
+            self.assertTrue(answer["changed"] if isinstance(answer, dict) else answer, method)
         self.assertTrue(self.call("connected"))
         self.call("close")
         self.assertFalse(self.call("connected"))
