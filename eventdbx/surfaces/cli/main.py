@@ -243,11 +243,15 @@ def _is_text(word: str) -> bool:
 
 
 def _use_utf8() -> None:
-    """Results are UTF-8 whatever the locale says; some tests replace the streams by others."""
-    for stream in (sys.stdout, sys.stderr):
+    """Input and results are UTF-8 whatever the locale says; streams of tests stay as they are."""
+    for stream, errors in (
+        (sys.stdin, "surrogateescape"),
+        (sys.stdout, "backslashreplace"),
+        (sys.stderr, "backslashreplace"),
+    ):
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and (stream.encoding or "").lower() != "utf-8":
-            reconfigure(encoding="utf-8", errors="backslashreplace")
+            reconfigure(encoding="utf-8", errors=errors)
 
 
 if __name__ == "__main__":

@@ -246,8 +246,12 @@ class Errors(CommandLineCase):
 
     def test_usage(self) -> None:
         """Wrong usage has the code usage and exits with 2."""
-        for words in (("events", "--nope", "-ojson"), ("aggregate", "get", "--output=json"),
-                      ("events", "--nope", "-qo", "json"), ("events", "--no", "-vo=json")):  # fmt: skip
+        for words in (
+            ("events", "--nope", "-ojson"),
+            ("aggregate", "get", "--output=json"),
+            ("events", "--nope", "-qo", "json"),
+            ("events", "--nope", "-vo=json"),
+        ):
             self.assertEqual(self.error(2, *words)["code"], "usage")
 
     def test_texts_stay(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from pathlib import Path
@@ -80,3 +81,12 @@ class Streams(SynchronousTestCase):
         """Who has seen enough ends a command, and that is no failure."""
         done = self.shell("set -o pipefail; $DBX events --help | true")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
+
+    def test_other_locale(self) -> None:
+        """Texts are UTF-8, where the locale has another encoding, too."""
+        self.shell(
+            'echo \'{"city":"Zürich"}\' | PYTHONIOENCODING=latin-1 '
+            "$DBX aggregate create order o-2 --event made --payload -"
+        )
+        told = self.shell("PYTHONIOENCODING=latin-1 $DBX aggregate get order o-2 --json").stdout
+        self.assertEqual(json.loads(told)["state"], {"city": "Zürich"})
