@@ -233,6 +233,12 @@ def _reading(source: Path, passphrase: bytes | None, advance: Advance) -> Iterat
     sealed = is_sealed(source)
     if sealed and passphrase is None:
         raise Refused(f"backup archive {source} is sealed: give --passphrase-file")
+    if passphrase is not None and not sealed:
+        # Somebody may have put it in the place of one that was.
+        raise Refused(
+            f"backup archive {source} is not sealed: whoever wrote it did not need the passphrase; "
+            "leave out --passphrase-file if that is right"
+        )
     try:
         with open(source, "rb") as raw:
             stream: Any = _Told(raw, advance)

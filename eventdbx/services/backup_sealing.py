@@ -25,8 +25,8 @@ _HEADER = Struct(">8sBBB16s4s")
 _NONCE = Struct(">4sIBxxx")
 _TAG_BYTES = 16
 _LOG2_N, _R, _P = 16, 8, 1
-_LOG2_N_MAX, _R_MAX, _P_MAX = 20, 16, 4
-"""What a header may ask for: 1 GiB of memory, which nobody needs, would be asked for beyond."""
+_LOG2_N_MAX, _R_MAX, _P_MAX = 18, 8, 4
+"""What a header may ask for, whoever wrote it: 256 MiB of memory."""
 _CHUNKS_MAX = (1 << 32) - 1
 
 

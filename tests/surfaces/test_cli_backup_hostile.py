@@ -80,6 +80,29 @@ class Hostile(BackupCase):
         path = self.manifested(lambda found: found["config"].update(data_dir="a\0b"))
         self.assertIn("its data_dir is no path", self.refused(path))
 
+    def test_not_sealed(self) -> None:
+        """With a passphrase only what was sealed is taken: anybody could have made the rest."""
+        secret = self.home / "secret"
+        secret.write_text("correct horse\n")
+        said = self.refused(self.archive, "--passphrase-file", str(secret))
+        self.assertIn("is not sealed", said)
+        secret.write_bytes(bytes(1 << 20))
+        said = self.refused(self.archive, "--passphrase-file", str(secret))
+        self.assertIn("too large for a passphrase", said)
+
+    def test_older_than_what_was_signed(self) -> None:
+        """A log that was put back is told apart from one that was changed."""
+        self.create("order", "o-2")
+        kept = self.home / "kept.checkpoint"
+        kept.write_text(self.dbx("checkpoint", "--sign").stdout)
+        self.dbx("restore", "--input", str(self.archive), "--force")
+        for name in ("o-3", "o-4"):
+            ended = self.attempt("verify", "--checkpoint", str(kept))
+            self.assertEqual(ended.status, 1)
+            self.assertIn("an older backup that was restored does that, too", ended.stderr)
+            self.create("order", name)
+        self.assertIn("backup_restored", self.dbx("audit", "log").stdout)
+
     def test_devices_stay(self) -> None:
         """--force replaces an archive, not whatever has that name."""
         pipe = self.home / "pipe"

@@ -22,6 +22,8 @@ from eventdbx.storage.interfaces import IReadView
 PARTITIONS = (0, eventlog.AUDIT_PARTITION)
 SIZES = eventlog.U64_MAX
 
+_RESTORED = "; an older backup that was restored does that, too (see `dbx audit log`)"
+
 
 class Kept(NamedTuple):
     """A checkpoint that lies outside of the store: what to call it, and its note."""
@@ -118,9 +120,11 @@ def against_log(view: IReadView, partition: int, checkpoint: Checkpoint, end: in
     """Return what a checkpoint and the log that it is of do not agree on, or None."""
     size = checkpoint.size
     if size > end:
-        return f"the log has {end} entries, {size} were signed: it was cut or rolled back"
+        return (
+            f"the log has {end} entries, {size} were signed: it was cut or rolled back{_RESTORED}"
+        )
     if root(eventlog.log_edge(view, partition, size)) != checkpoint.root:
-        return f"the first {size} entries of the log are not those that were signed"
+        return f"the first {size} entries of the log are not those that were signed{_RESTORED}"
     return None
 
 

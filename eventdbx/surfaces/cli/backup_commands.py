@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 PATH = click.Path(path_type=Path)
 
+PASSPHRASE_BYTES_MAX = 64 << 10
+
 PASSPHRASE = option(
     "--passphrase-file",
     "passphrase_file",
@@ -110,11 +112,14 @@ def passphrase_of(path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        text = path.read_bytes().rstrip(b"\r\n")
+        with path.open("rb") as file:
+            text = file.read(PASSPHRASE_BYTES_MAX + 1).rstrip(b"\r\n")
     except OSError as error:
         raise Failure(f"cannot read {path}", error.strerror or str(error), code="io") from None
     if not text:
         raise Failure(f"{path} holds no passphrase")
+    if len(text) > PASSPHRASE_BYTES_MAX:
+        raise Failure(f"{path} is too large for a passphrase")
     return text
 
 

@@ -18,7 +18,7 @@ from eventdbx.surfaces.cli.backup_commands import (
 )
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, option
-from eventdbx.surfaces.cli.output import note, print_json, print_line
+from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
 from eventdbx.surfaces.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -143,6 +143,10 @@ def _tell(wanted: Wanted, found: Restored, *, as_json: bool) -> None:
             f"Recreated {imported.events} event(s) of {imported.aggregates} aggregate(s), "
             f"{len(imported.mismatches)} mismatch(es)"
         )
+    note_on_terminal(
+        f"what came after the backup ({found.manifest.created_at}) is gone: tokens that were "
+        "revoked since are good again, and checkpoints that were signed since do not fit any more"
+    )
     print_line(
         f"Restored backup from {wanted.source} into {found.data_dir} "
         f"(config written to {found.config_path})"
