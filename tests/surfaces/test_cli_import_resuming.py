@@ -75,13 +75,26 @@ class Resuming(ImportCase):
 
     def test_repeated_lines(self) -> None:
         """A batch like one that was noted is not taken for written because that one was."""
-        same = self.lines(*[event(9)] * 6, event(9, expect_version=1), name="same")
-        self.failed("import", same, "--batch-size", "2")
-        self.state = Path(same + import_state.SUFFIX)
-        self.change(saved_at=self.kept()["saved_at"] - 30 * 86_400)
-        self.lines(*[event(9)] * 8, name="same")
-        self.dbx("import", same, "--resume")
-        self.assertEqual(self.numbers().count(9), 8)
+        for count, days in ((8, 30), (16, -30)):  # Long ago, or with a clock that was ahead then.
+            same = self.lines(*[event(9)] * 6, event(9, expect_version=1), name="same")
+            self.failed("import", same, "--batch-size", "2")
+            self.state = Path(same + import_state.SUFFIX)
+            self.change(saved_at=self.kept()["saved_at"] - days * 86_400, run=f"forgotten{days}")
+            self.lines(*[event(9)] * 8, name="same")
+            self.dbx("import", same, "--resume")
+            self.assertEqual(self.numbers().count(9), count)
+
+    def test_clock_that_was_ahead(self) -> None:
+        """The log is asked then, too."""
+        last = self.events()[3]
+        self.change(saved_at=self.kept()["saved_at"] + 30 * 86_400, run="forgotten", number=2)
+        lines = Path(self.path).read_text().splitlines(keepends=True)
+        noted = "".join(lines[:4]).encode()
+        self.change(events=4, line=4, offset=len(noted), digest=sha256(noted).hexdigest(),
+                    last=[last["metadata"]["event_id"], "order", "o-003"])  # fmt: skip
+        self.lines(*self.right)
+        self.dbx("import", self.path, "--resume")
+        self.assertEqual(self.numbers(), list(range(8)))
 
     def test_age_of_a_key(self) -> None:
         """A key is as old as its first use, however often the import was taken up since."""

@@ -98,6 +98,12 @@ class WrongCsv(ImportCase):
             with self.subTest(said):
                 self.assertEqual(self.said_of(text), said)
 
+    def test_many_columns(self) -> None:
+        """As many as a line has room for are looked at once each."""
+        names = ",".join(f"c{number}" for number in range(200_000))
+        said = self.said_of(f"aggregate_id,{names},c7\no-1\n".encode())
+        self.assertEqual(said, "line 1: there are several columns 'c7'")
+
     def test_rows(self) -> None:
         """Rows with more or fewer cells, broken quotes, cells that are no JSON."""
         head = b"aggregate_id,n:=,t\n"

@@ -107,12 +107,13 @@ def _spool(rows: Iterable[Row], spool: IO[bytes]) -> tuple[list[str], bool]:
     Return these columns, and whether that is what the rows of the result are to be.
     """
     columns: list[str] = []
-    known: frozenset[str] = frozenset()
+    known = {ID_COLUMN}
     lines, growths = 0, 0
     for aggregate_id, state in rows:
         if not known.issuperset(state):
-            columns += sorted(key for key in state if key not in known and key != ID_COLUMN)
-            known = frozenset((*columns, ID_COLUMN))
+            fresh = sorted(key for key in state if key not in known)
+            columns += fresh
+            known.update(fresh)
             growths += lines > 0
         lines += 1
         cells = [aggregate_id, *[state.get(column, "") for column in columns]]

@@ -231,7 +231,6 @@ class _Import:
         """Write everything behind the state's place; return how many batches that were."""
         from eventdbx.surfaces.cli.import_known import Log
         from eventdbx.surfaces.cli.import_run import Importer, Way
-        from eventdbx.surfaces.cli.import_state import KEYS_SURE_S
         from eventdbx.surfaces.cli.import_store import check_store, end_of, place_of
 
         lines = self._source.lines()
@@ -240,7 +239,7 @@ class _Import:
         if state.resumed:
             state.find(lines)
             check_store(way, calls, state)
-            if state.age_s > KEYS_SURE_S:
+            if not state.keys_are_sure:
                 after = None if state.last is None else state.last[0]
                 known = Log(way, calls, place_of(state), after).holds
         if state.place is None:

@@ -81,10 +81,11 @@ class CsvRows:
         """Return the columns. Raises Failure when they are not one event's fields."""
         options = self._options
         columns = [self._column(cell) for cell in cells]
-        names = [(one.place, one.name) for one in columns]
-        for place, name in names:
-            if names.count((place, name)) > 1:
+        names: set[tuple[str, str]] = set()
+        for name, place, _typed in columns:
+            if (place, name) in names:
                 raise self._wrong(f"line 1: there are several columns '{name}'")
+            names.add((place, name))
         own = {one.name for one in columns if one.place == "own"}
         for field, given, flag in (
             ("aggregate_type", options.aggregate_type, "--type"),

@@ -24,7 +24,7 @@ from eventdbx.surfaces.cli.import_lines import Lines
 SUFFIX = ".import-state"
 _FORMAT = 1
 _DAY_S = 24 * 3600
-KEYS_SURE_S = limits.IDEMPOTENCY_RETENTION_S - _DAY_S
+_KEYS_SURE_S = limits.IDEMPOTENCY_RETENTION_S - _DAY_S
 """As long the store surely remembers a key; a day is for clocks that differ."""
 
 
@@ -64,6 +64,11 @@ class State:
     def key(self) -> str:
         """The key of the next batch."""
         return f"import:{self.run}:{self.number + 1}"
+
+    @property
+    def keys_are_sure(self) -> bool:
+        """Say whether the store has not forgotten the key of the next batch, going by the clock."""
+        return -_DAY_S < self.age_s < _KEYS_SURE_S
 
     def save(self) -> None:
         """Keep the state where a crash does not reach it. Raises Failure."""
