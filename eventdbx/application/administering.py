@@ -73,8 +73,14 @@ def status_for(status: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
 
 def keys_for(report: Mapping[str, Any], grant: Grant) -> dict[str, Any]:
     """Return of the report on data keys what the holder of a grant may see, likewise."""
+    if not grant.tenants:
+        return dict(report)
     allowed = [one for one in report["domains"] if grant.allows_tenant(one["domain"])]
-    return {**report, "domains": allowed}
+    # Those of remotes have the names of domains, or are in folders of such names.
+    names = (one["file"] for one in report["files"])
+    kept = {name for name in names if "/" not in name and not name.startswith("remotes.")}
+    files = [one for one in report["files"] if one["file"] in kept]
+    return {**report, "domains": allowed, "files": files}
 
 
 def domains_for(found: list[dict[str, Any]], grant: Grant) -> list[dict[str, Any]]:

@@ -119,7 +119,8 @@ class Everything(AdminCase):
             self.two.begin_anew(ROUTES[name])
             _question, answer = self.here(name)
             told = secrets_in(answer)
-            if b'"other"' in answer or self.two.outsider_id.encode() in answer:
+            names = (b'"other"', b"/other/", self.two.outsider_id.encode())
+            if any(one in answer for one in names):
                 told.append("other")
             if told:
                 wrong.append(f"{name} tells of {told}: {answer[:400]!r}")

@@ -72,7 +72,7 @@ class Everything(WireCase):
         for name, operation in everything().items():
             _question, answer = self.asked(operation, None)
             told = secrets_in(answer)
-            if b'"other"' in answer:
+            if b'"other"' in answer or b"/other/" in answer:
                 told.append("other")
             if told:
                 wrong.append(f"{name} tells of {told}: {answer[:400]!r}")

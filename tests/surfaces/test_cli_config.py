@@ -235,17 +235,25 @@ class BesideAServer(SynchronousTestCase):
         self.assertEqual(self.administer("configuration")["list_page_size"], 4)
 
     def test_of_no_other_domain(self) -> None:
-        """A session on another domain, with a token for that one alone, has no say in it."""
+        """A token for another domain alone has no say in it, and none for some domains alone
+        changes what is of all."""
         (self.space.folder / ".dbx" / "domains" / "elsewhere" / "event_store").mkdir(parents=True)
-        given = ("--action", "*.*", "--resource", "*", "--tenant", "elsewhere", "--json")
-        made = self.space.run("token", "generate", "--group", "ops", "--user", "kim", *given)
+        kim = ("--group", "ops", "--user", "kim", "--action", "*.*", "--resource", "*", "--json",
+               "--tenant", "elsewhere")  # fmt: skip
+        made = self.space.run("token", "generate", *kim)
         token = json.loads(made)["token"]
+        also = json.loads(self.space.run("token", "generate", *kim, "--tenant", "default"))["token"]
         with BlockingClient("127.0.0.1", self.space.port, token, tenant="elsewhere") as client:
-            for do in ("configuration", "reload"):
+            for do in ("configuration", "reload", "data_keys", "rotate_data_key"):
                 call = Calls(token).administer({"do": do})
                 self.assertRaises(Unauthorized, client.call, call)
             status = client.call(Calls(token).administer({"do": "status"}))
         self.assertEqual(list(status["domains"]), ["elsewhere"])
+        with BlockingClient("127.0.0.1", self.space.port, also, tenant="default") as client:
+            for do in ("reload", "rotate_data_key"):
+                call = Calls(also).administer({"do": do})
+                self.assertRaises(Unauthorized, client.call, call)
+            self.assertIn("port", client.call(Calls(also).administer({"do": "configuration"})))
 
     def test_broken_file(self) -> None:
         """A file that does not parse changes nothing, and the server goes on."""

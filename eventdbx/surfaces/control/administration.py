@@ -53,15 +53,19 @@ class AdministrationRoutes:
         """Offer what an installation can be asked for: its configuration, and its status.
 
         The configuration is for tokens that are good for the ``active`` domain: it is not that of
-        any other one.
+        any other one. What changes all domains at once is not for tokens of only some.
         """
 
         def require_active(grant: Grant) -> None:
             if not grant.allows_tenant(active()):
                 raise Unauthorized
 
+        def require_all(grant: Grant) -> None:
+            if grant.tenants:
+                raise Unauthorized
+
         def reload(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
-            require_active(grant)
+            require_all(grant)
 
             def recorded(reloaded: Reloaded) -> Any:
                 keys = ", ".join(reloaded.changed)
@@ -83,7 +87,7 @@ class AdministrationRoutes:
             return installation.data_keys().addCallback(keys_for, grant)
 
         def rotate(session: Session, _asked: Asked, grant: Grant) -> Deferred[dict[str, Any]]:
-            require_active(grant)
+            require_all(grant)
 
             def recorded(reloaded: Reloaded) -> Any:
                 keys = ", ".join(reloaded.changed)
