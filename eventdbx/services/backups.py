@@ -155,19 +155,25 @@ def archive_of(
     config = replace(now, data_encryption_keys=(*now.data_encryption_keys, *older))
     try:
         sums = sums_of(copied.data, advance)
-    except OSError as error:
+        manifest = written(
+            workspace,
+            config,
+            created_ns=created_ns,
+            keys=with_keys,
+            domains=copied.domains,
+            sums=sums,
+        )
+        whole = pack(
+            copied.data, manifest, sums, target, force=force, passphrase=passphrase, advance=advance
+        )
+    except (OSError, IoError) as error:
+        if not copied.data.is_dir():
+            raise IoError(
+                "the server has stopped and taken its copy away; no archive was written, try again"
+            ) from None
+        if isinstance(error, IoError):
+            raise
         raise IoError(f"cannot read {error.filename}: {error.strerror}") from None
-    manifest = written(
-        workspace,
-        config,
-        created_ns=created_ns,
-        keys=with_keys,
-        domains=copied.domains,
-        sums=sums,
-    )
-    whole = pack(
-        copied.data, manifest, sums, target, force=force, passphrase=passphrase, advance=advance
-    )
     return Archive(
         target, created_ns, whole.size, whole.digest, len(sums), copied.domains, with_keys
     )

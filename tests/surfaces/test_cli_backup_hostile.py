@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eventdbx.config import decode_data_key
+from eventdbx.errors import IoError
 from eventdbx.services.backup_archives import Refused
 from eventdbx.services.backups import archive_of, copied_here
 from eventdbx.services.foreign_archives import importer
@@ -197,6 +198,20 @@ class Packed(BackupCase):
             archive_of(copied, workspace, config, self.archive, force=True)
         self.dbx("backup", "verify", str(self.archive))
         self.assertEqual(self.manifest()["config"]["data_encryption_keys"], [older])
+
+    def test_copy_that_vanishes(self) -> None:
+        """A server that stops takes its copy away: that is told, and there is no archive."""
+        workspace, config = open_workspace(environ=os.environ)
+        path = self.home / "none.tar.gz"
+        with copied_here(workspace, with_keys=True) as copied:
+
+            def vanish(_count: int) -> None:
+                shutil.rmtree(copied.folder, ignore_errors=True)
+
+            with self.assertRaises(IoError) as raised:
+                archive_of(copied, workspace, config, path, force=False, advance=vanish)
+        self.assertIn("the server has stopped", raised.exception.detail)
+        self.assertFalse(path.exists())
 
 
 class Places(BackupCase):
