@@ -149,9 +149,16 @@ class WrongFiles(ImportCase):
             ("--resume", "--restart"),
             ("--dry-run", "--resume"),
             ("--format", "xml"),
+            ("--on-error", "skip", "--errors", path + ".import-state"),
         ):
             with self.subTest(options):
                 self.misused("import", path, *options)
         self.misused("import")
         self.misused("import", "-", "--resume")
+        pipe = self.folder / "pipe"
+        os.mkfifo(pipe)
+        for option in (("--resume",), ("--restart",), ("--state", "x")):
+            writing = os.open(pipe, os.O_RDWR)
+            self.addCleanup(os.close, writing)
+            self.misused("import", str(pipe), *option)
         self.assertFalse(Path(path + ".import-state").exists())

@@ -98,6 +98,9 @@ def register(root: click.Group) -> None:
 
 def _check_options(given: dict[str, Any], kind: str) -> None:
     """Raise UsageFailure for options that do not go together."""
+    from eventdbx.surfaces.cli.import_source import STDIN
+    from eventdbx.surfaces.cli.import_state import SUFFIX
+
     if kind != "csv" and any(given[name] for name in _CSV_ONLY):
         raise UsageFailure("--type, --event, --id-column and --keep-empty are for CSV")
     if (given["on_error"] == "skip") != (given["errors"] is not None):
@@ -107,8 +110,20 @@ def _check_options(given: dict[str, Any], kind: str) -> None:
         raise UsageFailure(f"--batch-size is 1 to {limits.BATCH_WRITES_MAX}")
     if given["dry_run"] and (given["resume"] or given["restart"]):
         raise UsageFailure("--dry-run writes nothing, so there is nothing to resume or restart")
-    if given["file"] == "-" and (given["resume"] or given["restart"] or given["state"]):
-        raise UsageFailure("stdin cannot be read again, so an import of it cannot be resumed")
+    if given["errors"] and _same(given["errors"], given["state"] or given["file"] + SUFFIX):
+        raise UsageFailure("--errors and --state are the same file")
+    if given["file"] == STDIN:
+        _check_once(given, "stdin")
+
+
+def _check_once(given: dict[str, Any], name: str) -> None:
+    """Raise UsageFailure for options that are not for what can be read once only."""
+    if given["resume"] or given["restart"] or given["state"]:
+        raise UsageFailure(f"{name} cannot be read again, so an import of it cannot be resumed")
+
+
+def _same(one: str, other: str) -> bool:
+    return Path(one).resolve() == Path(other).resolve()
 
 
 class _Import:
@@ -127,6 +142,8 @@ class _Import:
         from eventdbx.surfaces.cli.import_rows import Checks
 
         given = self._given
+        if not self._source.again:
+            _check_once(given, self._source.name)
         state = self._state()
         if not self._dry:
             import_state.begin(state, resume=given["resume"], restart=given["restart"])
