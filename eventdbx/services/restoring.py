@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
@@ -20,7 +21,7 @@ import orjson
 
 from eventdbx.config import updated_text
 from eventdbx.domain.actions import Action
-from eventdbx.errors import ConfigError, EventDBXError, StorageError
+from eventdbx.errors import ConfigError, EventDBXError, IoError, StorageError
 from eventdbx.services import swapping
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.backup_archives import Advance, Refused, peek, unpack
@@ -34,7 +35,14 @@ from eventdbx.services.files import (
 )
 from eventdbx.services.ournames import OF_THE_PERSON, is_ours
 from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record
-from eventdbx.services.workspace import PID_NAME, RESTORED_NAME, Opened, Place, open_place
+from eventdbx.services.workspace import (
+    CONFIG_NAME,
+    PID_NAME,
+    RESTORED_NAME,
+    Opened,
+    Place,
+    open_place,
+)
 from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
 
 Import = Callable[[Path, Manifest, Opened], "Imported"]
@@ -286,10 +294,12 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
     inside = place in config_path.parents
     if inside:
         path = data / config_path.relative_to(place)
+        if path.name != CONFIG_NAME and os.path.lexists(path):
+            raise Refused(f"{wanted.config_path} is taken by a file of the archive")
         make_directory(path.parent)
         replace_text(path, text)
     else:
-        make_directory(wanted.config_path.parent)
+        _check_writable(wanted.config_path)
         pending = {"config_path": str(wanted.config_path), "text": text}
         replace_text(data / RESTORED_NAME, orjson.dumps(pending).decode())
     Spool(data).append(
@@ -325,6 +335,17 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     swapping.sweep(place, whole=True)
+
+
+def _check_writable(config_path: Path) -> None:
+    """Raise IoError, before anything has changed, where a configuration cannot be written."""
+    make_directory(config_path.parent)
+    read_text(config_path)
+    try:
+        with tempfile.TemporaryFile(dir=config_path.resolve().parent):
+            pass
+    except OSError as error:
+        raise IoError(f"cannot write {config_path}: {error.strerror}") from None
 
 
 def finish(data_dir: Path, config_path: Path) -> bool:

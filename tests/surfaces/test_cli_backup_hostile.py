@@ -235,6 +235,18 @@ class Places(BackupCase):
         self.dbx("restore", "--input", str(self.archive))
         self.dbx("verify")
 
+    def test_configuration_that_cannot_be_written(self) -> None:
+        """Where the configuration cannot go the data stays as well."""
+        folder = self.home / "folder"
+        folder.mkdir()
+        for path in (folder, self.archive / "config.toml", self.data / "data_keys"):
+            before = self.data.stat().st_ino
+            said = self.failed("--config", str(path), "restore", "--input", str(self.archive),
+                               "--force")  # fmt: skip
+            self.assertIn("Error: ", said)
+            self.assertEqual(self.data.stat().st_ino, before)
+        self.dbx("verify")
+
     def test_filled_meanwhile(self) -> None:
         """What comes into an empty directory while an archive is unpacked is not replaced."""
         target, config = self.home / "copy", self.home / "c" / "config.toml"
