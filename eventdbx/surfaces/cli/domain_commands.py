@@ -18,7 +18,13 @@ from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.commands import DbxGroup
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, TOKEN, argument, option
-from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
+from eventdbx.surfaces.cli.output import (
+    note,
+    note_on_terminal,
+    print_json,
+    print_line,
+    warn_of_visible,
+)
 from eventdbx.surfaces.cli.session import database, server_address
 from eventdbx.surfaces.cli.values import U16
 
@@ -193,6 +199,8 @@ def _remote_changes(
         if remote is not None:
             changes["connect_addr"] = connect_address(remote, port) if remote.strip() else None
         if token is not None:
+            if token.strip():
+                warn_of_visible("`dbx remote add` with --token-env")
             changes["token"] = checked_remote_token(token) if token.strip() else None
         if tenant is not None:
             changes["tenant"] = (

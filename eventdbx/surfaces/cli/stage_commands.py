@@ -194,17 +194,18 @@ def _register_drop(group: click.Group) -> None:
         ids, everything = list(given["entries"]), given["everything"]
         if bool(ids) == everything:
             raise Failure("name the ids of staged events, or give --all")
-        if everything and not given["yes"] and not _confirmed():
-            raise Failure("nothing was dropped: it was not confirmed (--yes confirms it)")
+        confirmed = given["yes"] or not everything or _confirmed()
         asked = {"do": "drop", "ids": ids, "all": everything, **_of_user(given["user"])}
         done: Document = {"dropped": 0}
-        if not (everything and _nothing_there(context)):
+        if confirmed and not (everything and _nothing_there(context)):
             with database(context, token=given["token"], writes=True) as (way, calls):
                 done = way.call(calls.staging(asked))
         if given["as_json"]:
             print_json(done)
-        else:
+        elif confirmed:
             print_line(f"dropped {done['dropped']} staged event(s)")
+        else:
+            print_line("nothing was dropped: it was not confirmed (--yes confirms it)")
 
 
 def _confirmed() -> bool:
