@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -62,11 +62,17 @@ def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None
         left_out: list[str] = []
         outcomes: list[Outcome] = []
         names: list[str] = []
-        for found in domains(data):
+        for found in domains(data, mismatches.say("default")):
             names.append(found.name)
             outcomes.append(_import(found, data, place, mismatches, left_out, accept=accept))
         if not names:
             raise Refused("backup archive is missing the event store")
+        if mismatches.count and not any(one.events for one in outcomes):
+            raise Refused(
+                "none of the archive's events can be read, so nothing was restored: is its data "
+                "encryption key the right one?",
+                *mismatches.lines[:_SHOWN],
+            )
         _take_tenants(data, manifest, place, left_out)
         if (data / "plugins").is_dir():
             # Installed programs, and which there are.
@@ -107,22 +113,34 @@ def _take_tenants(data: Path, manifest: Manifest, place: Opened, left_out: list[
         left_out.append(f"{inside} (shards and quotas of tenants: {error})")
 
 
-def domains(data: Path) -> Iterator[Found]:
-    """Yield the domains of an archive, in either layout. Raises Refused."""
-    seen: set[str] = set()
-    places = [("default", data), *((one.name, one) for one in sorted(data.glob("domains/*")))]
-    places += [(one.name, one) for one in sorted(data.glob("shards/*/tenants/*"))]
-    for name, folder in places:
+def domains(data: Path, say: Callable[[str], None]) -> list[Found]:
+    """Return the domains of an archive, ``default`` first; ``say`` is told of what is none.
+
+    3.19.4 did not find what 3.9.13 had left, which may lie beside its own. Raises Refused.
+    """
+    found: dict[str, Found] = {}
+    places = [(one.name, one) for one in sorted(data.glob("shards/*/tenants/*"))]
+    places += [(one.name, one) for one in sorted(data.glob("domains/*"))]
+    for name, folder in (*places, ("default", data)):
         if not folder.is_dir() or not (has_store(folder / "event_store") or name != "default"):
             continue
+        where = "event_store" if folder == data else folder.relative_to(data).as_posix()
         try:
-            check_domain_name(name)
+            name = check_domain_name(name)
         except EventDBXError as error:
-            raise Refused("backup archive holds a domain of a wrong name", str(error)) from None
-        if name in seen:
-            raise Refused(f"backup archive holds two domains '{name}', in different layouts")
-        seen.add(name)
-        yield Found(name, folder)
+            say(f"{where} is left out: {error.detail}")
+            continue
+        if name in found and folder.is_relative_to(data / "shards"):
+            first = found[name].folder.relative_to(data).as_posix()
+            raise Refused(
+                f"backup archive holds two domains '{name}': {where} and {first}; unpack it, "
+                "remove one of them, and pack it again"
+            )
+        if name in found:
+            say(f"{where} is left out: a later version has its domain '{name}' below shards")
+            continue
+        found[name] = Found(name, folder)
+    return sorted(found.values(), key=lambda one: (one.name != "default", one.name))
 
 
 class _Mismatches:

@@ -123,6 +123,37 @@ class OddArchives(CommandLineCase):
         self.assertEqual(len(found), 2)
         self.assertIn("7", [str(one["snapshot_id"]) for one in found])
 
+    def test_another_key(self) -> None:
+        """An archive of which nothing can be read does not replace anything."""
+        store = Store(self.data / "event_store")
+        store.aggregate("order", "good", [event("made", 1_000, {"a": 1})])
+        store.close()
+        config = config_of(str(self.home / "restored")) | {"data_encryption_key": "A" * 43 + "="}
+        packed(self.data, self.archive, config)
+        ended = self.attempt("restore", "--input", str(self.archive), "--accept-mismatches")
+        self.assertEqual(ended.status, 1)
+        self.assertIn("is its data encryption key the right one?", ended.stderr)
+        self.assertFalse((self.home / "restored").exists())
+
+    def test_layouts(self) -> None:
+        """Of a domain in both layouts the later is taken; of one in two shards, none."""
+        places = {"event_store": "first", "shards/shard-0001/tenants/default/event_store": "good",
+                  "domains/no.name/event_store": "x"}  # fmt: skip
+        for place, name in places.items():
+            store = Store(self.data / place)
+            store.aggregate("order", name, [event("made", 1_000, 1)])
+            store.close()
+        refused = self.restore()
+        self.assertEqual(refused.status, 1)
+        self.assertIn("event_store is left out: a later version has its domain", refused.stderr)
+        self.assertIn("domains/no.name is left out", refused.stderr)
+        ended = self.restore("--accept-mismatches")
+        self.assertEqual(ended.document["imported"]["domains"], ["default"])
+        self.assertEqual(self.ids(), ["good"])
+        Store(self.data / "shards/shard-0002/tenants/default/event_store").close()
+        refused = self.restore("--accept-mismatches", "--force")
+        self.assertIn("holds two domains 'default': shards/shard-0002", refused.stderr)
+
     def test_tenants_and_programs(self) -> None:
         """Shards and quotas of tenants are taken over, and the programs of plugins."""
         store = Store(self.data / "shards" / "shard-0001" / "tenants" / "default" / "event_store")
