@@ -67,12 +67,6 @@ def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None
             outcomes.append(_import(found, data, place, mismatches, left_out, accept=accept))
         if not names:
             raise Refused("backup archive is missing the event store")
-        if mismatches.count and not any(one.events for one in outcomes):
-            raise Refused(
-                "none of the archive's events can be read, so nothing was restored: is its data "
-                "encryption key the right one?",
-                *mismatches.lines[:_SHOWN],
-            )
         _take_tenants(data, manifest, place, left_out)
         if (data / "plugins").is_dir():
             # Installed programs, and which there are.
@@ -84,6 +78,12 @@ def importer(*, accept: bool, report: Callable[[str], None] = lambda _line: None
                 f"the archive does not fit its own hashes: {mismatches.count} mismatch(es); "
                 "nothing was restored (--report FILE lists them, --accept-mismatches restores what "
                 "is there)",
+                *mismatches.lines[:_SHOWN],
+            )
+        if mismatches.count and not any(one.events for one in outcomes):
+            raise Refused(
+                "none of the archive's events can be read, so nothing was restored: is its data "
+                "encryption key the right one?",
                 *mismatches.lines[:_SHOWN],
             )
         return Imported(
