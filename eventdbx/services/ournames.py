@@ -15,14 +15,17 @@ OURS = frozenset(
         "tokens.json.legacy tokens.journal jwt_revocations.json audit.spool audit.spool.taken "
         "staged_events.json plugins.json checkpoint checkpoint.audit scrub witness.json data_keys "
         "plugin_queue.json remote.json watch.json upgrade-state.json eventdbx.pid .destroying "
-        "contexts.json .restored.json .merging .merged .before-merge .merge.json"
+        "contexts.json shell_history .restored.json .merging .merged .before-merge .merge.json"
     ).split()
 )
 """Every name that this or an older version creates in a data directory."""
 
 OF_THE_PERSON = frozenset(
-    ("logs", "upgrade-state.json", "contexts.json", "versions", "config.toml.before-restore")
-)
+    (
+        "logs", "upgrade-state.json", "contexts.json", "shell_history", "versions",
+        "config.toml.before-restore",
+    )
+)  # fmt: skip
 """What lies in the default directory for whoever works here, not for the database: a directory with
 nothing else counts as empty, and a restore leaves it where it is."""
 

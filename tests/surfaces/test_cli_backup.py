@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from eventdbx.surfaces.cli import shell_history
 from tests.surfaces.command_line import CommandLineCase
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]
@@ -209,6 +210,16 @@ class Restore(BackupCase):
         copy = ("--config", str(self.home / "c" / "config.toml"))
         self.dbx(*copy, "restore", "--input", str(path), "--data-dir", str(self.home / "copy"))
         self.assertIn("p-1", self.dbx(*copy, "aggregate", "list").stdout)
+
+    def test_what_is_of_the_person(self) -> None:
+        """What somebody typed in a shell is in no archive, and a restore leaves it there."""
+        history = self.data / shell_history.FILE_NAME
+        history.write_text("aggregate get patient p-1\n")
+        path = self.home / "shell.tar.gz"
+        self.dbx("backup", "--output", str(path))
+        self.assertEqual([one for one in self.names(path) if "history" in one], [])
+        self.dbx("restore", "--input", str(path), "--force")
+        self.assertEqual(history.read_text(), "aggregate get patient p-1\n")
 
     def test_not_ours(self) -> None:
         """A directory with somebody's files in it is not replaced."""
