@@ -93,6 +93,18 @@ class Export(CommandLineCase):
                                                          "--output", "-"))  # fmt: skip
         self.failed("aggregate", "export", "item", "--zip", "--output", "-")
 
+    def test_nothing_for_stdout(self) -> None:
+        """It gets a document without rows; that there are none is said on stderr."""
+        for options, out in (
+            (("--format", "json"), "[]\n"),
+            (("--format", "json", "--pretty"), "[]\n"),
+            (("--format", "ndjson", "--json"), ""),
+            (("--format", "csv"), "__aggregate_id\n"),
+        ):
+            ended = self.attempt("aggregate", "export", "nothing", *options, "--output", "-")
+            self.assertEqual((ended.status, ended.stdout), (0, out))
+            self.assertEqual(ended.stderr, "no aggregates found for 'nothing'\n")
+
     def test_document(self) -> None:
         """With --json the result is a document, also when nothing was found."""
         path = str(self.folder / "item.csv")

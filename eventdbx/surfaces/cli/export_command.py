@@ -21,7 +21,7 @@ from eventdbx.surfaces.cli.export_files import (
 )
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, INCLUDE_HIDDEN, argument, option
-from eventdbx.surfaces.cli.output import print_json, print_line
+from eventdbx.surfaces.cli.output import note, print_json, print_line
 from eventdbx.surfaces.cli.progress import Progress
 from eventdbx.surfaces.cli.session import Database, Pages, database
 
@@ -130,13 +130,14 @@ def register(group: click.Group) -> None:
             raise Failure("aggregate name cannot be provided when using --all")
         if not everything and wanted is None:
             raise Failure("aggregate name must be provided unless --all is specified")
-        if given["zipped"] and given["target"] == STDOUT:
+        to_stdout = given["target"] == STDOUT
+        if given["zipped"] and to_stdout:
             raise Failure("--zip needs a file to write to, not stdout")
         progress = Progress(context, "exporting", unit="aggregates")
         with progress, database(context) as (way, calls):
             source = _Source(way, calls, progress)
             types = source.types() if everything else [wanted] if source.has(wanted) else []
-            files = _written(source, types, given) if types else []
+            files = _written(source, types, given) if types or to_stdout else []
         _tell(given, types, files, progress.done)
 
 
@@ -149,7 +150,8 @@ def _written(source: _Source, types: list[str], given: dict[str, Any]) -> list[s
                 "output path must be a directory when exporting multiple aggregate types",
                 hint="name one type to have it on stdout",
             )
-        _write(source, types[0], wanted, Printed(), Path(gettempdir()))
+        rows = source.rows(types[0]) if types else iter(())
+        _write(rows, wanted, Printed(), Path(gettempdir()))
         return []
     output = Path(given["target"])
     if given["zipped"]:
@@ -167,16 +169,16 @@ def _written(source: _Source, types: list[str], given: dict[str, Any]) -> list[s
 def _write_file(source: _Source, one: str, wanted: _Wanted, place: Path) -> None:
     if place.exists() and not place.is_file():
         with place.open("wb") as pipe:
-            _write(source, one, wanted, pipe, Path(gettempdir()))
+            _write(source.rows(one), wanted, pipe, Path(gettempdir()))
         return
     with Unfinished(place) as file:
-        _write(source, one, wanted, file, real_path(place).parent)
+        _write(source.rows(one), wanted, file, real_path(place).parent)
 
 
-def _write(source: _Source, one: str, wanted: _Wanted, out: Any, beside: Path) -> None:
+def _write(rows: Iterator[Row], wanted: _Wanted, out: Any, beside: Path) -> None:
     from eventdbx.surfaces.cli.export_rows import write_rows
 
-    write_rows(source.rows(one), wanted.kind, out, pretty=wanted.pretty, beside=beside)
+    write_rows(rows, wanted.kind, out, pretty=wanted.pretty, beside=beside)
 
 
 def _write_archive(source: _Source, types: list[str], wanted: _Wanted, place: Path) -> None:
@@ -190,12 +192,16 @@ def _write_archive(source: _Source, types: list[str], wanted: _Wanted, place: Pa
             entry.compress_type = ZIP_DEFLATED
             entry.external_attr = 0o644 << 16
             with archive.open(entry, "w", force_zip64=True) as member:
-                _write(source, one, wanted, member, real_path(place).parent)
+                _write(source.rows(one), wanted, member, real_path(place).parent)
 
 
 def _tell(given: dict[str, Any], types: list[str], files: list[str], rows: int) -> None:
     """Print what was written, unless stdout is what was written."""
-    if given["target"] == STDOUT and types:
+    one = given["aggregate"]
+    nothing = "no aggregates found" if one is None else f"no aggregates found for '{one}'"
+    if given["target"] == STDOUT:
+        if not types:
+            note(nothing)
         return
     if given["as_json"]:
         print_json(
@@ -208,8 +214,7 @@ def _tell(given: dict[str, Any], types: list[str], files: list[str], rows: int) 
             }
         )
     elif not types:
-        one = given["aggregate"]
-        print_line("no aggregates found" if one is None else f"no aggregates found for '{one}'")
+        print_line(nothing)
     elif given["zipped"]:
         print_line(f"Exported {len(types)} aggregate type(s) to {files[0]} (zip archive)")
     else:

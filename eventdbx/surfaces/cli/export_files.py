@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from eventdbx.services.files import sync_path
 from eventdbx.surfaces.cli.failures import Failure
+from eventdbx.surfaces.cli.output import escaped
 
 WRITE_BYTES = 1_048_576
 """Bytes that are collected before a file is written to."""
@@ -25,14 +26,18 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_-]")
 
 
 class Printed:
-    """Stdout as a file of bytes: what is UTF-8 goes there as text, wherever it is cut."""
+    """Stdout as a file of bytes: what is UTF-8 goes there as text, wherever it is cut.
+
+    What a terminal would obey is written out there, as with everything that is printed.
+    """
 
     def __init__(self) -> None:
         self._decode = codecs.getincrementaldecoder("utf-8")().decode
 
     def write(self, data: bytes, /) -> None:
         """Print the characters that end in these bytes."""
-        sys.stdout.write(self._decode(data))
+        text = self._decode(data)
+        sys.stdout.write(escaped(text) if sys.stdout.isatty() else text)
 
 
 class Unfinished:

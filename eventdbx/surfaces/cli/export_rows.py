@@ -75,7 +75,8 @@ def _document(row: Row) -> bytes:
 
 
 def _write_json(rows: Iterable[Row], out: Out, pretty: bool) -> None:
-    lead = b"["
+    lead = b""
+    out.write(b"[")
     for row in rows:
         if pretty:
             document = {**row.state, ID_COLUMN: row.aggregate_id}
@@ -84,7 +85,7 @@ def _write_json(rows: Iterable[Row], out: Out, pretty: bool) -> None:
         else:
             out.write(lead + _document(row))
         lead = b","
-    out.write(b"\n]\n" if pretty else b"]\n")
+    out.write(b"\n]\n" if pretty and lead else b"]\n")
 
 
 def _write_csv(rows: Iterable[Row], out: Out, beside: Path) -> None:

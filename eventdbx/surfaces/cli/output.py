@@ -23,6 +23,7 @@ __all__ = [
     "coloured",
     "complain",
     "documents_wanted",
+    "escaped",
     "format_wanted",
     "note",
     "note_on_terminal",
@@ -76,7 +77,7 @@ def print_more(values: Iterable[Any], *, first: bool, sort: bool = False) -> Non
     form = "ndjson" if look.form == "json" else look.form
     raw = form == "table" or not sys.stdout.isatty()
     for piece in rendering.documents(values, look._replace(form=form)):
-        sys.stdout.write(piece if raw else _shown(piece))
+        sys.stdout.write(piece if raw else escaped(piece))
 
 
 def print_envelope(
@@ -261,9 +262,9 @@ def _write(pieces: Iterable[str], *, harmless: bool = False) -> None:
 
     with paged(wanted=not _root_option("no_pager")) as write:
         for piece in pieces:
-            write(piece if harmless else _shown(piece))
+            write(piece if harmless else escaped(piece))
 
 
-def _shown(piece: str) -> str:
+def escaped(text: str) -> str:
     """Return what is the same to whoever reads JSON, and harmless to a terminal."""
-    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", piece)
+    return _UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", text)

@@ -103,6 +103,13 @@ class OnATerminal(TerminalCase):
             "aggregate_type=order aggregate_id=o-1", self.pipe("aggregate", "list").stdout
         )
 
+    def test_export(self) -> None:
+        """Stored texts do not command the terminal; a pipe and a file have them as they are."""
+        self.create("order", "o-1", "--field", "note=\x1b[2Ja")
+        words = ("aggregate", "export", "order", "--output", "-")
+        self.assertIn("o-1,\\u001b[2Ja\n", self.show(*words).out)
+        self.assertIn("o-1,\x1b[2Ja\n", self.pipe(*words).stdout)
+
     def test_colours(self) -> None:
         """NO_COLOR and --color never leave colours out; --color always sends them into a pipe."""
         self.create("order", "o-1")
