@@ -107,6 +107,13 @@ def restore(
     # A link to the data directory stays one; what changes places is where it leads.
     place = Path(os.path.realpath(target))
     try:
+        if not manifest.keys and _has_keys(place):
+            raise Refused(
+                f"the archive has no keys, and those in {target} would be replaced as well; they "
+                "may be all that opens it",
+                "keep them (dbx keys backup, and config.toml), move the directory away, and "
+                "restore then",
+            )
         make_directory(place.parent)
         with _staging(place, force=wanted.force) as stage:
             tried = try_out(
@@ -165,6 +172,10 @@ def _target(wanted: Wanted, manifest: Manifest) -> Path:
         raise Refused("failed to decode manifest.json", "its data_dir is no path")
     given = wanted.data_dir or (Path(named) if isinstance(named, str) and named else None)
     return Path(os.path.abspath(given or wanted.default_data_dir))
+
+
+def _has_keys(folder: Path) -> bool:
+    return (folder / KEYS_NAME).exists() or any(folder.glob(f"domains/*/{KEYS_NAME}"))
 
 
 def _check_target(target: Path, *, force: bool, held: bool = False) -> None:

@@ -247,6 +247,13 @@ class Places(BackupCase):
             self.assertEqual(self.data.stat().st_ino, before)
         self.dbx("verify")
 
+    def test_only_keys(self) -> None:
+        """An archive without keys does not take away those that it needs."""
+        bare = self.home / "bare.tar.gz"
+        self.dbx("backup", "--output", str(bare), "--without-keys")
+        self.assertIn("the archive has no keys", self.refused(bare))
+        self.dbx("verify")
+
     def test_filled_meanwhile(self) -> None:
         """What comes into an empty directory while an archive is unpacked is not replaced."""
         target, config = self.home / "copy", self.home / "c" / "config.toml"

@@ -145,7 +145,8 @@ def _tell(wanted: Wanted, found: Restored, *, as_json: bool) -> None:
         )
     note_on_terminal(
         f"what came after the backup ({found.manifest.created_at}) is gone: tokens that were "
-        "revoked since are good again, and checkpoints that were signed since do not fit any more"
+        "revoked since are good again, what was erased since is there again, and checkpoints that "
+        "were signed since do not fit any more"
     )
     print_line(
         f"Restored backup from {wanted.source} into {found.data_dir} "
