@@ -165,6 +165,16 @@ class Resuming(ImportCase):
             skipped.close()
         self.assertEqual(told, f"cannot write {path}: File too large")
 
+    def test_another_name(self) -> None:
+        """A link to the file has the same state."""
+        link = self.folder / "link"
+        link.symlink_to(self.path)
+        self.assertIn("was interrupted: 6 events", self.failed("import", str(link)))
+        self.lines(*self.right)
+        self.dbx("import", str(link), "--resume")
+        self.assertEqual(self.numbers(), list(range(8)))
+        self.assertFalse(self.state.exists())
+
     def test_state_is_a_state(self) -> None:
         """--restart replaces the state of an import, nothing else that has its name."""
         for name in (self.path, self.file("precious", "precious"), str(self.folder)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -99,7 +100,7 @@ def register(root: click.Group) -> None:
 def _check_options(given: dict[str, Any], kind: str) -> None:
     """Raise UsageFailure for options that do not go together."""
     from eventdbx.surfaces.cli.import_source import STDIN
-    from eventdbx.surfaces.cli.import_state import SUFFIX
+    from eventdbx.surfaces.cli.import_state import beside
 
     if kind != "csv" and any(given[name] for name in _CSV_ONLY):
         raise UsageFailure("--type, --event, --id-column and --keep-empty are for CSV")
@@ -110,7 +111,7 @@ def _check_options(given: dict[str, Any], kind: str) -> None:
         raise UsageFailure(f"--batch-size is 1 to {limits.BATCH_WRITES_MAX}")
     if given["dry_run"] and (given["resume"] or given["restart"]):
         raise UsageFailure("--dry-run writes nothing, so there is nothing to resume or restart")
-    if given["errors"] and _same(given["errors"], given["state"] or given["file"] + SUFFIX):
+    if given["errors"] and _same(given["errors"], given["state"] or beside(given["file"])):
         raise UsageFailure("--errors and --state are the same file")
     if given["file"] == STDIN:
         _check_once(given, "stdin")
@@ -122,8 +123,8 @@ def _check_once(given: dict[str, Any], name: str) -> None:
         raise UsageFailure(f"{name} cannot be read again, so an import of it cannot be resumed")
 
 
-def _same(one: str, other: str) -> bool:
-    return Path(one).resolve() == Path(other).resolve()
+def _same(one: str | Path, other: str | Path) -> bool:
+    return os.path.realpath(one) == os.path.realpath(other)
 
 
 class _Import:
@@ -167,14 +168,14 @@ class _Import:
 
     def _state(self) -> State:
         """Return the state of a fresh import, and where it is kept."""
-        from eventdbx.surfaces.cli.import_state import SUFFIX, State
+        from eventdbx.surfaces.cli.import_state import State, beside
         from eventdbx.surfaces.cli.import_store import store_name
 
         place = opened(self._context)
         path = None
         if self._source.again:
             given = self._given["state"]
-            path = Path(given or self._given["file"] + SUFFIX)
+            path = Path(given) if given else beside(self._given["file"])
         begun = {
             "store": store_name(self._context),
             "domain": place.config.domain,
@@ -187,7 +188,7 @@ class _Import:
 
         if not self._skips:
             return None
-        path = Path(self._given["errors"]).resolve()
+        path = Path(os.path.realpath(self._given["errors"]))
         if state.errors != str(path):
             state.errors, state.errors_bytes = str(path), 0
             return Skipped(path)

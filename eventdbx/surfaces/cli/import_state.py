@@ -8,6 +8,7 @@ batches of a file are cut at the same lines each time.
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from pathlib import Path
@@ -123,6 +124,11 @@ class State:
         """Forget the import: it is done."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
+
+
+def beside(file: str) -> Path:
+    """Return where the state of an import of a file is: at the file itself, not at a link to it."""
+    return Path(os.path.realpath(file) + SUFFIX)
 
 
 def begin(state: State, *, resume: bool, restart: bool) -> None:
