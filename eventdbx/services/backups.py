@@ -85,12 +85,15 @@ def copied_here(workspace: Workspace, *, with_keys: bool) -> Iterator[Copied]:
 
     Raises Refused when one runs, StoreLocked when another command has a store open, IoError.
     """
-    holding = PidFile(workspace.pid_path)
+    holding = PidFile(workspace.pid_path, doing="dbx backup")
     try:
         holding.acquire(now_ns=time.time_ns())
     except AlreadyRunning as error:
         raise Refused(
-            f"EventDBX server appears to be running (pid {error.pid}); stop it before continuing"
+            error.detail
+            if error.doing
+            else f"EventDBX server appears to be running (pid {error.pid}); "
+            "stop it before continuing"
         ) from None
     folder = None
     try:

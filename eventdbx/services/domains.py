@@ -107,14 +107,17 @@ def check_layout(workspace: Workspace, name: str) -> None:
 
 
 @contextmanager
-def stopped(workspace: Workspace, name: str) -> Iterator[None]:
-    """Keep servers from starting; raises StillInUse, in the words scripts know, if one runs."""
-    holding = PidFile(workspace.pid_path)
+def stopped(workspace: Workspace, name: str, *, doing: str) -> Iterator[None]:
+    """Keep servers from starting while a command is at work; raises StillInUse, in the words
+    scripts know, if one runs."""
+    holding = PidFile(workspace.pid_path, doing=doing)
     try:
         holding.acquire(now_ns=time.time_ns())
     except AlreadyRunning as error:
         raise _Running(
-            f"EventDBX server appears to be running for domain '{name}' (pid {error.pid}); "
+            error.detail
+            if error.doing
+            else f"EventDBX server appears to be running for domain '{name}' (pid {error.pid}); "
             "stop it before merging"
         ) from None
     try:

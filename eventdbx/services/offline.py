@@ -221,9 +221,8 @@ def _check_alone(workspace: Workspace) -> None:
     """
     record = read_record(workspace.pid_path)
     if record is not None and record.alive and record.pid != os.getpid():
-        raise StoreLocked(
-            f"process {record.pid} has begun to work on {workspace.data_dir}; try again"
-        )
+        doing = "a server" if record.doing is None else f"`{record.doing}`"
+        raise StoreLocked(f"{doing} has begun just now (pid {record.pid}); try again")
 
 
 def _for_reading(path: Path, config: Config) -> IOrderedStore:

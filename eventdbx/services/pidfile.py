@@ -21,21 +21,38 @@ _PAUSE_S = 0.05
 
 
 class ServerRecord(NamedTuple):
-    """What the file says. ``pid`` 0 and ``started_at`` (ns) None if it does not say."""
+    """What the file says. ``pid`` 0 and ``started_at`` (ns) None if it does not say.
+
+    ``doing`` is the command that keeps servers from starting, None for a server.
+    """
 
     pid: int
     started_at: int | None
     alive: bool
+    doing: str | None = None
+
+    @property
+    def serves(self) -> bool:
+        """Whether it is of a server that runs."""
+        return self.alive and self.doing is None
 
 
 class AlreadyRunning(ConfigError):
-    """Another server holds the file; the message has no prefix, it is shown as it is."""
+    """Another server holds the file, or a command that must have the data to itself.
+
+    The message has no prefix, it is shown as it is.
+    """
 
     prefix = ""
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, doing: str | None = None) -> None:
         self.pid = pid
-        super().__init__(f"EventDBX server already running (pid {pid})")
+        self.doing = doing
+        super().__init__(
+            f"EventDBX server already running (pid {pid})"
+            if doing is None
+            else f"`{doing}` is at work on the data (pid {pid}); wait until it has ended"
+        )
 
 
 def read_record(path: Path) -> ServerRecord | None:
@@ -52,25 +69,26 @@ def read_record(path: Path) -> ServerRecord | None:
     try:
         for _ in range(_ATTEMPTS):
             alive = not _try_lock(descriptor, fcntl.LOCK_SH)
-            pid, started_at = _parse(os.pread(descriptor, 4096, 0), path)
+            pid, started_at, doing = _parse(os.pread(descriptor, 4096, 0), path)
             if pid or not alive:
-                return ServerRecord(pid, started_at, alive) if pid or alive else None
+                return ServerRecord(pid, started_at, alive, doing) if pid or alive else None
             time.sleep(_PAUSE_S)  # A server that has just taken the lock is about to write.
         return ServerRecord(0, None, True)
     finally:
         os.close(descriptor)
 
 
-def _parse(content: bytes, path: Path) -> tuple[int, int | None]:
+def _parse(content: bytes, path: Path) -> tuple[int, int | None, str | None]:
     text = content.decode("utf-8", "replace").strip()
     if not text:
-        return 0, None
+        return 0, None, None
     try:
         value = json.loads(text)
         if isinstance(value, dict):
-            since = value.get("started_at")
-            return int(value["pid"]), None if since is None else parse_ns(since)
-        return int(value), None
+            since, doing = value.get("started_at"), value.get("doing")
+            started_at = None if since is None else parse_ns(since)
+            return int(value["pid"]), started_at, None if doing is None else str(doing)
+        return int(value), None, None
     except (ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"invalid pid file at {path}") from None
 
@@ -110,10 +128,14 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 
 class PidFile:
-    """The file as the server itself holds it, from :meth:`acquire` to :meth:`release`."""
+    """The file as the server itself holds it, from :meth:`acquire` to :meth:`release`.
 
-    def __init__(self, path: Path) -> None:
+    ``doing`` is the command that holds it in place of a server.
+    """
+
+    def __init__(self, path: Path, *, doing: str | None = None) -> None:
         self._path = path
+        self._doing = doing
         self._descriptor: int | None = None
 
     def acquire(self, *, now_ns: int) -> None:
@@ -128,12 +150,14 @@ class PidFile:
             os.close(descriptor)
             record = read_record(self._path)
             if record is not None and record.alive:
-                raise AlreadyRunning(record.pid)
+                raise AlreadyRunning(record.pid, record.doing)
             time.sleep(_PAUSE_S)  # Somebody only looked, or just removed the file.
         else:
             raise IoError(f"cannot lock {self._path}")
         os.ftruncate(descriptor, 0)
         content = {"pid": os.getpid(), "started_at": format_ns(now_ns // 1000 * 1000)}
+        if self._doing is not None:
+            content["doing"] = self._doing
         os.pwrite(descriptor, json.dumps(content, separators=(",", ":")).encode(), 0)
         self._descriptor = descriptor
 

@@ -13,7 +13,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,6 +44,8 @@ from eventdbx.services.workspace import (
     open_place,
 )
 from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
+from eventdbx.storage.lock import ProcessLock
+from eventdbx.storage.rocks import LOCK_NAME
 
 Import = Callable[[Path, Manifest, Opened], "Imported"]
 """Makes stores of ours of another program's archive: (unpacked data, manifest, where to)."""
@@ -328,15 +330,19 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
     holding = None
     try:
         if place.is_dir():
-            holding = PidFile(place / PID_NAME)
+            holding = PidFile(place / PID_NAME, doing="dbx restore")
             holding.acquire(now_ns=time.time_ns())
             # Once more: unpacking took its time, and what came meanwhile is nobody's to remove.
             _check_target(place, force=wanted.force, held=True)
             _keep_of_the_person(place, data)
-        old = swapping.put_in_place(data, place)
+        with _unused(place):
+            old = swapping.put_in_place(data, place)
     except AlreadyRunning as error:
         raise Refused(
-            f"EventDBX server appears to be running (pid {error.pid}); stop it before continuing"
+            error.detail
+            if error.doing
+            else f"EventDBX server appears to be running (pid {error.pid}); "
+            "stop it before continuing"
         ) from None
     finally:
         if holding is not None:
@@ -346,6 +352,20 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     swapping.sweep(place, whole=True)
+
+
+@contextmanager
+def _unused(folder: Path) -> Iterator[None]:
+    """Keep the stores of a data directory from being opened to be written.
+
+    Who has one open writes and removes files by their names, which are those of the new store
+    once that is in its place. Raises StoreLocked.
+    """
+    with ExitStack() as locks:
+        for path in (folder / "event_store", *folder.glob("domains/*/event_store")):
+            if (path / LOCK_NAME).exists():
+                locks.callback(ProcessLock(str(path / LOCK_NAME)).release)
+        yield
 
 
 def _check_writable(config_path: Path) -> None:

@@ -273,7 +273,7 @@ class Interrupted(MergeCase):
         program = (
             "import sys, time; from pathlib import Path\n"
             "from eventdbx.services.pidfile import PidFile\n"
-            "PidFile(Path(sys.argv[1])).acquire(now_ns=time.time_ns())\n"
+            "PidFile(Path(sys.argv[1]), doing='dbx merge').acquire(now_ns=time.time_ns())\n"
             "print(flush=True); sys.stdin.read()"
         )
         merging = subprocess.Popen(
@@ -287,6 +287,15 @@ class Interrupted(MergeCase):
         try:
             with self.assertRaises(StoreLocked):
                 OfflineStore(place, "default")
+            # Nobody takes it for a server, to ask it or to end it.
+            said = f"`dbx merge` is at work on the data (pid {merging.pid})"
+            for words in (
+                ("aggregate", "list"), ("stop",), ("start",), ("destroy", "--yes"),
+                ("checkout", "--delete", "src", "--yes"), ("keys", "rotate"),
+            ):  # fmt: skip
+                self.assertIn(said, self.failed(*words), words)
+            self.assertIn("is not running", self.dbx("status").stdout)
+            self.assertIsNone(merging.poll())
         finally:
             merging.communicate()
         OfflineStore(place, "default").close()

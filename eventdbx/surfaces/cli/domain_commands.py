@@ -293,7 +293,7 @@ def _delete(place: Opened, name: str, force: bool, as_json: bool) -> None:
     if not force and not _confirmed(name, as_json):
         _end(document, "Domain deletion cancelled.", as_json)
         return
-    with domains.stopped(workspace, name):
+    with domains.stopped(workspace, name, doing="dbx checkout --delete"):
         domains.delete(workspace, name)
     _spool(place, "domain_deleted", name, "dbx checkout --delete")
     done = f"Deleted domain '{name}' (data directory: {where})."

@@ -140,7 +140,7 @@ def _register_restore(keys: click.Group) -> None:
         from eventdbx.services.keybackup import restore as put_back
 
         place = opened(context)
-        if places.daemon_runs(place):
+        if places.server_to_ask(place):
             raise Failure("the data keys cannot be replaced while the server runs", hint="dbx stop")
         _told(put_back(place.workspace, place.config, source, force=force), as_json=as_json)
 

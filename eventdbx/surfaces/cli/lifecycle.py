@@ -123,7 +123,7 @@ def _register_in(group: click.Group, *, path: str, create: bool) -> None:
         place = opened_anyway(context, create=create)
         record = server_record(place)
         said = stop_server(place)
-        alive = record is not None and record.alive
+        alive = record is not None and record.serves
         done = {"stopped": alive, "pid": record.pid if record and alive else None}
         print_result({**done, "message": said}, said)
 
@@ -172,7 +172,7 @@ def _start(context: click.Context, given: dict[str, Any], *, path: str, create: 
     place = opened(context, create=create, overrides=changes)
     record = server_record(place)
     if record is not None and record.alive:
-        raise Failure(AlreadyRunning(record.pid).detail)
+        raise Failure(AlreadyRunning(record.pid, record.doing).detail)
     ensure_cli_token(place)
 
     def started() -> None:
@@ -253,6 +253,8 @@ def stop_server(place: Opened) -> str:
     if not record.alive:
         remove_stale(path)
         return "Removed stale EventDBX server pid file."
+    if not record.serves:
+        raise Failure(AlreadyRunning(record.pid, record.doing).detail)
     patience_s = place.config.limits.drain_timeout_secs + STOP_MARGIN_S
     _signal(record.pid, signal.SIGTERM)
     if not _gone(place, record, patience_s):
@@ -298,7 +300,7 @@ def _show_status(
     """Print whether a server runs, and return it. What it says of itself counts, not the file."""
     config = place.config
     record = server_record(place)
-    alive = record is not None and record.alive
+    alive = record is not None and record.serves
     stale = record is not None and not alive and remove_stale(place.workspace.pid_path)
     live = live_status(context, place) if alive else None
     restrict = str(config.restrict if live is None else live["restrict"])

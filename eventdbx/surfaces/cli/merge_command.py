@@ -64,7 +64,8 @@ def _merge(
     for name in (source, into):
         domains.check_layout(workspace, name)
     who = operator(os.environ)
-    with domains.stopped(workspace, source), _Counter(context) as counter:
+    held = domains.stopped(workspace, source, doing="dbx merge")
+    with held, _Counter(context) as counter:
         done = merging.merge(
             place,
             source,

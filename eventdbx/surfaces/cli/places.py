@@ -12,9 +12,9 @@ from collections.abc import Mapping
 import click
 
 from eventdbx.config import Value
-from eventdbx.errors import ConfigError, UnknownName
+from eventdbx.errors import ConfigError, StillInUse, UnknownName
 from eventdbx.services import domains
-from eventdbx.services.pidfile import ServerRecord, read_record
+from eventdbx.services.pidfile import AlreadyRunning, ServerRecord, read_record
 from eventdbx.services.workspace import Opened, open_workspace
 from eventdbx.surfaces.cli.contexts import chosen
 from eventdbx.surfaces.cli.failures import Failure
@@ -88,7 +88,18 @@ def server_record(place: Opened) -> ServerRecord | None:
         raise Failure(error.detail) from None
 
 
+def server_to_ask(place: Opened) -> bool:
+    """Say whether a live server holds the data directory. Raises Failure while a command does that
+    must have the data to itself: neither would answer."""
+    record = server_record(place)
+    if record is None or not record.alive:
+        return False
+    if record.doing is not None and record.pid != os.getpid():
+        raise Failure(AlreadyRunning(record.pid, record.doing).detail, code=StillInUse.code)
+    return record.serves
+
+
 def daemon_runs(place: Opened) -> bool:
     """Say whether a live server holds the data directory."""
     record = server_record(place)
-    return record is not None and record.alive
+    return record is not None and record.serves

@@ -123,7 +123,7 @@ def server_address(context: click.Context, place: Opened) -> str | None:
     chosen = contexts.chosen(context)
     if chosen is not None:
         return chosen.server
-    return place.config.socket.bind_addr if places.daemon_runs(place) else None
+    return place.config.socket.bind_addr if places.server_to_ask(place) else None
 
 
 def tenant_in_use(context: click.Context) -> str | None:
