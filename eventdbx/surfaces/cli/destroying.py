@@ -90,9 +90,8 @@ def _empty(place: Opened) -> list[str]:
     store is ever taken for a whole one. Returns the names that stay.
     """
     data_dir = place.workspace.data_dir
-    holding = PidFile(
-        place.workspace.pid_path, doing="dbx destroy"
-    )  # Nobody starts while we delete.
+    # Nobody starts while we delete.
+    holding = PidFile(place.workspace.pid_path, doing="dbx destroy")
     holding.acquire(now_ns=time.time_ns())
     try:
         aside = data_dir / ".destroying"
