@@ -9,11 +9,10 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
-import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,7 +20,7 @@ import orjson
 
 from eventdbx.config import updated_text
 from eventdbx.domain.actions import Action
-from eventdbx.errors import ConfigError, EventDBXError, IoError, StorageError
+from eventdbx.errors import ConfigError, EventDBXError, StorageError
 from eventdbx.services import swapping
 from eventdbx.services.auditspool import Spool, operator
 from eventdbx.services.backup_archives import Advance, Refused, peek, unpack
@@ -33,8 +32,9 @@ from eventdbx.services.files import (
     replace_text,
     sync_path,
 )
-from eventdbx.services.ournames import OF_THE_PERSON, is_ours
-from eventdbx.services.pidfile import AlreadyRunning, PidFile, read_record
+from eventdbx.services.ournames import OF_THE_PERSON
+from eventdbx.services.pidfile import AlreadyRunning, PidFile
+from eventdbx.services.replacing import check_target, check_writable, has_keys, unused
 from eventdbx.services.workspace import (
     CONFIG_NAME,
     PID_NAME,
@@ -44,8 +44,6 @@ from eventdbx.services.workspace import (
     open_place,
 )
 from eventdbx.storage.keyslots import FILE_NAME as KEYS_NAME
-from eventdbx.storage.lock import ProcessLock
-from eventdbx.storage.rocks import LOCK_NAME
 
 Import = Callable[[Path, Manifest, Opened], "Imported"]
 """Makes stores of ours of another program's archive: (unpacked data, manifest, where to)."""
@@ -109,7 +107,7 @@ def restore(
     # A link to the data directory stays one; what changes places is where it leads.
     place = Path(os.path.realpath(target))
     try:
-        if not manifest.keys and _has_keys(place):
+        if not manifest.keys and has_keys(place):
             raise Refused(
                 f"the archive has no keys, and those in {target} would be replaced as well; they "
                 "may be all that opens it",
@@ -176,50 +174,13 @@ def _target(wanted: Wanted, manifest: Manifest) -> Path:
     return Path(os.path.abspath(given or wanted.default_data_dir))
 
 
-def _has_keys(folder: Path) -> bool:
-    return (folder / KEYS_NAME).exists() or any(folder.glob(f"domains/*/{KEYS_NAME}"))
-
-
-def _check_target(target: Path, *, force: bool, held: bool = False) -> None:
-    """Raise Refused unless what is there may be replaced; ``held`` by us, as a server would."""
-    if not os.path.lexists(target):
-        return
-    if not target.is_dir():
-        raise Refused(f"{target} is not a directory")
-    try:
-        record = None if held else read_record(target / PID_NAME)
-    except ConfigError as error:
-        raise Refused(error.detail) from None
-    if record is not None and record.alive:
-        raise Refused(
-            f"EventDBX server appears to be running (pid {record.pid}); stop it before continuing"
-        )
-    if os.path.ismount(target):
-        raise Refused(
-            f"data directory {target} is a mount point, which cannot change places with another "
-            "directory; restore into a directory below it with --data-dir"
-        )
-    names = sorted(set(os.listdir(target)) - OF_THE_PERSON - ({PID_NAME} if held else set()))
-    if not names:
-        return
-    if not force:
-        raise Refused(f"data directory {target} is not empty (use --force to overwrite)")
-    strange = [name for name in names if not is_ours(name)]
-    if strange:
-        named = ", ".join(strange[:5]) + (", …" if len(strange) > 5 else "")
-        raise Refused(
-            f"data directory {target} holds what is not EventDBX data ({named}); nothing was "
-            "replaced: move it away, or restore into another directory with --data-dir"
-        )
-
-
 @contextmanager
 def _staging(target: Path, *, force: bool) -> Iterator[Path]:
     """A new folder beside the directory, ours alone; gone at the end."""
     with locked_directory(target.parent):
         _refuse_second(target)
         swapping.mend(target)
-        _check_target(target, force=force)
+        check_target(target, force=force)
         swapping.sweep(target)
         stage = swapping.beside(target, swapping.STAGED)
         stage.mkdir(mode=0o700)
@@ -312,7 +273,7 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
         make_directory(path.parent)
         replace_text(path, text)
     else:
-        _check_writable(wanted.config_path)
+        check_writable(wanted.config_path)
         pending = {"config_path": str(wanted.config_path), "text": text}
         replace_text(data / RESTORED_NAME, orjson.dumps(pending).decode())
     Spool(data).append(
@@ -333,9 +294,9 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
             holding = PidFile(place / PID_NAME, doing="dbx restore")
             holding.acquire(now_ns=time.time_ns())
             # Once more: unpacking took its time, and what came meanwhile is nobody's to remove.
-            _check_target(place, force=wanted.force, held=True)
+            check_target(place, force=wanted.force, held=True)
             _keep_of_the_person(place, data)
-        with _unused(place):
+        with unused(place):
             old = swapping.put_in_place(data, place)
     except AlreadyRunning as error:
         raise Refused(
@@ -352,31 +313,6 @@ def _put(wanted: Wanted, found: Tried, target: Path, place: Path) -> None:
     if old is not None:
         shutil.rmtree(old, ignore_errors=True)
     swapping.sweep(place, whole=True)
-
-
-@contextmanager
-def _unused(folder: Path) -> Iterator[None]:
-    """Keep the stores of a data directory from being opened to be written.
-
-    Who has one open writes and removes files by their names, which are those of the new store
-    once that is in its place. Raises StoreLocked.
-    """
-    with ExitStack() as locks:
-        for path in (folder / "event_store", *folder.glob("domains/*/event_store")):
-            if (path / LOCK_NAME).exists():
-                locks.callback(ProcessLock(str(path / LOCK_NAME)).release)
-        yield
-
-
-def _check_writable(config_path: Path) -> None:
-    """Raise IoError, before anything has changed, where a configuration cannot be written."""
-    make_directory(config_path.parent)
-    read_text(config_path)
-    try:
-        with tempfile.TemporaryFile(dir=config_path.resolve().parent):
-            pass
-    except OSError as error:
-        raise IoError(f"cannot write {config_path}: {error.strerror}") from None
 
 
 def finish(data_dir: Path, config_path: Path) -> bool:

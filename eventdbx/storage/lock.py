@@ -11,6 +11,7 @@ import os
 from eventdbx.errors import StorageError, StoreLocked
 
 _PID_BYTES_MAX = 32
+_TRIES = 5
 
 
 class ProcessLock:
@@ -24,6 +25,21 @@ class ProcessLock:
         """Take the lock at ``path``; raises :class:`StoreLocked` if another process has it, or
         this one already."""
         self.path = path
+        for _ in range(_TRIES):
+            self._take(path)
+            if self._is_at(path):
+                return
+            # A restore has put another folder in the place of the one whose file this is.
+            self.release()
+        raise StoreLocked(f"the folder of {path} is being replaced; retry when that is over")
+
+    def _is_at(self, path: str) -> bool:
+        try:
+            return os.path.samestat(os.fstat(self._file), os.stat(path))
+        except FileNotFoundError:
+            return False
+
+    def _take(self, path: str) -> None:
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

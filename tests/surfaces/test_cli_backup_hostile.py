@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from eventdbx.config import decode_data_key
-from eventdbx.errors import IoError
+from eventdbx.errors import IoError, StoreLocked
 from eventdbx.services.backup_archives import Refused
 from eventdbx.services.backups import archive_of, copied_here
 from eventdbx.services.foreign_archives import importer
 from eventdbx.services.restoring import Wanted, restore
 from eventdbx.services.workspace import open_workspace
 from eventdbx.storage.keyslots import KeySlots
+from eventdbx.storage.lock import ProcessLock
+from eventdbx.storage.rocks import RocksStore
 from tests.surfaces.test_cli_backup import BackupCase
 
 OTHER_KEY = base64.b64encode(b"another key of thirty-two bytes!").decode()
@@ -246,6 +248,26 @@ class Places(BackupCase):
             self.assertIn("Error: ", said)
             self.assertEqual(self.data.stat().st_ino, before)
         self.dbx("verify")
+
+    def test_open_store(self) -> None:
+        """A store that a command has open to write is not taken from under it."""
+        store = RocksStore.open(str(self.store), create=False)
+        try:
+            said = self.refused(self.archive)
+        finally:
+            store.close()
+        self.assertIn("event store lock at", said)
+        self.dbx("restore", "--input", str(self.archive), "--force")
+
+    def test_lock_of_another_folder(self) -> None:
+        """A lock counts only while its file is the one that has the name."""
+        path = self.home / "lock"
+        first = ProcessLock(str(path))
+        path.rename(self.home / "aside")
+        second = ProcessLock(str(path))
+        self.assertRaises(StoreLocked, ProcessLock, str(path))
+        first.release()
+        second.release()
 
     def test_only_keys(self) -> None:
         """An archive without keys does not take away those that it needs."""
