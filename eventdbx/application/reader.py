@@ -35,6 +35,8 @@ from eventdbx.storage.interfaces import IReadView
 
 PARTITION = 0
 _TIMES = ("created_at", "updated_at")
+_SKIP_MAX = 1 << 62
+"""So much is skipped at most: more than there is, and as much as counts in one word."""
 
 Visible = Callable[[str, str], bool]
 """Called with (type, id): may the caller see this aggregate?"""
@@ -132,6 +134,7 @@ class Reader:
         if query.scope == "active" and wanted is not None and wanted.mentions("archived"):
             query = query._replace(scope="all")
         found = self._matching_heads(query, visible)
+        query = query._replace(skip=min(query.skip, _SKIP_MAX))
         stop = query.skip + query.take
         if query.sort and not _by_time(query.sort):
             # Scans give active before archived aggregates, so only one of them is in order.
@@ -253,6 +256,7 @@ class Reader:
         if query.take == 0:
             return Page([], None)
         found = self._matching_events(query, visible, raw)
+        query = query._replace(skip=min(query.skip, _SKIP_MAX))
         stop = query.skip + query.take
         if query.sort:
             if query.cursor is not None:

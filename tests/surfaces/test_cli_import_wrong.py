@@ -94,6 +94,11 @@ class WrongCsv(ImportCase):
             ("aggregate_id,event_type\n", "line 1: there is a column 'event_type' beside --event"),
             (b"aggregate_id,\xff\n", "line 1 is not UTF-8 text"),
             (b"\xff\xfea\0", "is UTF-16, not UTF-8"),
+            (
+                b"aggregate_id\ro-1\r",
+                "line 1: a carriage return stands alone outside of quotes; "
+                "lines end with LF or CRLF",
+            ),
         ):
             with self.subTest(said):
                 self.assertEqual(self.said_of(text), said)

@@ -45,6 +45,10 @@ class Listing(CommandLineCase):
         self.assertEqual(self.ids("--skip", "1", "--take", "2"), ["o-1", "o-10"])
         self.assertEqual(self.ids("--cursor", "a:order:o-1", "--take", "1"), ["o-10"])
         self.assertEqual(self.ids("--skip", "99"), [])
+        most = ("--skip", str((1 << 64) - 1), "--take", str((1 << 64) - 1), "--json")
+        for words in (("aggregate", "list"), ("events",), ("events", "order", "o-1")):
+            for sort in ((), ("--sort", "created_at:desc"), ("--sort", "version")):
+                self.assertEqual(self.dbx(*words, *most, *sort).document, [])
 
     def test_sorts_and_filters(self) -> None:
         """Several keys, times with their own cursors, and filters over the state."""

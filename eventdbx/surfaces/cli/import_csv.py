@@ -71,7 +71,7 @@ class CsvRows:
         except UnicodeDecodeError:
             raise self._wrong("line 1 is not UTF-8 text") from None
         except csv.Error as error:
-            raise self._wrong(f"line 1: {error}") from None
+            raise self._wrong(f"line 1: {_no_csv(error)}") from None
         self._columns = self._header(cells)
 
     def _wrong(self, why: str) -> Failure:
@@ -134,7 +134,7 @@ class CsvRows:
                 write = self._checks.write(self._asked(cells))
                 yield Row(record.number, self._lines.number, self._lines.offset, write)
             except csv.Error as wrong:
-                yield self._bad(record, InvalidSchema(f"no CSV: {wrong}"))
+                yield self._bad(record, InvalidSchema(f"no CSV: {_no_csv(wrong)}"))
             except REFUSED as refused:
                 yield self._bad(record, refused)
 
@@ -198,6 +198,13 @@ class _Record:
             # Where the record ends is seen all the same: what follows in its quotes is no record.
             self.undecodable = True
             return line.text.decode(errors="replace")
+
+
+def _no_csv(error: csv.Error) -> str:
+    """Return what is wrong, in words about the file."""
+    if "new-line character" in str(error):
+        return "a carriage return stands alone outside of quotes; lines end with LF or CRLF"
+    return str(error)
 
 
 def _value(name: str, cell: str) -> JSON:
