@@ -229,7 +229,8 @@ def lacking(page: dict[str, Any], text: str) -> list[str]:
     """Return what a recorded page has and a help text has not; more is welcome."""
     rows = {}
     for short, option, rest in OPTION_ROW.findall(text):
-        rows[short + option.removesuffix("...")] = " ".join(rest.split())
+        # Other spellings of an option follow behind a comma.
+        rows[short + option.removesuffix(",").removesuffix("...")] = " ".join(rest.split())
     words = " ".join(text.split())
     found = [] if page["phrase"] in words else [f"phrase {page['phrase']}"]
     for command in page.get("commands", ()):

@@ -128,9 +128,8 @@ class HidingCase(SynchronousTestCase):
             ]
         one = {"aggregate_type": kind, "aggregate_id": identifier, "version": 1, "first": 1}
         proofs = ("event_proof", "aggregate_event_proof", "aggregate_proof")
-        found += [
-            calls.integrity({"do": do, **one}) for do in (*proofs, "aggregate_consistency")
-        ]
+        found += [calls.integrity({"do": do, **one}) for do in (*proofs, "aggregate_consistency")]
+        found.append(calls.staging({"do": "list"}))
         asked = ("audit", "audit_verify", "configuration", "status")
         found += [calls.administer({"do": one}) for one in asked]
         for raw in (False, True):
@@ -154,6 +153,12 @@ class HidingCase(SynchronousTestCase):
         """Return every write, each answered with as much as there is."""
         calls, one = self.calls, append(kind, identifier, payload, idempotency_key="k")
         patch = [{"op": "add", "path": "/ssn", "value": SECRET + " 3"}]
+        staged = {"aggregate_type": kind, "aggregate_id": identifier, "event_type": "met"}
+        wanted = [
+            {**staged, "kind": "apply", "content_json": json.dumps(payload)},
+            {**staged, "kind": "patch",
+             "content_json": '[{"op":"add","path":"/ssn","value":"sent"}]'},
+        ]  # fmt: skip
         return [
             calls.write(rq.AppendEvent, kind, identifier, "met", payload),
             calls.write(rq.PatchEvent, kind, identifier, "met", patch),
@@ -167,6 +172,9 @@ class HidingCase(SynchronousTestCase):
             calls.set_archive(kind, identifier, True, None),
             calls.write(rq.AppendEvent, kind, identifier, "met", payload),
             calls.set_archive(kind, identifier, False, None),
+            calls.staging({"do": "stage", "writes": wanted}),
+            calls.staging({"do": "list"}),
+            calls.staging({"do": "commit"}),
         ]
 
 

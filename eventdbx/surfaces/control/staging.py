@@ -246,7 +246,7 @@ def _seen_payload(entry: Entry, seen: Seen) -> bytes:
     write = entry.write
     event = Event(
         write.aggregate_type, write.aggregate_id, entry.event_type, None, entry.payload, None,
-        entry.entry_id, entry.staged_at, entry.issued_by, None, 2 if write.kind == "patch" else 1,
+        entry.entry_id, entry.staged_at, entry.issued_by, None, 1 if write.kind == "create" else 2,
         b"", b"", b"",
     )  # fmt: skip
     return seen.written_event(event).payload
