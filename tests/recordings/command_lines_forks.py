@@ -34,8 +34,8 @@ IMPORTED = (
     "eventdbx.surfaces.control.blocking",
     "eventdbx.surfaces.control.routes",
     *(
-        f"eventdbx.surfaces.cli.{path.stem}"
-        for path in sorted((ROOT / "eventdbx" / "surfaces" / "cli").glob("[a-z]*.py"))
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for path in sorted((ROOT / "eventdbx" / "surfaces" / "cli").rglob("[a-z]*.py"))
     ),
 )
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from eventdbx.surfaces.cli import shell_history
+from eventdbx.surfaces.cli.shell import history as shell_history
 from tests.surfaces.command_line import CommandLineCase
 
 Change = Callable[[list[tuple[tarfile.TarInfo, bytes]]], None]

@@ -13,7 +13,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 from eventdbx.surfaces.cli import progress, session
-from eventdbx.surfaces.cli.export_files import Unfinished, written_to
+from eventdbx.surfaces.cli.exporting.files import Unfinished, written_to
 from eventdbx.surfaces.cli.failures import Failure
 from tests.surfaces.command_line import CommandLineCase
 

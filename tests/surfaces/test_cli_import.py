@@ -7,7 +7,8 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from eventdbx.surfaces.cli import import_state, progress
+from eventdbx.surfaces.cli import progress
+from eventdbx.surfaces.cli.importing import state as import_state
 from tests.surfaces.command_line import CommandLineCase
 
 

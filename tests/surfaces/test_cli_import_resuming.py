@@ -11,11 +11,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx.errors import InvalidSchema
-from eventdbx.surfaces.cli import import_state
 from eventdbx.surfaces.cli.failures import Failure
-from eventdbx.surfaces.cli.import_lines import Lines
-from eventdbx.surfaces.cli.import_rows import Bad
-from eventdbx.surfaces.cli.import_skipping import Skipped
+from eventdbx.surfaces.cli.importing import state as import_state
+from eventdbx.surfaces.cli.importing.lines import Lines
+from eventdbx.surfaces.cli.importing.rows import Bad
+from eventdbx.surfaces.cli.importing.skipping import Skipped
 from tests.surfaces.test_cli_export import without_room
 from tests.surfaces.test_cli_import import ImportCase, event
 

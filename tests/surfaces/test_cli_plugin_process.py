@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from eventdbx.services.bundles import this_target
-from eventdbx.surfaces.cli.plugin_process import following, last_lines
+from eventdbx.surfaces.cli.plugin.process import following, last_lines
 from tests.daemon import Workspace
 from tests.surfaces.forked import ForkedCase
 from tests.surfaces.sinks import HttpSink

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eventdbx.surfaces.cli.schema_texts import split_list
+from eventdbx.surfaces.cli.schema.texts import split_list
 from tests.surfaces.command_line import CommandLineCase
 
 

@@ -389,6 +389,7 @@ class OperationTests(ProtocolCase):
         self.make(synchronous(), verbose_responses=False)
         self.assertIsNone(self.open().call(self.append(1)))
 
+
 class PermissionTests(ProtocolCase):
     """Each request is authorised by its own token."""
 

@@ -1,6 +1,6 @@
 """``dbx audit``: what was administered, by whom, and the proof that nothing of it was changed.
 
-Evidence of events for third parties is in :mod:`eventdbx.surfaces.cli.evidence_commands`.
+Evidence of events for third parties is in :mod:`eventdbx.surfaces.cli.proof.evidence`.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ SHOWN = 50
 _HERE = "eventdbx.surfaces.cli."
 
 MODULES: dict[str, tuple[str, str]] = {
-    "export": (_HERE + "evidence_commands", "Write evidence that a third party can verify"),
+    "export": (_HERE + "proof.evidence", "Write evidence that a third party can verify"),
     "check": (
-        _HERE + "evidence_commands",
+        _HERE + "proof.evidence",
         "Check a bundle with the key of the log and nothing else",
     ),
     "verifier": (
-        _HERE + "evidence_commands",
+        _HERE + "proof.evidence",
         "Print the program that verifies bundles and proofs without us",
     ),
 }

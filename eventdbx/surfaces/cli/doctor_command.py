@@ -14,7 +14,7 @@ import click
 from eventdbx.errors import EventDBXError
 from eventdbx.services.checkup import Finding, examine
 from eventdbx.services.workspace import Opened, exposed_secrets
-from eventdbx.surfaces.cli import places, shell_history
+from eventdbx.surfaces.cli import places
 from eventdbx.surfaces.cli.contexts import ContextFile
 from eventdbx.surfaces.cli.failures import EXIT_FAILED, Failure, Stop
 from eventdbx.surfaces.cli.live_status import impatiently, present_token
@@ -28,6 +28,7 @@ from eventdbx.surfaces.cli.output import (
     print_line,
 )
 from eventdbx.surfaces.cli.session import Database, database
+from eventdbx.surfaces.cli.shell import history as shell_history
 
 if TYPE_CHECKING:
     from eventdbx.surfaces.control.calls import Calls

@@ -42,24 +42,24 @@ MODULES: dict[str, tuple[str, str]] = {
     "serve": (_HERE + "lifecycle", "Manage EventDBX server lifecycle"),
     "init": (_HERE + "init_command", "Initialize a local EventDBX workspace"),
     "config": (_HERE + "config_command", "Update system configuration"),
-    "token": (_HERE + "token_commands", "Manage access tokens"),
-    "schema": (_HERE + "schema_commands", "Manage schemas"),
-    "aggregate": (_HERE + "aggregate_commands", "Manage aggregates"),
+    "token": (_HERE + "token.commands", "Manage access tokens"),
+    "schema": (_HERE + "schema.commands", "Manage schemas"),
+    "aggregate": (_HERE + "aggregate.commands", "Manage aggregates"),
     "events": (
         _HERE + "event_commands",
         "List events in the store or inspect a specific event",
     ),
-    "import": (_HERE + "import_command", "Import events from NDJSON or CSV"),
-    "plugin": (_HERE + "plugin_commands", "Manage plugins"),
-    "queue": (_HERE + "queue_commands", "Show or manage the plugin retry queue"),
+    "import": (_HERE + "importing.command", "Import events from NDJSON or CSV"),
+    "plugin": (_HERE + "plugin.commands", "Manage plugins"),
+    "queue": (_HERE + "queue.commands", "Show or manage the plugin retry queue"),
     "snapshots": (_HERE + "snapshot_commands", "Manage snapshots"),
     "list": (_HERE + "domain_commands", "List domains with aggregate and event counts"),
     "checkout": (_HERE + "domain_commands", "Switch the active domain context"),
     "merge": (_HERE + "merge_command", "Merge data from one domain into another"),
     "domain": (_HERE + "domain_commands", "List and create domains"),
-    "tenant": (_HERE + "tenant_commands", "Manage tenant shard assignments"),
+    "tenant": (_HERE + "tenant.commands", "Manage tenant shard assignments"),
     "remote": (_HERE + "remote_commands", "Manage replication remotes"),
-    "proof": (_HERE + "proof_commands", "Prove history to others, offline, and check such proofs"),
+    "proof": (_HERE + "proof.commands", "Prove history to others, offline, and check such proofs"),
     "checkpoint": (
         _HERE + "checkpoint_command",
         "Show the newest signed checkpoint of the log, or sign one",
@@ -80,7 +80,7 @@ MODULES: dict[str, tuple[str, str]] = {
         _HERE + "scrub_command",
         "Check all records in the background, and show what was found",
     ),
-    "upgrade": (_HERE + "upgrade_command", "Upgrade or switch the EventDBX CLI binary"),
+    "upgrade": (_HERE + "upgrade.command", "Upgrade or switch the EventDBX CLI binary"),
     "audit": (
         _HERE + "audit_command",
         "Show who administered what, and export evidence of events",
@@ -95,10 +95,10 @@ MODULES: dict[str, tuple[str, str]] = {
     ),
     "restore": (_HERE + "restore_command", "Restore EventDBX data from a backup archive"),
     "completion": (
-        _HERE + "completion_command",
+        _HERE + "completing.command",
         "Print the script that completes dbx in a shell",
     ),
-    "shell": (_HERE + "shell_command", "Work with commands in an interactive shell"),
+    "shell": (_HERE + "shell.command", "Work with commands in an interactive shell"),
     "doctor": (
         _HERE + "doctor_command",
         "Check the installation, and say what to do about each finding",
@@ -142,7 +142,7 @@ def answer(args: list[str]) -> int:
         print(f"eventdbx version {__version__}")
         return EXIT_DONE
     if args[:1] == ["__complete"]:
-        from eventdbx.surfaces.cli.completion_command import answer_shell
+        from eventdbx.surfaces.cli.completing.command import answer_shell
 
         return answer_shell(args[1:])
     try:
@@ -228,7 +228,7 @@ def _invoked(context: Context, args: list[str]) -> Any:
             failure.hint = hint_for(context, failure, args)
         raise failure from None
     if sys.stderr.isatty():
-        from eventdbx.surfaces.cli.upgrade_reminder import remind
+        from eventdbx.surfaces.cli.upgrade.reminder import remind
 
         remind(context, args, os.environ)
     return status

@@ -14,8 +14,8 @@ from difflib import get_close_matches
 import click
 
 from eventdbx.surfaces.cli import documented
-from eventdbx.surfaces.cli.completion import position_of
-from eventdbx.surfaces.cli.completion_names import Names
+from eventdbx.surfaces.cli.completing.completion import position_of
+from eventdbx.surfaces.cli.completing.names import Names
 from eventdbx.surfaces.cli.failures import Failure
 
 _NAMED = (

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 
-from eventdbx.surfaces.cli.completion import FILES, FOLDERS, complete
-from eventdbx.surfaces.cli.completion_scripts import SCRIPTS
+from eventdbx.surfaces.cli.completing.completion import FILES, FOLDERS, complete
+from eventdbx.surfaces.cli.completing.scripts import SCRIPTS
 from eventdbx.surfaces.cli.main import EPILOG, MODULES
 from eventdbx.surfaces.cli.root import root_command
 from tests.daemon import ROOT, running

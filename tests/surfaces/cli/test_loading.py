@@ -69,8 +69,8 @@ class Loaded(CommandLineCase):
         """The page of a group imports the group, not what is below it."""
         modules = self.loaded("aggregate", "--help")
         self.assertLight(modules)
-        below = [one for one in modules if one.startswith(OURS + "aggregate_")]
-        self.assertEqual(below, [OURS + "aggregate_commands"])
+        below = [one for one in modules if one.startswith(OURS + "aggregate.")]
+        self.assertEqual(below, [OURS + "aggregate.commands"])
 
     def test_light_commands(self) -> None:
         """Completion and a configuration that is there need nothing heavy, and touch no store."""
@@ -87,7 +87,7 @@ class Loaded(CommandLineCase):
         self.create("order", "o-1")
         modules = self.loaded("aggregate", "get", "order", "o-1")
         known = set(_modules_of(_root()))
-        self.assertEqual(modules & known, {OURS + "aggregate_commands", OURS + "aggregate_reading"})
+        self.assertEqual(modules & known, {OURS + "aggregate.commands", OURS + "aggregate.reading"})
 
     def test_through_server(self) -> None:
         """What is done most through a server imports no store, no Twisted, no wire schemas."""

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import termios
 
-from eventdbx.surfaces.cli.shell_history import LINES_MAX, History, may_be_kept
+from eventdbx.surfaces.cli.shell.history import LINES_MAX, History, may_be_kept
 from tests.daemon import CHECKOUT_DBX, ROOT, free_port, running
 from tests.surfaces.cli.test_completion import read_until
 from tests.surfaces.command_line import CommandLineCase

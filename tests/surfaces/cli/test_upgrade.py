@@ -20,11 +20,11 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from eventdbx import __version__
-from eventdbx.surfaces.cli import upgrade_index
 from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.main import main
-from eventdbx.surfaces.cli.upgrade_tags import checked_tag, order_of
-from eventdbx.surfaces.cli.upgrade_ways import Installation, way_to
+from eventdbx.surfaces.cli.upgrade import index as upgrade_index
+from eventdbx.surfaces.cli.upgrade.tags import checked_tag, order_of
+from eventdbx.surfaces.cli.upgrade.ways import Installation, way_to
 from tests.daemon import ROOT
 from tests.surfaces.cli.test_completion import read_until
 from tests.surfaces.command_line import CommandLineCase
@@ -391,8 +391,8 @@ class Run(SynchronousTestCase):
 
     def test_run(self) -> None:
         """With --yes it runs with this terminal, and its failure is ours."""
-        from eventdbx.surfaces.cli.upgrade_command import _ran
-        from eventdbx.surfaces.cli.upgrade_ways import Way
+        from eventdbx.surfaces.cli.upgrade.command import _ran
+        from eventdbx.surfaces.cli.upgrade.ways import Way
 
         mark = Path(self.mktemp()).absolute()
         program = shutil.which("touch") or "touch"
@@ -408,7 +408,7 @@ class Run(SynchronousTestCase):
     def test_confirmed(self) -> None:
         """At a terminal the word is asked for; any other cancels. Without one nothing is run."""
         program = (
-            "from eventdbx.surfaces.cli.upgrade_command import _confirmed; print(_confirmed())"
+            "from eventdbx.surfaces.cli.upgrade.command import _confirmed; print(_confirmed())"
         )
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         for word, words in (("upgrade", "True"), ("yes", "Upgrade cancelled.\r\nFalse")):

@@ -1,0 +1,1 @@
+"""``dbx aggregate export``."""

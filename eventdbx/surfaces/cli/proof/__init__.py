@@ -1,0 +1,1 @@
+"""``dbx proof`` and ``dbx audit``: proofs, bundles of evidence, and their check."""
