@@ -221,10 +221,10 @@ class Refused(MergeCase):
         self.assertFalse((self.data / "domains" / "fresh").exists())
 
     def test_nothing_there(self) -> None:
-        """An unknown source is no failure, and nothing is made; nor is the same domain twice."""
+        """An unknown source is refused, and nothing is made; so is the same domain twice."""
         before = self.state()
-        ended = self.dbx("merge", "--from", "nope", "--into", "never")
-        self.assertEqual(ended.stdout, "No data to merge from 'nope' into 'never'.\n")
+        said = self.failed("merge", "--from", "nope", "--into", "never")
+        self.assertEqual(said, "Error: domain 'nope' does not exist\n")
         self.assertIn("must be different", self.failed("merge", "--from", "src", "--into", "SRC"))
         self.assertEqual(self.state(), before)
 

@@ -6,12 +6,12 @@ import os
 
 import click
 
-from eventdbx.errors import EventDBXError
+from eventdbx.errors import EventDBXError, UnknownName
 from eventdbx.services import domains
 from eventdbx.services.auditspool import operator, spool_action
 from eventdbx.services.workspace import Opened
 from eventdbx.surfaces.cli import places
-from eventdbx.surfaces.cli.domain_commands import note_similar
+from eventdbx.surfaces.cli.failures import Failure
 from eventdbx.surfaces.cli.options import AS_JSON, option
 from eventdbx.surfaces.cli.output import note, note_on_terminal, print_json, print_line
 from eventdbx.surfaces.cli.progress import Progress
@@ -63,6 +63,12 @@ def _merge(
     workspace = place.workspace
     for name in (source, into):
         domains.check_layout(workspace, name)
+    if not domains.exists(workspace, source):
+        raise Failure(
+            f"domain '{source}' does not exist",
+            hint=domains.similar(workspace, source) or "dbx list shows which there are",
+            code=UnknownName.code,
+        )
     who = operator(os.environ)
     held = domains.stopped(workspace, source, doing="dbx merge")
     with held, _Counter(context) as counter:
@@ -77,9 +83,6 @@ def _merge(
     if done.events or done.schemas_added or done.schemas_replaced:
         _spool(place, source, into)
     _report(source, into, done, as_json)
-    if not domains.exists(workspace, source):
-        note_on_terminal(f"there is no domain '{source}'")
-        note_similar(place, source)
 
 
 class _Counter:
