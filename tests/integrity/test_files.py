@@ -68,7 +68,12 @@ class FileCase(AttackCase):
             self.told += 1
             return
         left = list(view.scan(b"\x01", b"\xff"))
-        self.assertEqual(without_newest(left), without_newest(self.pairs), where)
+        # The newest checkpoint is kept outside as well.
+        newest = max(key for key, _note in self.pairs if key.startswith(keys.CHECKPOINT))
+        kept, there = (
+            [pair for pair in pairs if pair[0] != newest] for pairs in (left, self.pairs)
+        )
+        self.assertEqual(kept, there, where)
 
     def test_tables(self) -> None:
         """Bytes of the tables of a store that was closed."""
@@ -102,9 +107,3 @@ class FileCase(AttackCase):
         self.assertTrue(any("checksum mismatch" in one.message for one in found.findings))
         self.assertTrue(found.checked)
         self.assertGreater(len(found.checked), 20)
-
-
-def without_newest(pairs: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return what is stored but for the newest checkpoint, which is kept outside as well."""
-    newest = max(key for key, _note in pairs if key.startswith(keys.CHECKPOINT))
-    return [pair for pair in pairs if pair[0] != newest]
