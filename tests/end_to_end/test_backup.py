@@ -20,7 +20,7 @@ WRITERS = 2
 BEFORE = 60
 """Events that are there before the backup begins."""
 
-KILLS = 14
+KILLS = 8
 
 
 class Writing:
@@ -137,7 +137,7 @@ class RestoreKilled(SynchronousTestCase):
         for turn in range(KILLS):
             source = ("old.tar.gz", "new.tar.gz")[turn % 2]
             status = self.killed("restore", "--input", source, "--force",
-                                 after_s=random.uniform(0.25, 1.2))  # fmt: skip
+                                 after_s=random.uniform(0.1, 1.0))  # fmt: skip
             ended.add(status)
             self.space.run("verify")
             found = json.loads(self.space.run("aggregate", "list", "--json"))["items"]
@@ -152,7 +152,7 @@ class RestoreKilled(SynchronousTestCase):
     def test_backup_killed(self) -> None:
         """A backup that was killed leaves nothing under its name, nor in the way of the next."""
         random = Random(11)
-        for _ in range(6):
+        for _ in range(4):
             path = self.space.folder / "killed.tar.gz"
             status = self.killed("backup", "--output", path.name,
                                  after_s=random.uniform(0.2, 0.7))  # fmt: skip

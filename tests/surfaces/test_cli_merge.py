@@ -345,7 +345,7 @@ class Interrupted(MergeCase):
         whole = self.counts()["src"][1] + 2
         self.assertGreater(whole, 2_000)
         seen: set[int] = set()
-        for attempt in range(12):
+        for attempt in range(8):
             killed = self.begin_and_kill(0.15 + 0.12 * attempt)
             events = self.counts()["default"][1]
             self.assertIn(events, (2, whole))
