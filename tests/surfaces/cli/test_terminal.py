@@ -202,13 +202,13 @@ class InAPipe(TerminalCase):
         """Ten times as many events take no ten times the memory, whatever the format."""
         lines = self.home / "events.ndjson"
         with lines.open("w") as file:
-            for number in range(10_000):
+            for number in range(5_000):
                 names = {"aggregate_type": "order", "aggregate_id": f"o-{number}"}
                 event = {**names, "event_type": "made", "payload": {"text": "x" * 1_000}}
                 file.write(json.dumps(event) + "\n")
         self.assertEqual(self.pipe("import", str(lines)).returncode, 0)
         for form in ("json", "csv", "table"):
-            page = self.peak_mib("events", "--take", "1000", "-o", form)
+            page = self.peak_mib("events", "--take", "500", "-o", form)
             self.assertLess(self.peak_mib("events", "--all", "-o", form), page + 30, form)
 
     def peak_mib(self, *words: str) -> int:
